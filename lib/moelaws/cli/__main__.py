@@ -1,0 +1,5 @@
+import sys
+
+from moelaws.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Fitting laws and surfaces to run tables. Nothing here imports torch."""
