@@ -1,0 +1,126 @@
+"""The polynomial of an isoFLOP surface: its terms, a well-conditioned basis for them, the paper's coefficients back.
+
+Abnar et al. 2025, Sec. 2 and App. B, write the loss at one budget as
+
+    L(N, S) = sum_{i<=a1} a_i Nh^i + sum_{i<=a2} b_i Sh^i + sum_{i<=a3} c_i (Nh Sh)^i + d,
+
+with Nh = ln N and Sh = -ln(1 - S). The triple (a1, a2, a3) is the *degree*; (2, 2, 2) is the paper's choice.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Degree = tuple[int, int, int]
+
+
+class SurfaceError(ValueError):
+    """The runs do not determine the surface that was asked for; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """An orthonormal basis, on the runs it was made for, of the span of a degree's terms.
+
+    Nh moves by a tenth of its value over a sweep, so that its raw powers are nearly parallel. Centring Nh and Sh
+    leaves the span of their powers unchanged and removes that. The products (Nh Sh)^i must be formed from the
+    raw Nh: a centred one spans other functions, once a3 > 1. (So the surface depends on the unit of N: a
+    property of the paper's form, kept.)
+
+    Attributes:
+        degree: powers of Nh, of Sh and of their product.
+        shift, scale: of Nh and Sh, two numbers each.
+        product_mean, product_scale: of each power of the product, a3 numbers each.
+        rotation: turns the scaled terms into orthonormal ones, p x p.
+    """
+
+    degree: Degree
+    shift: Array
+    scale: Array
+    product_mean: Array
+    product_scale: Array
+    rotation: Array
+
+    @classmethod
+    def on(cls, degree: Degree, log_n: Array, s_hat: Array) -> Self:
+        """Make the basis for runs at ``log_n`` and ``s_hat`` (P numbers each).
+
+        Raises:
+            SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
+        """
+        points = len(np.unique(np.column_stack([log_n, s_hat]), axis=0))
+        terms = sum(degree) + 1
+        if terms > points:
+            raise SurfaceError(
+                f"degree {_text(degree)} has {terms} coefficients, the runs have {points} distinct sizes and sparsities"
+            )
+        powers = np.arange(1, degree[2] + 1)
+        products = (log_n * s_hat)[:, None] ** powers
+        raw = cls(
+            degree,
+            np.array([log_n.mean(), s_hat.mean()]),
+            np.array([log_n.std() or 1.0, s_hat.std() or 1.0]),
+            products.mean(axis=0),
+            np.where(products.std(axis=0) > 0, products.std(axis=0), 1.0),
+            np.eye(terms),
+        )
+        r = np.linalg.qr(raw.design(log_n, s_hat), mode="r")
+        diagonal = np.abs(np.diag(r))
+        if diagonal.min() <= 1e-9 * diagonal.max():
+            raise SurfaceError(
+                f"degree {_text(degree)} is not determined by {len(np.unique(log_n))} distinct sizes "
+                f"and {len(np.unique(s_hat))} distinct sparsities"
+            )
+        return cls(degree, raw.shift, raw.scale, raw.product_mean, raw.product_scale, np.linalg.inv(r))
+
+    def design(self, log_n: Array, s_hat: Array) -> Array:
+        """The basis at ``log_n`` and ``s_hat``, arrays of one shape; returns that shape and p last."""
+        a1, a2, a3 = self.degree
+        z = (log_n - self.shift[0]) / self.scale[0]
+        u = (s_hat - self.shift[1]) / self.scale[1]
+        product = (log_n * s_hat)[..., None] ** np.arange(1, a3 + 1)
+        terms = [
+            np.ones_like(z)[..., None],
+            z[..., None] ** np.arange(1, a1 + 1),
+            u[..., None] ** np.arange(1, a2 + 1),
+            (product - self.product_mean) / self.product_scale,
+        ]
+        return np.concatenate(terms, axis=-1) @ self.rotation
+
+    def published(self, weights: Array) -> dict[str, float]:
+        """The paper's coefficients ``a1 .. b1 .. c1 .. d`` of the surface with these weights (p numbers)."""
+        a1, a2, a3 = self.degree
+        scaled = self.rotation @ weights
+        of_n = Polynomial([0.0, *scaled[1 : 1 + a1]])(_line(self.shift[0], self.scale[0]))
+        of_s = Polynomial([0.0, *scaled[1 + a1 : 1 + a1 + a2]])(_line(self.shift[1], self.scale[1]))
+        of_product = scaled[1 + a1 + a2 :] / self.product_scale
+        constant = scaled[0] + _coefficient(of_n, 0) + _coefficient(of_s, 0) - of_product @ self.product_mean
+        return (
+            {f"a{i}": _coefficient(of_n, i) for i in range(1, a1 + 1)}
+            | {f"b{i}": _coefficient(of_s, i) for i in range(1, a2 + 1)}
+            | {f"c{i}": float(of_product[i - 1]) for i in range(1, a3 + 1)}
+            | {"d": float(constant)}
+        )
+
+
+def sparsity_coordinate(sparsity: Array) -> Array:
+    """Sh = -ln(1 - S), for S from 0 up to but not including 1."""
+    return -np.log1p(-sparsity)
+
+
+def _line(shift: float, scale: float) -> Polynomial:
+    return Polynomial([-shift / scale, 1 / scale])
+
+
+def _coefficient(polynomial: Polynomial | float, power: int) -> float:
+    # A polynomial of degree 0 composed with a line comes back as a number.
+    coefficients = polynomial.coef if isinstance(polynomial, Polynomial) else np.atleast_1d(polynomial)
+    return float(coefficients[power]) if power < len(coefficients) else 0.0
+
+
+def _text(degree: Degree) -> str:
+    return "(" + ", ".join(map(str, degree)) + ")"
