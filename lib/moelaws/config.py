@@ -188,8 +188,12 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """First 16 hex digits of the SHA-256 of the configuration in canonical JSON."""
+        """First 16 hex digits of the SHA-256 of the configuration in canonical JSON.
+
+        Token budgets that come to the same number of steps are the same run.
+        """
+        train = self.train.to_dict() | {"tokens": self.steps * self.batch_tokens}
         text = self.corpus_sha256 or self.corpus
-        identity = {"model": self.model.to_dict(), "train": self.train.to_dict(), "corpus": text}
+        identity = {"model": self.model.to_dict(), "train": train, "corpus": text}
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

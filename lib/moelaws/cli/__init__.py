@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from moelaws import __version__
-from moelaws.cli import runs
+from moelaws.cli import runs, sweep
 
-_SUBCOMMANDS = (runs,)
+_SUBCOMMANDS = (runs, sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,7 +55,7 @@ _ALL = (
     # Identity and outcome
     _text("run_id", "hash of the run's configuration; unique in a table"),
     _text("sweep", "name of the sweep that asked for the run"),
-    _text("status", "finished, diverged (loss not finite or exploding) or failed (an error ended the run)"),
+    _text("status", "finished, or diverged (loss or gradient not finite, or the loss exploded)"),
     _text("reason", "why a run did not finish; empty for a finished run"),
     # Results
     _positive("loss", "nats/token", "L, validation cross-entropy after the last step"),

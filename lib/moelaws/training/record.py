@@ -1,0 +1,115 @@
+"""A training result as a row of the run table: results, counts, configuration and provenance."""
+
+import json
+import math
+import os
+import platform
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moelaws import __version__
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
+from moelaws.training.batches import pool_tokens
+from moelaws.training.corpus import Corpus
+from moelaws.training.train import TrainingResult
+
+
+def make_row(
+    result: TrainingResult, corpus: Corpus, sweep: str = "", budget: float | None = None,
+    convention: FlopsConvention = "exact",
+) -> dict[str, Any]:  # fmt: skip
+    """Describe a run by the columns of the run table.
+
+    Args:
+        result: what the run produced.
+        corpus: the text it read.
+        sweep: name of the sweep that asked for it.
+        budget: nominal training FLOPs of its isoFLOP group, if it has one.
+        convention: how ``train_flops`` is counted.
+
+    Returns:
+        Column name -> value; columns that do not apply are absent.
+    """
+    run, validation = result.run, result.validation
+    tokens = run.steps * run.batch_tokens
+    pool = pool_tokens(corpus.train, run.model.context)
+    parameters = count_parameters(run.model)
+    row: dict[str, Any] = {
+        "run_id": run.run_id,
+        "sweep": sweep,
+        "status": result.status,
+        "reason": result.reason,
+        "total_params": parameters.total,
+        "active_params": parameters.active,
+        "non_embedding_params": parameters.total_non_embedding,
+        "train_flops": float(training_flops_per_token(run.model, convention) * tokens),
+        "flops_convention": convention,
+        "sparsity": run.model.sparsity,
+        **run.model.to_dict(),
+        **run.train.to_dict(),
+        "tokens": tokens,
+        "corpus": Path(run.corpus).name,
+        "corpus_sha256": corpus.sha256,
+        "unique_tokens": min(tokens, pool),
+        "epochs": tokens / pool,
+        "seconds": result.seconds,
+        "tokens_per_second": len(result.train_loss) * run.batch_tokens / result.training_seconds,
+        "device": result.device,
+        "machine": machine(),
+        "threads": result.threads,
+        "torch_version": torch.__version__,
+        "code_version": __version__,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if budget is not None:
+        row["budget"] = float(budget)
+    if validation is not None:
+        last = result.train_loss[-max(1, len(result.train_loss) // 10) :]
+        row |= {
+            "loss": validation.loss,
+            "bits_per_byte": validation.bits_per_byte,
+            "train_loss": sum(last) / len(last),
+            "router_entropy": validation.router_entropy,
+            "load_imbalance": validation.load_imbalance,
+            "expert_load": json.dumps([[round(share, 5) for share in layer] for layer in validation.load]),
+        }
+        if math.isfinite(validation.loss_se):
+            row["loss_se"] = validation.loss_se
+    return row
+
+
+def run_of(row: dict[str, Any]) -> RunConfig:
+    """The configuration that a row records, ready to be trained again.
+
+    Args:
+        row: a row of a run table the library wrote; values may still be text, as in the file.
+
+    Returns:
+        The run; its ``run_id`` equals the row's.
+    """
+    model = {name: _typed(default, row[name]) for name, default in ModelConfig().to_dict().items()}
+    train = {name: _typed(default, row[name]) for name, default in TrainConfig().to_dict().items()}
+    train["tokens"] = int(float(row["tokens"]))
+    return RunConfig(ModelConfig(**model), TrainConfig(**train), str(row["corpus"]), str(row["corpus_sha256"]))
+
+
+def _typed(default: Any, value: Any) -> Any:
+    if isinstance(default, bool):
+        return str(value) == "True"
+    return type(default)(float(value))
+
+
+@lru_cache(maxsize=1)
+def machine() -> str:
+    """The processor's name and core count, for the record."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} cores"
