@@ -1,0 +1,79 @@
+// Draws the charts of a page. Each is a div.chart with a specification (JSON) and, where scripts are off, an image.
+// Vega is one script of this site, fetched only by pages that show a chart.
+(function () {
+  "use strict";
+  const BUNDLE = new URL("vega/bundle.js", document.currentScript.src).href;
+  const PHONE = 560;
+
+  function load(url) {
+    return new Promise(function (resolve, reject) {
+      const script = document.createElement("script");
+      script.src = url;
+      script.onload = resolve;
+      script.onerror = function () { reject(new Error("cannot load " + url)); };
+      document.head.append(script);
+    });
+  }
+
+  // Vega-Lite stretches single views only. Views side by side go below each other where the page is narrow, and take
+  // its width; legends wrap.
+  function fitted(spec, width) {
+    if (width >= PHONE) return spec;
+    const narrow = structuredClone(spec);
+    narrow.config = narrow.config || {};
+    narrow.config.legend = Object.assign({ columns: 4 }, narrow.config.legend);
+    narrow.config.axis = Object.assign({}, narrow.config.axis, { titlePadding: 4 });
+    narrow.config.axisX = Object.assign({ tickCount: 5 }, narrow.config.axisX);
+    const inner = Math.max(160, width - 70);
+    if (narrow.hconcat) {
+      narrow.vconcat = narrow.hconcat;
+      delete narrow.hconcat;
+    }
+    for (const view of narrow.vconcat || narrow.concat || []) {
+      if (typeof view.width === "number" && view.width > inner) view.width = inner;
+    }
+    if (narrow.concat || narrow.facet || (narrow.encoding && narrow.encoding.facet)) {
+      narrow.columns = 1;
+      const inside = narrow.spec || narrow;
+      if (typeof inside.width === "number" && inside.width > inner) inside.width = inner;
+      if (narrow.encoding && narrow.encoding.facet) narrow.encoding.facet.columns = 1;
+    }
+    return narrow;
+  }
+
+  function fallBack(chart, error) {
+    const still = chart.querySelector("noscript");
+    const view = chart.querySelector(".chart-view");
+    if (still) view.innerHTML = still.textContent;
+    chart.dataset.state = "failed";
+    console.error("chart not drawn:", error);
+  }
+
+  async function draw(chart) {
+    const view = chart.querySelector(".chart-view");
+    const spec = JSON.parse(chart.querySelector(".chart-spec").textContent);
+    const wide = view.clientWidth >= PHONE;
+    try {
+      await window.vegaEmbed(view, fitted(spec, view.clientWidth), {
+        renderer: "svg",
+        actions: wide ? { export: true, source: false, compiled: false, editor: false } : false,
+        downloadFileName: document.location.pathname.split("/").pop().replace(".html", ""),
+      });
+      chart.dataset.state = "drawn";
+    } catch (error) {
+      fallBack(chart, error);
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", async function () {
+    const charts = Array.from(document.querySelectorAll("div.chart"));
+    if (charts.length === 0) return;
+    try {
+      await load(BUNDLE);
+    } catch (error) {
+      charts.forEach(function (chart) { fallBack(chart, error); });
+      return;
+    }
+    for (const chart of charts) await draw(chart);
+  });
+})();

@@ -1,0 +1,103 @@
+"""`moelaws book`: build the site, write the pairs, follow the links."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from moelaws.book.error import BookError
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the `book` command to a program that has subcommands.
+
+    Arguments:
+        subparsers: what `ArgumentParser.add_subparsers` returned.
+
+    Returns:
+        The parser of `book`; hand its parsed arguments to `run`.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser("book", help="execute the chapters and build the book")
+    _add_actions(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out a parsed `book` command.
+
+    Returns:
+        Exit status: 0, or 1 after saying on standard error what is wrong.
+    """
+    try:
+        root = _root(args.root)
+        if args.action == "sync":
+            return _sync(root, args.check)
+        return _build(root, args)
+    except BookError as error:
+        for reason in error.reasons:
+            print(f"error: {reason}", file=sys.stderr)
+        count = len(error.reasons)
+        print(f"The book was not built: {count} error{'s' * (count > 1)}.", file=sys.stderr, flush=True)
+        return 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m moelaws.book`."""
+    parser = argparse.ArgumentParser(prog="python -m moelaws.book", description=__doc__)
+    _add_actions(parser)
+    return run(parser.parse_args(argv))
+
+
+def _add_actions(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    sync = actions.add_parser("sync", help="write chapters/*.ipynb from chapters/*.md")
+    sync.add_argument("--check", action="store_true", help="write nothing; say which pairs are out of step")
+    build = actions.add_parser("build", help="execute what has changed and build the site")
+    links = actions.add_parser("linkcheck", help="follow every outward link of the book")
+    for action in (sync, build, links):
+        action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
+    for action in (build, links):
+        action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
+        action.add_argument("--jobs", type=int, default=2, help="chapters executed at a time (default: 2)")
+        action.add_argument("--force", action="store_true", help="execute and render even what has not changed")
+    build.add_argument("--out", type=Path, help="folder of the site (default: _build/html)")
+
+
+def _root(given: Path | None) -> Path:
+    if given is not None:
+        return given.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").is_file():
+            return folder
+    raise BookError(f"{here}: neither this folder nor one above holds _toc.yml; name the book with --root")
+
+
+def _sync(root: Path, check: bool) -> int:
+    from moelaws.book.pairs import stale_pairs, write_pairs
+    from moelaws.book.toc import read_toc
+
+    names = read_toc(root)
+    if not check:
+        for path in write_pairs(root, names):
+            print(f"{path}: written")
+        return 0
+    reasons = stale_pairs(root, names)
+    for reason in reasons:
+        print(f"error: {reason}", file=sys.stderr)
+    return 1 if reasons else 0
+
+
+def _build(root: Path, args: argparse.Namespace) -> int:
+    from moelaws.book.build import Order, build_book, check_links
+
+    if args.jobs < 1:
+        raise BookError(f"--jobs {args.jobs}: expected at least one chapter at a time")
+    place = getattr(args, "out", None) or root / "_build" / "html"
+    order = Order(root=root, place=place.resolve(), profile=args.profile, jobs=args.jobs, force=args.force)
+    if args.action == "linkcheck":
+        check_links(order)
+    else:
+        build_book(order)
+    return 0

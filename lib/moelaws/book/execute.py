@@ -1,0 +1,187 @@
+"""Execution of one chapter by papermill, in a process of its own, with a progress line for each cell."""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+CELL_TIMEOUT_S = 1800
+"""A cell that runs longer is stopped: a build that hangs tells nobody anything."""
+
+TRACEBACK_LINES = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chapter to execute.
+
+    Arguments:
+        page: page name, for example `chapters/counting`.
+        notebook: the chapter as JSON text, without outputs.
+        parameters: values that replace defaults of the parameters cell.
+        profile: name of the profile they belong to.
+        folder: working directory of the kernel, the folder of the chapter.
+    """
+
+    page: str
+    notebook: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = "full"
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What became of a job: either a notebook or a failure.
+
+    Arguments:
+        page: page name.
+        seconds: wall-clock time of all cells.
+        notebook: the executed chapter as JSON text, None where it failed.
+        failure: chapter, cell and cause in words, None where it succeeded.
+    """
+
+    page: str
+    seconds: float
+    notebook: str | None = None
+    failure: str | None = None
+
+
+def execute(job: Job) -> Executed:
+    """Execute a chapter from a fresh kernel. Call it in a process of its own: it changes directory and environment.
+
+    Arguments:
+        job: what to execute.
+
+    Returns:
+        The executed notebook, or the failure; a failing cell raises nothing.
+    """
+    import nbformat
+    import papermill
+    from papermill.engines import papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    papermill_engines.register("announcing", _announcing_engine())
+    notebook = nbformat.reads(job.notebook, as_version=4)
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="kernel-") as private:
+        os.environ.update(_kernel_environment(private))
+        try:
+            done = papermill.execute_notebook(
+                notebook,
+                None,
+                parameters=dict(job.parameters),
+                engine_name="announcing",
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                cwd=job.folder,
+                execution_timeout=CELL_TIMEOUT_S,
+                announce=job.page.rsplit("/", 1)[-1],
+                config=_kernel_transport(),
+            )
+        except PapermillExecutionError as error:
+            failure = _cell_failure(job, error)
+        except Exception as error:  # a kernel that dies or hangs is this chapter's failure, not the build's crash
+            failure = f"{job.page}.md: {type(error).__name__}: {str(error)[:600]}"
+        else:
+            return Executed(job.page, time.perf_counter() - begin, notebook=_plain(done, job))
+    return Executed(job.page, time.perf_counter() - begin, failure=failure)
+
+
+def _kernel_transport() -> Any:
+    """Talk to the kernel through private sockets: ports of the machine are open to all, and parallel kernels race."""
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
+
+
+def _kernel_environment(private: str) -> dict[str, str]:
+    """Settings the kernel inherits: the same on every machine, whatever its owner configured."""
+    return {
+        **dict.fromkeys(THREADS, "1"),
+        "MOELAWS_CHARTS": "book",
+        "MPLBACKEND": "agg",
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # A reader's own IPython start-up files would run in every chapter, and parallel kernels lock one history.
+        "IPYTHONDIR": private,
+        "JUPYTER_RUNTIME_DIR": private,
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+def _announcing_engine() -> Any:
+    """Papermill's own engine, which prints a line when a cell is done."""
+    from papermill.engines import NBClientEngine
+
+    class AnnouncingEngine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+            name = kwargs.pop("announce")
+            numbers = cell_numbers(nb_man.nb)
+            complete, started = nb_man.cell_complete, {}
+
+            def start(cell: Any, cell_index: int, _start: Any = nb_man.cell_start, **more: Any) -> None:
+                started[cell_index] = time.perf_counter()
+                _start(cell, cell_index, **more)
+
+            def finish(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                complete(cell, cell_index=cell_index, **more)
+                if cell_index in numbers:
+                    seconds = time.perf_counter() - started[cell_index]
+                    label = f"cell {numbers[cell_index]}/{len(numbers)}"
+                    print(f"{name}  {label}  {seconds:.1f} s", flush=True)
+
+            nb_man.cell_start, nb_man.cell_complete = start, finish
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    return AnnouncingEngine
+
+
+def cell_numbers(notebook: Any) -> dict[int, int]:
+    """Number the code cells as the author counts them: from 1, without the cell that papermill injects.
+
+    Returns:
+        Index into `notebook.cells` -> number.
+    """
+    code = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    return {index: number for number, index in enumerate(code, start=1)}
+
+
+def _cell_failure(job: Job, error: Any) -> str:
+    import re
+
+    import nbformat
+
+    first_line = next((line for line in error.source.splitlines() if line.strip()), "")
+    code = [c for c in nbformat.reads(job.notebook, as_version=4).cells if c.cell_type == "code"]
+    number = next((n for n, cell in enumerate(code, start=1) if cell.source == error.source), None)
+    where = f"cell {number}/{len(code)}" if number else f"the cell that sets the profile '{job.profile}'"
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).splitlines()[-TRACEBACK_LINES:]
+    lines = [f"{job.page}.md: {where} failed: {error.ename}: {error.evalue}", f"    first line: {first_line}"]
+    return "\n".join(lines + [f"    | {line}" for line in trace])
+
+
+def _plain(notebook: Any, job: Job) -> str:
+    """Drop papermill's own records (run ids, dates, paths): two executions should differ only in what they found."""
+    import nbformat
+
+    for key in ("papermill", "moelaws", "jupytext", "widgets"):
+        notebook.metadata.pop(key, None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "profile"
+            cell.source = cell.source.replace("# Parameters", f"# Profile '{job.profile}' sets", 1)
+    return nbformat.writes(notebook, version=4)

@@ -1,0 +1,163 @@
+"""Charts without a network: the renderer that turns an Altair chart into what each kind of page can show.
+
+In the book, a chart is its specification plus a static image; one script of the site (`_static/charts.js`) draws the
+first and shows the second only where scripts are off. Altair's own renderer would load Vega from elsewhere when the
+page is read, and its bare MIME type is not shown in a Jupyter Book at all.
+
+In a notebook there is no such site. There `text/html` is what JupyterLab, Jupyter Notebook and Colab prefer, so it must
+draw by itself: Altair's own page fragment does. VS Code takes the Vega-Lite type, and what shows neither (GitHub, a PDF
+export) finds the PNG.
+"""
+
+import base64
+import html
+import importlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import altair as alt
+
+MAJOR = alt.SCHEMA_VERSION.split(".")[0]
+
+MIME_TYPE = f"application/vnd.vegalite.{MAJOR}+json"
+"""The kind of output that JupyterLab and VS Code draw themselves.
+
+Altair 6 names it without the `+`, and then no notebook that holds it is valid.
+"""
+
+STATIC_WIDTH = 680
+"""Pixels of a static image whose chart takes the width of its page."""
+
+LARGEST_SVG = 150_000
+"""Bytes above which a static image is sent as PNG: an SVG grows with every point."""
+
+PLACES = ("book", "notebook", "inline")
+
+
+def enable(place: str | None = None) -> None:
+    """Show charts in the way that suits the page they are on, in the book's theme.
+
+    Arguments:
+        place: `book` for a page of the site; `notebook` for Jupyter, VS Code and Colab; `inline` for a notebook on a
+            machine without network, where each chart carries Vega with it (close to 1 MB a chart). Without it, the
+            environment variable MOELAWS_CHARTS decides, which the book's build sets, else `notebook`.
+
+    Raises:
+        ValueError: another word than these three.
+    """
+    from moelaws.charts.theme import THEME
+
+    place = place or os.environ.get("MOELAWS_CHARTS") or "notebook"
+    if place not in PLACES:
+        raise ValueError(f"place of the charts: expected one of {', '.join(PLACES)}, found '{place}'")
+    alt.renderers.register("moelaws", _RENDERERS[place])
+    alt.renderers.enable("moelaws")
+    alt.theme.enable(THEME)
+
+
+def book_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Render a chart for a page of the site.
+
+    Arguments:
+        spec: Vega-Lite specification, data included.
+
+    Returns:
+        MIME bundle: the page fragment, the specification, and a PNG for print.
+    """
+    words = html.escape(str(spec.get("description", "")), quote=True)
+    # In a script element, "</" would end it; < means the same to JSON.
+    inert = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
+    image = static_image(spec)
+    picture = f'<noscript><img class="chart-image" alt="{words}" src="{image}"></noscript>' if image else ""
+    fragment = (
+        f'<div class="chart"><div class="chart-view" aria-label="{words}"></div>'
+        f'<script type="application/json" class="chart-spec">{inert}</script>{picture}</div>'
+    )
+    return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words, **_png(spec)}
+
+
+def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Render a chart for a notebook with a network: Altair's page fragment, the specification, and a PNG."""
+    return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(spec)}
+
+
+def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Render a chart for a notebook without a network; needs vl-convert, which brings Vega along."""
+    return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(spec)}
+
+
+_RENDERERS = {"book": book_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
+
+
+def static_image(spec: Mapping[str, Any]) -> str | None:
+    """Draw a chart without a browser.
+
+    Arguments:
+        spec: Vega-Lite specification.
+
+    Returns:
+        A data URI (SVG, or PNG for a chart of many points), or None where vl-convert is not installed.
+    """
+    vl_convert = _vl_convert()
+    if vl_convert is None:
+        return None
+    version = vegalite_version(vl_convert.get_vegalite_versions())
+    svg = vl_convert.vegalite_to_svg(static_spec(spec), vl_version=version).encode()
+    if len(svg) <= LARGEST_SVG:
+        return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    png = vl_convert.vegalite_to_png(static_spec(spec), vl_version=version, scale=1.5)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def static_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a chart that takes the width of its page a width of its own."""
+    wide = spec.get("width") == "container"
+    return {**spec, "width": STATIC_WIDTH} if wide else dict(spec)
+
+
+def vegalite_version(available: Iterable[str]) -> str:
+    """Choose the Vega-Lite that draws what the installed Altair writes.
+
+    Arguments:
+        available: versions that vl-convert carries, such as `6.1` and `v6.4`.
+
+    Returns:
+        The one of Altair's own minor version, else the newest of the same major version.
+
+    Raises:
+        ValueError: none has Altair's major version.
+    """
+    wanted = tuple(int(part) for part in alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    found = {tuple(int(part) for part in name.lstrip("v").split(".")[:2]): name for name in available}
+    same_major = [version for version in found if version[0] == wanted[0]]
+    if not same_major:
+        raise ValueError(
+            f"Altair writes Vega-Lite {alt.SCHEMA_VERSION}, vl-convert carries {', '.join(sorted(found.values()))};"
+            " install a newer vl-convert-python"
+        )
+    return found[wanted if wanted in found else max(same_major)].lstrip("v")
+
+
+def _altair_html(spec: dict[str, Any], template: str) -> dict[str, Any]:
+    display = importlib.import_module(f"altair.vegalite.{MAJOR}.display")
+    return dict(display.html_renderer(spec, template=template))
+
+
+def _png(spec: Mapping[str, Any]) -> dict[str, str]:
+    vl_convert = _vl_convert()
+    if vl_convert is None:
+        return {}
+    version = vegalite_version(vl_convert.get_vegalite_versions())
+    png = vl_convert.vegalite_to_png(static_spec(spec), vl_version=version, scale=2)
+    return {"image/png": base64.b64encode(png).decode()}
+
+
+def _vl_convert() -> Any | None:
+    """Import vl-convert where there is one: a browser (Pyodide) and a bare Colab have none."""
+    try:
+        import vl_convert
+    except ImportError:
+        return None
+    return vl_convert
