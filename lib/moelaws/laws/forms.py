@@ -1,0 +1,363 @@
+"""What a law is: a formula in a paper's own letters, the columns its variables are read from, what was published."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from moelaws.laws.evaluate import Array, Evaluation, Given, fold
+from moelaws.laws.formula import Binary, Name, Node, names, parse, walk
+from moelaws.laws.latex import symbol, to_latex
+
+Tag = Literal["T", "T2", "S", "M"]
+"""How a published number is known: read in the paper (T), two independent transcriptions agree (T2), one secondary
+source (S), from memory and unverified (M)."""
+
+
+class LawError(ValueError):
+    """A law cannot be used as asked; the message names the law, and the column, parameter or variable."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a law.
+
+    Attributes:
+        symbol: its letter in the formula.
+        columns: columns of a run table it may be read from; the first one present is used.
+        meaning: what the paper counts under this letter.
+    """
+
+    symbol: str
+    columns: tuple[str, ...]
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a law.
+
+    Attributes:
+        name: the paper's letter in ASCII.
+        positive: whether it is positive by definition; it is then fitted by its log.
+        start: range that a fit's starting values are drawn from (log-uniform for a positive one). Amplitudes, on
+            which the prediction depends linearly, need none: their starts follow from the data.
+        bounds: range a fit may not leave.
+        meaning: one phrase.
+    """
+
+    name: str
+    positive: bool
+    start: tuple[float, float]
+    bounds: tuple[float, float]
+    meaning: str = ""
+
+
+def amplitude(name: str, meaning: str = "") -> Parameter:
+    """A positive factor of a term, or the irreducible loss."""
+    return Parameter(name, True, (1e-2, 1e3), (1e-30, 1e30), meaning)
+
+
+def exponent(name: str, low: float = 0.05, high: float = 1.0, meaning: str = "") -> Parameter:
+    """An exponent, of either sign; ``low`` and ``high`` say where a fit starts, not where it may end."""
+    return Parameter(name, False, (low, high), (-10.0, 10.0), meaning)
+
+
+def scale(name: str, low: float, high: float, meaning: str = "") -> Parameter:
+    """A positive parameter in the units of a variable, such as the number of experts at which a law saturates."""
+    return Parameter(name, True, (low, high), (1e-12, 1e30), meaning)
+
+
+@dataclass(frozen=True)
+class Published(Mapping[str, float]):
+    """A published set of coefficients: a mapping from parameter to value, with its source.
+
+    Attributes:
+        values_: parameter -> value, as printed.
+        source: paper, table or equation.
+        tag: how the numbers are known, see ``Tag``.
+        note: what a reader must know before using them.
+    """
+
+    values_: Mapping[str, float]
+    source: str
+    tag: Tag
+    note: str = ""
+
+    def __getitem__(self, name: str) -> float:
+        return self.values_[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A scaling law.
+
+    Attributes:
+        name: author and year.
+        formula: the prediction in the paper's letters, in the syntax of ``moelaws.laws.formula``.
+        variables: what it is a function of.
+        parameters: what is fitted, in the paper's order.
+        definitions: name -> formula of quantities the formula uses, such as the saturating expert count Eh.
+        published: name -> coefficients. Empty where the source printed none.
+        source: paper and equation number.
+        conventions: base of the logs, which N, and whatever else two readers could take differently.
+        target: the column that the formula predicts.
+    """
+
+    name: str
+    formula: str
+    variables: tuple[Variable, ...]
+    parameters: tuple[Parameter, ...]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
+    source: str = ""
+    conventions: str = ""
+    target: str = "loss"
+
+    def __post_init__(self) -> None:
+        declared = {v.symbol for v in self.variables} | {p.name for p in self.parameters}
+        if len(declared) < len(self.variables) + len(self.parameters):
+            raise LawError(f"law {self.name!r}: a name is declared twice")
+        used = set(names(self.tree))
+        if used - declared:
+            raise LawError(f"law {self.name!r}: {min(used - declared)!r} is neither a variable nor a parameter")
+        if declared - used:
+            raise LawError(f"law {self.name!r}: {min(declared - used)!r} does not occur in the formula")
+        for key, coefficients in self.published.items():
+            if set(coefficients) != set(self.parameter_names):
+                raise LawError(f"law {self.name!r}: published set {key!r} does not hold exactly its parameters")
+
+    @cached_property
+    def tree(self) -> Node:
+        """The formula, parsed."""
+        return parse(self.formula, self.definitions)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in order."""
+        return tuple(p.name for p in self.parameters)
+
+    def columns(self, available: Any) -> dict[str, str]:
+        """Which column each variable is read from.
+
+        Args:
+            available: a table, or the names of its columns.
+
+        Returns:
+            Symbol -> column.
+
+        Raises:
+            LawError: a variable has no column.
+        """
+        present = list(available)
+        chosen = {}
+        for variable in self.variables:
+            column = next((name for name in variable.columns if name in present), None)
+            if column is None:
+                wanted = " or ".join(map(repr, variable.columns))
+                raise LawError(
+                    f"law {self.name!r} needs a column {wanted} ({variable.symbol}, {variable.meaning}); "
+                    f"the table has {', '.join(map(repr, present))}"
+                )
+            chosen[variable.symbol] = column
+        return chosen
+
+    def data(self, table: Any) -> dict[str, np.ndarray]:
+        """Values of the variables: symbol -> array, from a table or a mapping of columns to numbers or arrays."""
+        return {key: np.asarray(table[column], dtype=float) for key, column in self.columns(table).items()}
+
+    def predict(self, params: Mapping[str, Array], table: Any) -> Any:
+        """Predict the loss.
+
+        Args:
+            params: parameter -> value, or an array of values, in the paper's own units.
+            table: a run table, or a mapping from column to number or array. Parameters and columns broadcast by
+                numpy's rules: for R bootstrap replicates and n runs pass parameters of shape [R, 1].
+
+        Returns:
+            The loss in nats per token (or whatever ``target`` is), of the broadcast shape. nan where the law is not
+            defined.
+
+        Raises:
+            LawError: a missing column or parameter.
+        """
+        return self._evaluate(params, table, frozenset()).value
+
+    def gradient(self, params: Mapping[str, Array], table: Any) -> dict[str, Any]:
+        """Exact derivatives of the prediction by every parameter.
+
+        Args:
+            params: as in ``predict``.
+            table: as in ``predict``.
+
+        Returns:
+            Parameter -> derivative, of the shape ``predict`` returns.
+        """
+        dual = self._evaluate(params, table, frozenset(self.parameter_names))
+        shape = np.shape(dual.value)
+        return {name: np.broadcast_to(dual.parts.get(name, 0.0), shape) for name in self.parameter_names}
+
+    def slopes(self, params: Mapping[str, Array], table: Any) -> dict[str, Any]:
+        """Exact derivatives of the prediction by the variables.
+
+        Args:
+            params: as in ``predict``.
+            table: as in ``predict``.
+
+        Returns:
+            Symbol -> derivative, per unit of the variable.
+        """
+        data = self.data(table)
+        given = self._given(params)
+        given |= {name: Given(values, bool(np.all(values > 0)), False) for name, values in data.items()}
+        with np.errstate(all="ignore"):
+            dual = Evaluation(given, frozenset(data)).value(self.tree)
+        return {name: np.broadcast_to(dual.parts[name], np.shape(dual.value)) for name in data}
+
+    def solve_for(
+        self, symbol: str, target: Array, params: Mapping[str, Array], table: Any, between: tuple[float, float]
+    ) -> Any:
+        """The value of one variable at which the prediction reaches a target, the others given.
+
+        Args:
+            symbol: the variable's letter.
+            target: the loss to reach.
+            params: as in ``predict``.
+            table: columns of the other variables.
+            between: where to look; inside it the law must cross the target once. Both ends positive: the search is
+                even in the log of the variable, otherwise in the variable.
+
+        Returns:
+            The variable's values, to machine precision.
+
+        Raises:
+            LawError: an unknown variable, or a target that is not reached between the ends.
+        """
+        found = [v for v in self.variables if v.symbol == symbol]
+        if not found:
+            raise LawError(
+                f"law {self.name!r} has no variable {symbol!r}; it has {', '.join(v.symbol for v in self.variables)}"
+            )
+        column = found[0].columns[0]
+        to, back = (np.log, np.exp) if between[0] > 0 else (np.asarray, np.asarray)
+        others = {name: table[name] for name in table if name not in found[0].columns}
+
+        def excess(point: Any) -> Any:
+            return self.predict(params, others | {column: back(point)}) - target
+
+        low, high = to(np.asarray(between[0], float)), to(np.asarray(between[1], float))
+        at_low, at_high = excess(low), excess(high)
+        if not np.all(np.sign(at_low) * np.sign(at_high) <= 0):
+            raise LawError(
+                f"law {self.name!r}: the target is not reached for {symbol} between {between[0]:g} and {between[1]:g}"
+            )
+        low, high = np.broadcast_to(low, at_low.shape), np.broadcast_to(high, at_low.shape)
+        for _ in range(80):  # 80 halvings exhaust a double
+            middle = 0.5 * (low + high)
+            same = np.sign(excess(middle)) == np.sign(at_low)
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        return back(0.5 * (low + high))
+
+    def latex(self) -> str:
+        """The law as LaTeX for math mode, definitions after the formula."""
+        left = "L" if self.target == "loss" else rf"\mathrm{{{self.target}}}"
+        parts = [f"{left} = {to_latex(parse(self.formula))}"]
+        parts += [f"{symbol(name)} = {to_latex(parse(text))}" for name, text in self.definitions.items()]
+        return r", \quad ".join(parts)
+
+    def _given(self, params: Mapping[str, Array]) -> dict[str, Given]:
+        missing = [name for name in self.parameter_names if name not in params]
+        if missing:
+            raise LawError(f"law {self.name!r}: no value for parameter {missing[0]!r}")
+        return {p.name: Given(np.asarray(params[p.name], float), p.positive, False) for p in self.parameters}
+
+    def _evaluate(self, params: Mapping[str, Array], table: Any, derivatives: frozenset[str]) -> Any:
+        # A law evaluated outside its domain is nan; that is the answer, not a warning.
+        with np.errstate(all="ignore"):
+            tree = fold(self.tree, self.data(table))
+            return Evaluation(self._given(params), derivatives).value(tree)
+
+
+def law_from_formula(
+    name: str,
+    formula: str,
+    variables: Mapping[str, str],
+    definitions: Mapping[str, str] | None = None,
+    parameters: tuple[Parameter, ...] = (),
+    target: str = "loss",
+) -> Law:
+    """A law of the reader's own, from its formula alone.
+
+    A name that is not a variable is a parameter. One that multiplies a term, or stands alone as a term, is taken to
+    be a positive amplitude; any other to be an exponent of either sign. Say so in ``parameters`` where that is wrong.
+
+    Args:
+        name: what to call it.
+        formula: for instance ``"E + A/N^alpha + B/(D*(1-S))^beta"``.
+        variables: letter -> column, for instance ``{"N": "total_params", "D": "tokens", "S": "sparsity"}``.
+        definitions: see ``Law``.
+        parameters: parameters to describe by hand.
+        target: the column the formula predicts.
+
+    Returns:
+        The law, ready for ``predict`` and ``fit``.
+
+    Raises:
+        FormulaError, LawError: a formula that cannot be read or a name that is not used.
+    """
+    tree = parse(formula, definitions)
+    by_hand = {p.name: p for p in parameters}
+    linear = amplitudes(tree, variables)
+    guessed = tuple(
+        by_hand.get(symbol) or (amplitude(symbol) if symbol in linear else exponent(symbol))
+        for symbol in names(tree)
+        if symbol not in variables
+    )
+    return Law(
+        name=name,
+        formula=formula,
+        variables=tuple(Variable(letter, (column,), column) for letter, column in variables.items()),
+        parameters=guessed,
+        definitions=definitions or {},
+        source="the reader's own",
+        target=target,
+    )
+
+
+def amplitudes(tree: Node, variables: Iterable[str]) -> set[str]:
+    """Parameters on which a formula depends linearly and jointly: factors of its terms, each occurring once.
+
+    Args:
+        tree: a formula's tree.
+        variables: names that are no parameters.
+
+    Returns:
+        The names; with all but them fixed, the formula is a weighted sum with these weights.
+    """
+    counts: dict[str, int] = {}
+    for part in walk(tree):
+        if isinstance(part, Name):
+            counts[part.id] = counts.get(part.id, 0) + 1
+    return {name for name in _factors(tree, set(variables)) if counts[name] == 1}
+
+
+def _factors(node: Node, variables: set[str]) -> list[str]:
+    match node:
+        case Name(name):
+            return [] if name in variables else [name]
+        case Binary("+" | "-", left, right):
+            return _factors(left, variables) + _factors(right, variables)
+        case Binary("/", left, _):
+            return _factors(left, variables)
+        case Binary("*", left, right):
+            # In A * f(x), A is the weight; in (g + a) * f(x), both are. A product of two sums has only one's.
+            return _factors(left, variables) or _factors(right, variables)
+    return []
