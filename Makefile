@@ -1,0 +1,59 @@
+# make book    execute the chapters and build the site: _build/html/index.html
+# make test    run the tests
+# make sync    write chapters/*.ipynb from chapters/*.md
+# make lint    formatting, style and types
+# make serve   look at the site on http://localhost:8000
+# make clean   remove what was built (never needed for a right result)
+#
+# Needs Python >= 3.11, make and git; each target makes the environment in .venv first where it is missing or stale.
+# On Linux, pip takes PyTorch with CUDA; PIP_EXTRA_INDEX_URL can point it to PyTorch's smaller builds for the CPU.
+
+PYTHON ?= python3
+PROFILE ?= full
+JOBS ?= 2
+VENV ?= .venv
+EXTRAS ?= train,book,scale,parquet,dev
+CONSTRAINTS ?= constraints.txt
+
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+# The environment is right when it was made from these files, whatever their dates are.
+INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
+
+.PHONY: book test sync lint serve linkcheck clean setup
+.DEFAULT_GOAL := book
+
+book: setup
+	$(BIN)/python -m moelaws.book build --profile $(PROFILE) --jobs $(JOBS)
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+sync: setup
+	$(BIN)/python -m moelaws.book sync
+
+lint: setup
+	$(BIN)/ruff format --check lib tests
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m moelaws.book sync --check
+
+linkcheck: setup
+	$(BIN)/python -m moelaws.book linkcheck --profile $(PROFILE) --jobs $(JOBS)
+
+serve: book
+	$(BIN)/python -m http.server --directory _build/html 8000
+
+clean:
+	rm -rf _build
+
+setup:
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(INPUTS)" ] || ! $(BIN)/python -c 'import moelaws' 2>/dev/null; then \
+	  set -e; \
+	  $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"$(PYTHON) is Python {v}; moelaws needs 3.11 or newer: make PYTHON=python3.11 ...")'; \
+	  echo "Making the environment in $(VENV) (some minutes, once)"; \
+	  rm -f $(STAMP); \
+	  [ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRAS)]"; \
+	  echo "$(INPUTS)" > $(STAMP); \
+	fi
