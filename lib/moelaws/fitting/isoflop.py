@@ -12,39 +12,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from moelaws.fitting.budget import budget_of, one_budget
+from moelaws.fitting.parabola import Parabola, fit_parabola
 from moelaws.fitting.polynomial import Array, Basis, Degree, SurfaceError, sparsity_coordinate
 from moelaws.fitting.resample import held_out_residuals, subsample_scores, wild_bootstrap
 from moelaws.fitting.surface import BestSparsity, Optimum, Surface
-from moelaws.runs import finished
 
-__all__ = ["BestSparsity", "Optimum", "Surface", "SurfaceError", "budget_of", "fit_surface"]
+__all__ = [
+    "BestSparsity",
+    "Optimum",
+    "Parabola",
+    "Surface",
+    "SurfaceError",
+    "budget_of",
+    "fit_parabola",
+    "fit_surface",
+    "optima",
+]
 
 DEGREES: tuple[Degree, ...] = tuple(
     sorted(((a1, a2, a3) for a1, a2, a3 in product(range(5), repeat=3)), key=lambda d: (sum(d), d))
 )
 """The degrees compared, {0..4}^3, simplest first."""
-
-
-def budget_of(runs: pd.DataFrame) -> pd.Series:
-    """The budget each run belongs to, in FLOPs.
-
-    It is the column ``budget`` or, without it, ``train_flops``; values within 1 % of one another's middle are one
-    budget, because a run takes a whole number of steps. A group bears its median.
-
-    Raises:
-        SurfaceError: neither column is there.
-    """
-    column = next((name for name in ("budget", "train_flops") if name in runs.columns), None)
-    if column is None:
-        raise SurfaceError("the runs have neither a column 'budget' nor 'train_flops'")
-    values = runs[column].astype(float)
-    group: dict[float, float] = {}
-    start = -np.inf
-    for value in sorted(set(values.dropna())):
-        start = value if value > 1.02 * start else start
-        group[value] = start
-    groups = values.map(group)
-    return values.groupby(groups).transform("median")
 
 
 def fit_surface(
@@ -72,14 +61,7 @@ def fit_surface(
         SurfaceError: a missing column, a value that no run can have, several budgets, or too few distinct sizes
             and sparsities for the degree.
     """
-    ended = finished(runs)
-    left_out = len(runs) - len(ended)
-    _check(ended, variable, left_out)
-    labels = budget_of(ended)
-    budgets = sorted(set(labels))
-    if len(budgets) > 1:
-        found = ", ".join(f"{float(b):.4g}" for b in budgets)
-        raise SurfaceError(f"a surface belongs to one budget; these runs have {len(budgets)}: {found} FLOPs")
+    ended, left_out, budget = one_budget(runs, variable)
     log_n = np.log(ended[variable].to_numpy(float))
     s_hat = sparsity_coordinate(ended["sparsity"].to_numpy(float))
     loss = ended["loss"].to_numpy(float)
@@ -92,7 +74,7 @@ def fit_surface(
     pearson, subsample_mse = subsample_scores(q, loss, point, repeats=100, share=0.8, seed=seed)
     return Surface(
         variable=variable,
-        budget=budgets[0],
+        budget=budget,
         degree=chosen,
         runs=ended,
         left_out=left_out,
@@ -107,22 +89,51 @@ def fit_surface(
     )
 
 
-def _check(runs: pd.DataFrame, variable: str, left_out: int) -> None:
-    for name in ("loss", "sparsity", variable):
-        if name not in runs.columns:
-            found = ", ".join(map(repr, runs.columns))
-            raise SurfaceError(f"the runs have no column {name!r}; they have {found}")
-    if runs.empty:
-        raise SurfaceError(f"no finished runs among {left_out}" if left_out else "no runs")
-    for name, good, expected in (
-        ("loss", runs["loss"] > 0, "a number > 0"),
-        (variable, runs[variable] > 0, "a number > 0"),
-        ("sparsity", runs["sparsity"].between(0, 1, inclusive="left"), "a number from 0 up to but not including 1"),
-    ):
-        good &= np.isfinite(runs[name])
-        if not good.all():
-            row = runs.index[~good][0]
-            raise SurfaceError(f"row {row}, column {name!r}: found {runs[name].at[row]!s}, expected {expected}")
+def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
+    """The loss-optimal size at every sparsity tried, with what the runs say about it: the table of a study.
+
+    Args:
+        surface: a fitted surface.
+        level: of the intervals.
+
+    Returns:
+        One row a sparsity: ``budget, sparsity, runs``; the size ``n, n_low, n_high`` and the loss, from the
+        surface; ``edge, inside`` as in ``Optimum``; ``active_params``, ``total_params`` and ``tokens`` at that
+        size, interpolated between runs, where the table has them; ``parabola_n, parabola_n_low,
+        parabola_n_high, parabola_bracketed`` from the runs of that sparsity alone (empty for fewer than three sizes).
+    """
+    rows = []
+    for sparsity in surface.sparsities:
+        best = surface.optimum(sparsity, level)
+        here = surface.runs[surface.runs["sparsity"] == sparsity]
+        row = {
+            "budget": surface.budget,
+            "sparsity": sparsity,
+            "runs": len(here),
+            "n": best.n,
+            "n_low": best.n_low,
+            "n_high": best.n_high,
+            "loss": best.loss,
+            "loss_low": best.loss_low,
+            "loss_high": best.loss_high,
+            "edge": best.edge,
+            "inside": best.inside,
+        }
+        for column in ("total_params", "active_params", "tokens"):
+            if column == surface.variable:
+                row[column] = best.n
+            elif column in surface.runs.columns:
+                row[column] = surface.companion(best.n, sparsity, column)
+        if here[surface.variable].nunique() >= 3:
+            alone = fit_parabola(here, surface.variable, level)
+            row |= {
+                "parabola_n": alone.n,
+                "parabola_n_low": alone.n_low,
+                "parabola_n_high": alone.n_high,
+                "parabola_bracketed": alone.bracketed,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _points(log_n: Array, s_hat: Array) -> NDArray[np.intp]:
