@@ -1,0 +1,225 @@
+"""IsoFLOP surfaces: recovery of a known surface, intervals that cover, edges that are said to be edges."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moelaws.fitting.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima
+from moelaws.fitting.polynomial import Basis
+from moelaws.fitting.resample import held_out_residuals
+
+SPARSITIES = (0.0, 0.5, 0.75, 0.875, 0.9375, 0.96875)
+
+
+def best_size(sparsity):
+    """ln N*(S) of the surface below, in closed form."""
+    s_hat = -np.log1p(-sparsity)
+    return (1.1 + 0.06 * s_hat) / (0.1 + 0.006 * s_hat**2)
+
+
+def true_loss(log_n, sparsity):
+    """A surface of degree (2, 1, 2), lowest in ln N at ``best_size``."""
+    s_hat = -np.log1p(-sparsity)
+    product = log_n * s_hat
+    return 9 - 1.1 * log_n + 0.05 * log_n**2 + 0.6 * s_hat - 0.06 * product + 0.003 * product**2
+
+
+def table(noise=0.0, seed=0, replicates=1, sizes=6, low=7.0, high=13.5, sparsities=SPARSITIES):
+    rng = np.random.default_rng(seed)
+    rows = [
+        {
+            "budget": 3e11,
+            "sparsity": sparsity,
+            "total_params": np.exp(log_n),
+            "loss": true_loss(log_n, sparsity) + noise * rng.normal(),
+            "seed": replicate,
+        }
+        for sparsity in sparsities
+        for log_n in np.linspace(low, high, sizes)
+        for replicate in range(replicates)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_noiseless_surface_is_recovered_with_its_degree_and_coefficients():
+    surface = fit_surface(table(), bootstrap=0)
+    assert surface.degree == (2, 1, 2)
+    expected = {"a1": -1.1, "a2": 0.05, "b1": 0.6, "c1": -0.06, "c2": 0.003, "d": 9.0}
+    assert surface.coefficients == pytest.approx(expected, rel=1e-7)
+    for sparsity in (0.0, 0.6, 0.75, 0.96875):
+        best = surface.optimum(sparsity)
+        assert best.bracketed
+        assert np.log(best.n) == pytest.approx(best_size(sparsity), abs=1e-4)
+        assert best.loss == pytest.approx(true_loss(best_size(sparsity), sparsity), abs=1e-8)
+
+
+def test_predictions_do_not_depend_on_the_basis():
+    surface = fit_surface(table(noise=0.01), degree=(4, 3, 2), bootstrap=0)
+    c, log_n, s_hat = surface.coefficients, np.linspace(7, 13, 5), -np.log1p(-0.8)
+    by_hand = c["d"] + sum(c[f"a{i}"] * log_n**i for i in (1, 2, 3, 4)) + sum(c[f"b{i}"] * s_hat**i for i in (1, 2, 3))
+    by_hand += sum(c[f"c{i}"] * (log_n * s_hat) ** i for i in (1, 2))
+    np.testing.assert_allclose(surface.predict(np.exp(log_n), 0.8), by_hand, rtol=1e-9)
+
+
+def test_held_out_residuals_equal_refits_without_each_point():
+    runs = table(noise=0.01, replicates=3, sizes=4)
+    log_n, s_hat = np.log(runs["total_params"].to_numpy()), -np.log1p(-runs["sparsity"].to_numpy())
+    loss = runs["loss"].to_numpy()
+    point = runs.groupby(["total_params", "sparsity"]).ngroup().to_numpy()
+    q = Basis.on((2, 2, 2), log_n, s_hat).design(log_n, s_hat)
+    exact = held_out_residuals(q, loss, point)
+    for left in range(0, point.max() + 1, 5):
+        out = point == left
+        refit = np.linalg.lstsq(q[~out], loss[~out])[0]
+        np.testing.assert_allclose(exact[out], loss[out] - q[out] @ refit, rtol=1e-8)
+
+
+def test_seed_replicates_do_not_buy_a_higher_degree():
+    # Nine copies of 12 points: leaving out one run would leave its eight twins in, and 12 coefficients would do.
+    runs = table(noise=0.02, replicates=9, sizes=4, sparsities=(0.0, 0.75, 0.9375))
+    surface = fit_surface(runs, bootstrap=0)
+    assert surface.cross_validation["coefficients"].max() <= 12
+    assert sum(surface.degree) + 1 < 10
+    with pytest.raises(SurfaceError, match=r"13 coefficients, the runs have 12 distinct sizes and sparsities"):
+        fit_surface(runs, degree=(4, 4, 4))
+
+
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_intervals_cover_the_true_optimum(replicates):
+    repetitions, covered, covered_loss = 150, np.zeros(3), np.zeros(3)
+    for repetition in range(repetitions):
+        runs = table(noise=0.02, seed=repetition, replicates=replicates)
+        surface = fit_surface(runs, degree=(2, 2, 2), bootstrap=300, seed=repetition)
+        for k, sparsity in enumerate((0.0, 0.75, 0.96875)):
+            best, truth = surface.optimum(sparsity), best_size(sparsity)
+            covered[k] += best.n_low <= np.exp(truth) <= best.n_high
+            covered_loss[k] += best.loss_low <= true_loss(truth, sparsity) <= best.loss_high
+    assert (covered / repetitions > 0.88).all()
+    assert (covered_loss / repetitions > 0.86).all()
+    assert covered.mean() / repetitions < 0.99
+
+
+def test_an_optimum_at_the_edge_is_not_extrapolated():
+    surface = fit_surface(table(noise=0.005, low=11.5, high=14), degree=(2, 2, 2), bootstrap=200)
+    best = surface.optimum(0.0)
+    assert not best.bracketed
+    assert best.edge == "low"
+    assert best.n == pytest.approx(np.exp(11.5))
+    assert best.inside < 0.05
+    assert fit_surface(table(high=9.0), degree=(2, 1, 2), bootstrap=0).optimum(0.0).edge == "high"
+    with pytest.raises(SurfaceError, match=r"sparsity 0\.99 lies outside those tried, 0 to 0\.96875"):
+        surface.optimum(0.99)
+
+
+def test_an_optimum_stays_within_the_sizes_tried_at_its_own_sparsity():
+    runs = table()
+    runs = runs[(runs["sparsity"] > 0) | (runs["total_params"] < np.exp(10))]
+    surface = fit_surface(runs, degree=(2, 1, 2), bootstrap=0)
+    assert surface.optimum(0.0).edge == "high"
+    low, high = surface.sizes(0.25)  # between S = 0 and S = 0.5, half-way in neither but within both
+    assert surface.sizes(0.0)[1] < high < surface.sizes(0.5)[1]
+    assert low == pytest.approx(np.exp(7))
+
+
+def test_best_sparsity_at_a_size():
+    surface = fit_surface(table(noise=0.002), degree=(2, 1, 2), bootstrap=200)
+    # At fixed N the surface is a parabola in the product: lowest at Sh = (0.06 ln N - 0.6) / (0.006 ln^2 N).
+    inner = surface.best_sparsity(np.exp(13))
+    expected = (0.06 * 13 - 0.6) / (0.006 * 13**2)
+    assert -np.log1p(-inner.sparsity) == pytest.approx(expected, abs=0.05)
+    assert inner.sparsity_low <= inner.sparsity <= inner.sparsity_high
+    dense = surface.best_sparsity(np.exp(8))
+    assert (dense.sparsity, dense.edge, dense.bracketed) == (0.0, "low", True)
+    with pytest.raises(SurfaceError, match="fewer than two sparsities"):
+        surface.best_sparsity(np.exp(20))
+
+
+def test_companions_come_from_the_runs_not_from_a_formula():
+    runs = table()
+    runs["active_params"] = 500 + runs["total_params"] * (1 - runs["sparsity"])
+    surface = fit_surface(runs, degree=(2, 1, 2), bootstrap=0)
+    tried = float(runs["total_params"].iloc[2])
+    assert surface.companion(tried, 0.75, "active_params") == pytest.approx(500 + tried / 4)
+    assert optima(surface).loc[0, "active_params"] > 500
+    with pytest.raises(SurfaceError, match="no runs around"):
+        surface.companion(1e9, 0.75, "active_params")
+    with pytest.raises(SurfaceError, match="no column 'tokens'"):
+        surface.companion(tried, 0.75, "tokens")
+
+
+def test_parabola_agrees_and_says_what_it_does_not_know():
+    runs = table(noise=0.003)
+    alone = fit_parabola(runs[runs["sparsity"] == 0])
+    assert alone.n_low < np.exp(11) < alone.n_high
+    assert alone.bracketed
+    assert not fit_parabola(table(low=11.5, high=14, sparsities=(0.0,))).bracketed
+    assert np.isnan(fit_parabola(table(sizes=3, sparsities=(0.0,))).n_low)
+    with pytest.raises(SurfaceError, match="three distinct sizes; sparsity 0 has 2"):
+        fit_parabola(table(sizes=2, sparsities=(0.0,)))
+    with pytest.raises(SurfaceError, match="takes one sparsity; these runs have 6"):
+        fit_parabola(runs)
+
+
+def test_parabola_interval_covers():
+    repetitions, covered = 400, 0
+    for seed in range(repetitions):
+        alone = fit_parabola(table(noise=0.02, seed=seed, sizes=5, sparsities=(0.0,)))
+        covered += alone.n_low <= np.exp(11) <= alone.n_high
+    assert 0.92 < covered / repetitions < 0.98
+
+
+def test_budgets_within_a_percent_are_one():
+    runs = pd.DataFrame({"train_flops": [3.0e11, 3.02e11, 2.99e11, 1e12, 1.004e12]})
+    assert list(budget_of(runs)) == pytest.approx([3e11, 3e11, 3e11, 1.002e12, 1.002e12])
+    assert list(budget_of(runs.assign(budget=5.0))) == [5.0] * 5
+
+
+def test_several_budgets_are_refused_by_name():
+    mixed = pd.concat([table(), table().assign(budget=1e12)], ignore_index=True)
+    with pytest.raises(SurfaceError, match=r"takes one budget; these runs have 2: 3e\+11, 1e\+12 FLOPs"):
+        fit_surface(mixed)
+
+
+def test_unfinished_runs_are_left_out_and_counted():
+    runs = table().assign(status="finished")
+    diverged = runs.iloc[[0, 1]].assign(status="diverged", loss=np.nan)
+    surface = fit_surface(pd.concat([runs, diverged]), degree=(2, 1, 2), bootstrap=0)
+    assert (len(surface.runs), surface.left_out) == (36, 2)
+    with pytest.raises(SurfaceError, match="no finished runs among 2"):
+        fit_surface(diverged)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.drop(columns="loss"), "no column 'loss'; they have"),
+        (lambda r: r.drop(columns="budget"), "neither a column 'budget' nor 'train_flops'"),
+        (lambda r: r.assign(sparsity=1.0), "row 0, column 'sparsity': found 1.0, expected a number from 0"),
+        (lambda r: r.assign(loss=np.nan), "row 0, column 'loss': found nan, expected a number > 0"),
+        (lambda r: r.assign(budget=np.inf), "row 0, column 'budget': found inf"),
+        (lambda r: r.assign(total_params=-1), "column 'total_params': found -1"),
+        (lambda r: r[r["sparsity"] == 0], r"degree \(2, 2, 2\) has 7 coefficients, the runs have 6 distinct"),
+        (lambda r: r[r["sparsity"] < 0.6], r"not determined by 6 distinct sizes and 2 distinct sparsities"),
+    ],
+)
+def test_unusable_runs_are_refused(change, message):
+    with pytest.raises(SurfaceError, match=message):
+        fit_surface(change(table()), degree=(2, 2, 2))
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    runs = table(noise=0.01)
+    first, second, other = (fit_surface(runs, degree=(2, 2, 2), seed=seed).optimum(0.5) for seed in (1, 1, 2))
+    assert first == second
+    assert first.n_low != other.n_low
+
+
+def test_a_thousand_refits_of_forty_runs_take_under_a_second():
+    runs = table(noise=0.01, sizes=7)
+    start = time.process_time()
+    surface = fit_surface(runs, bootstrap=1000)
+    optima(surface)
+    assert time.process_time() - start < 1.0
+    assert 0.9 < surface.pearson <= 1
