@@ -122,7 +122,7 @@ def _unfinished(cells: pd.DataFrame) -> pd.Series:
 
 
 def _checked(cells: pd.Series, column: Column, unfinished: pd.Series, path: Path) -> pd.Series:
-    empty = cells.isna() & unfinished
+    empty = cells.isna() & (unfinished | column.optional)
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     bad = ~np.isfinite(numbers) & ~empty
     if column.minimum is not None:

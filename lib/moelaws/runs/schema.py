@@ -17,6 +17,7 @@ class Column:
         meaning: one sentence.
         minimum: smallest permitted value; ``None`` where any number goes.
         exclusive: whether the minimum itself is refused.
+        optional: whether a finished run may leave the cell empty.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Column:
     meaning: str
     minimum: float | None = None
     exclusive: bool = False
+    optional: bool = False
 
     @property
     def expected(self) -> str:
@@ -59,7 +61,7 @@ _ALL = (
     _text("reason", "why a run did not finish; empty for a finished run"),
     # Results
     _positive("loss", "nats/token", "L, validation cross-entropy after the last step"),
-    _positive("loss_se", "nats/token", "standard error of the loss over the validation sequences"),
+    Column("loss_se", "number", "nats/token", "standard error of the loss over validation sequences", 0, optional=True),
     _positive("bits_per_byte", "bits/byte", "validation loss per byte of text, comparable across tokenizers"),
     _positive("train_loss", "nats/token", "mean training cross-entropy over the last tenth of the steps"),
     Column(
@@ -81,10 +83,10 @@ _ALL = (
     Column("tokens", "number", "tokens", "D, training tokens seen", 0, exclusive=True),
     _positive("train_flops", "FLOPs", "C, training FLOPs under flops_convention"),
     _text("flops_convention", "how train_flops was counted: exact, eq9 or 6na"),
-    _positive("budget", "FLOPs", "nominal C of the isoFLOP group the run belongs to"),
+    Column("budget", "number", "FLOPs", "nominal C of the isoFLOP group a run belongs to", 0, True, optional=True),
     _share("sparsity", "S = (E - K) / E"),
     # Architecture
-    _count("vocab_size", "token ids", "V"),
+    _count("vocab_size", "token ids", "V, the number of token ids"),
     _count("d_model", "", "width of the residual stream"),
     _count("n_layers", "", "blocks"),
     _count("n_heads", "", "attention heads"),
@@ -100,6 +102,7 @@ _ALL = (
     # Recipe
     _count("batch_sequences", "sequences", "sequences in one optimiser step"),
     _positive("learning_rate", "", "peak learning rate"),
+    _positive("embedding_lr_factor", "", "learning rate of the embeddings over the other weights'"),
     _share("warmup_fraction", "share of steps with rising learning rate"),
     _share("final_lr_fraction", "last learning rate over the peak"),
     _share("weight_decay", "decoupled weight decay"),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -128,16 +129,7 @@ def _steps(
     config, steps = run.train, run.steps
     device = model.embedding.device
     parameters = list(model.parameters())
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
-    )
+    optimiser = _optimiser(model, config)
     batches = training_batches(corpus.train, config.batch_sequences, run.model.context, config.seed)
     losses: list[float] = []
     for step in range(steps):
@@ -157,11 +149,28 @@ def _steps(
         if problem:
             return losses, f"step {step + 1} of {steps}: {problem}"
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, steps, config)
+            group["lr"] = group["lr_factor"] * learning_rate_at(step, steps, config)
         optimiser.step()
         if on_step is not None:
             on_step(step + 1, steps, losses[-1])
     return losses, ""
+
+
+def _optimiser(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW in three groups: matrices, embeddings with a rate of their own, gains without weight decay."""
+    groups: dict[str, dict[str, Any]] = {
+        "matrices": {"params": [], "weight_decay": config.weight_decay, "lr_factor": 1.0},
+        "embeddings": {
+            "params": [], "weight_decay": config.weight_decay, "lr_factor": config.embedding_lr_factor
+        },
+        "gains": {"params": [], "weight_decay": 0.0, "lr_factor": 1.0},
+    }  # fmt: skip
+    for name, parameter in model.named_parameters():
+        kind = "gains" if parameter.ndim == 1 else "embeddings" if "embedding" in name else "matrices"
+        groups[kind]["params"].append(parameter)
+    return torch.optim.AdamW(
+        groups.values(), lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True
+    )
 
 
 def _problem(loss: float, gradient_norm: float, vocab_size: int) -> str:
