@@ -13,6 +13,9 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 CELL_TIMEOUT_S = 1800
 """A cell that runs longer is stopped: a build that hangs tells nobody anything."""
 
+KERNEL_TIMEOUT_S = 180
+"""Time for a kernel to start on a busy machine."""
+
 TRACEBACK_LINES = 12
 
 
@@ -83,7 +86,8 @@ def execute(job: Job) -> Executed:
                 cwd=job.folder,
                 execution_timeout=CELL_TIMEOUT_S,
                 announce=job.page.rsplit("/", 1)[-1],
-                config=_kernel_transport(),
+                config=_kernel_transport(private),
+                start_timeout=KERNEL_TIMEOUT_S,
             )
         except PapermillExecutionError as error:
             failure = _cell_failure(job, error)
@@ -94,11 +98,14 @@ def execute(job: Job) -> Executed:
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
 
 
-def _kernel_transport() -> Any:
+def _kernel_transport(private: str) -> Any:
     """Talk to the kernel through private sockets: ports of the machine are open to all, and parallel kernels race."""
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
+    if os.name != "posix":
+        return Config()
+    # Named, because the default is a name in the working directory, which all chapters of a folder share.
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{private}/kernel"}})
 
 
 def _kernel_environment(private: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ def check_site(site: Path, pages: Sequence[str]) -> None:
         BookError: one reason for each page that is missing, and each foreign script, style, font or picture.
     """
     reasons = [f"{page}: listed in _toc.yml, but {page}.html was not built" for page in missing_pages(site, pages)]
-    for path in sorted(site.glob("**/*.html")):
+    for path in sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*"))):
         for tag in REMOTE.findall(path.read_text(encoding="utf-8")):
             reasons.append(f"{path.relative_to(site).as_posix()}: loads from another host: {tag[:160]}")
     if reasons:

@@ -1,0 +1,63 @@
+"""Books and browsers that several test modules share."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def copy_small_book(folder: Path) -> Path:
+    """Write the small book of these tests, with the settings and styles of the real one."""
+    shutil.copytree(ROOT / "tests" / "small_book", folder, dirs_exist_ok=True)
+    shutil.copy(ROOT / "_config.yml", folder)
+    shutil.copytree(ROOT / "_static", folder / "_static")
+    for name in ("lib", "data"):
+        (folder / name).mkdir()
+    (folder / "lib" / "law.py").write_text("exponent = 0.5\n")
+    return folder
+
+
+@pytest.fixture
+def small_book(tmp_path: Path) -> Path:
+    """A fresh copy of the small book, to change and to build."""
+    return copy_small_book(tmp_path / "book")
+
+
+@pytest.fixture(scope="session")
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small book, built once with the profile `smoke`; only to look at."""
+    from moelaws.book.build import Order, build_book
+
+    root = copy_small_book(tmp_path_factory.mktemp("small") / "book")
+    build_book(Order(root=root, place=root / "_build" / "html", profile="smoke"))
+    return root / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def book_site() -> Path:
+    """This book, built with the profile `smoke`; chapters that have not changed come from the cache."""
+    from moelaws.book.build import Order, build_book
+
+    place = ROOT / "_build" / "smoke"
+    build_book(Order(root=ROOT, place=place, profile="smoke"))
+    return place
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        # Containers and CI run as root, where Chromium's sandbox cannot; the pages are our own files.
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

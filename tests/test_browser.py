@@ -1,0 +1,158 @@
+"""The built pages as readers meet them: in a browser, without a network, on a phone, without scripts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+DRAWN = """
+() => [...document.querySelectorAll('div.chart')].every(c => c.dataset.state)
+  && (!document.querySelector('.math') || document.querySelectorAll('mjx-container').length > 0)
+"""
+MARKS = """
+() => [...document.querySelectorAll('div.chart')].map(chart => ({
+  state: chart.dataset.state,
+  marks: chart.querySelectorAll('svg.marks path, svg.marks text, svg.marks rect').length,
+  label: (chart.querySelector('.chart-view').getAttribute('aria-label') || '').length,
+  width: chart.getBoundingClientRect().width,
+}))
+"""
+FORMULAS = """
+() => [document.querySelectorAll('span.math, div.math').length,
+       document.querySelectorAll('mjx-container').length,
+       document.querySelectorAll('mjx-merror, [data-mjx-error]').length]
+"""
+OVERFLOW = "() => document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.fixture(params=["small_site", "book_site"])
+def site(request: pytest.FixtureRequest) -> Path:
+    """Both books: the small one holds one of each kind, the real one is what readers get."""
+    return request.getfixturevalue(request.param)
+
+
+def pages_of(site: Path) -> list[Path]:
+    return sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*")))
+
+
+@contextmanager
+def opened(browser: Any, viewport: dict[str, int], **options: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A page in a context without network, and the list of everything that went wrong on it."""
+    context = browser.new_context(viewport=viewport, offline=True, **options)
+    page, faults = context.new_page(), []
+    page.on("request", lambda request: note_request(request, faults))
+    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+    try:
+        yield page, faults
+    finally:
+        context.close()
+
+
+def note_request(request: Any, faults: list[str]) -> None:
+    if not request.url.startswith(("file:", "data:", "blob:")):
+        faults.append(f"asks another host: {request.url}")
+
+
+def test_every_page_draws_its_charts_and_formulas_without_a_network(site: Path, browser: Any):
+    findings, charts = [], 0
+    with opened(browser, DESK) as (page, faults):
+        for path in pages_of(site):
+            name = path.relative_to(site).as_posix()
+            page.goto(path.as_uri())
+            page.wait_for_function(DRAWN, timeout=20_000)
+            for number, chart in enumerate(page.evaluate(MARKS), start=1):
+                charts += 1
+                if chart["state"] != "drawn" or chart["marks"] < 3 or chart["label"] < 10:
+                    findings.append(f"{name}: chart {number}: {chart}")
+            formulas, typeset, errors = page.evaluate(FORMULAS)
+            if typeset < formulas or errors:
+                findings.append(f"{name}: {typeset} of {formulas} formulas typeset, {errors} with errors")
+            findings += [f"{name}: {fault}" for fault in faults]
+            faults.clear()
+    assert findings == []
+    assert charts > 0
+
+
+def test_no_page_scrolls_sideways_on_a_phone(site: Path, browser: Any):
+    findings = []
+    with opened(browser, PHONE) as (page, faults):
+        for path in pages_of(site):
+            name = path.relative_to(site).as_posix()
+            page.goto(path.as_uri())
+            page.wait_for_function(DRAWN, timeout=20_000)
+            if (excess := page.evaluate(OVERFLOW)) > 0:
+                findings.append(f"{name}: {excess} pixels wider than the screen")
+            small = page.evaluate(
+                """() => [...document.querySelectorAll('div.chart svg.marks')].map(svg =>
+                     svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
+            )
+            # Labels are 12 pixels in the chart's own measure.
+            findings += [f"{name}: labels shrunk to {12 * s:.0f} pixels" for s in small if 12 * s < 9]
+            findings += [f"{name}: {fault}" for fault in faults]
+            faults.clear()
+    assert findings == []
+
+
+def test_without_scripts_each_chart_is_an_image(site: Path, browser: Any):
+    findings, charts = [], 0
+    with opened(browser, DESK, java_script_enabled=False) as (page, faults):
+        for path in pages_of(site):
+            name = path.relative_to(site).as_posix()
+            page.goto(path.as_uri())
+            for number in range(page.locator("div.chart").count()):
+                charts += 1
+                image = page.locator("div.chart").nth(number).locator("img.chart-image")
+                box = image.bounding_box() if image.count() == 1 else None
+                words = image.get_attribute("alt") if box else None
+                if not box or box["height"] < 60 or not words:
+                    findings.append(f"{name}: chart {number + 1}: image {box}, alt {words!r}")
+            # Scripts that are announced and then not wanted count as failed requests; only other hosts matter here.
+            findings += [f"{name}: {fault}" for fault in faults if fault.startswith("asks another host")]
+            faults.clear()
+    assert findings == []
+    assert charts > 0
+
+
+def test_sliders_move_their_charts(site: Path, browser: Any):
+    findings, sliders = [], 0
+    with opened(browser, PHONE) as (page, faults):
+        for path in pages_of(site):
+            page.goto(path.as_uri())
+            page.wait_for_function(DRAWN, timeout=20_000)
+            ranges = page.locator("div.chart input[type=range]")
+            for number in range(ranges.count()):
+                sliders += 1
+                slider = ranges.nth(number)
+                drawing = slider.locator("xpath=ancestor::div[contains(@class, 'chart-view')]").locator("svg.marks")
+                before, value = drawing.inner_html(), slider.input_value()
+                slider.focus()
+                page.keyboard.press("ArrowRight")
+                if slider.input_value() == value:  # it stood at its upper end
+                    page.keyboard.press("ArrowLeft")
+                page.wait_for_timeout(200)
+                if drawing.inner_html() == before:
+                    findings.append(f"{path.name}: slider {number + 1} moves nothing")
+            findings += [f"{path.name}: {fault}" for fault in faults]
+            faults.clear()
+    assert findings == []
+    if "small" in site.as_posix():
+        assert sliders == 1
+
+
+def test_charts_stay_on_white_paper_in_dark_mode(small_site: Path, browser: Any):
+    with opened(browser, DESK, color_scheme="dark") as (page, faults):
+        page.goto((small_site / "chapters" / "lines.html").as_uri())
+        page.wait_for_function(DRAWN, timeout=20_000)
+        assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
+        paper = "() => getComputedStyle(document.querySelector('div.chart')).backgroundColor"
+        assert page.evaluate(paper) == "rgb(255, 255, 255)"
+        assert faults == []

@@ -1,0 +1,142 @@
+"""The renderer and the theme: what a chart becomes on a page, in a notebook, and without its optional packages."""
+
+import base64
+import builtins
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import pytest
+
+from moelaws import charts
+from moelaws.charts import offline, theme
+
+
+@pytest.fixture(autouse=True)
+def _restore_altair():
+    renderer, look = alt.renderers.active, alt.theme.active
+    yield
+    alt.renderers.enable(renderer)
+    alt.theme.enable(look)
+
+
+@pytest.fixture
+def chart() -> alt.Chart:
+    table = pd.DataFrame({"n_experts": [1, 2, 64], "loss": [4.2, 4.1, 4.0]})
+    return (
+        alt.Chart(table)
+        .mark_point()
+        .encode(x="n_experts:Q", y="loss:Q")
+        .properties(width="container", description='Loss </script> "falls" with E.')
+    )
+
+
+def test_a_page_gets_a_specification_and_a_static_image_with_words(chart: alt.Chart):
+    charts.enable("book")
+    bundle = chart._repr_mimebundle_()
+    html = bundle["text/html"]
+    inert = re.search(r'<script type="application/json" class="chart-spec">(.*?)</script>', html, re.DOTALL)
+    assert json.loads(inert[1])["description"] == 'Loss </script> "falls" with E.'
+    assert 'alt="Loss &lt;/script&gt; &quot;falls&quot; with E."' in html
+    image = re.search(r'<noscript><img[^>]+src="data:image/svg\+xml;base64,([^"]+)"', html)
+    svg = base64.b64decode(image[1]).decode()
+    assert svg.startswith("<svg")
+    assert float(re.search(r'width="([\d.]+)"', svg)[1]) > offline.STATIC_WIDTH
+    assert "http" not in html.replace("https://vega.github.io/schema", "").replace("http://www.w3.org", "")
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+
+
+def test_a_chart_of_many_points_is_sent_as_png():
+    many = pd.DataFrame({"x": range(3000), "y": range(3000)})
+    spec = alt.Chart(many).mark_point().encode(x="x:Q", y="y:Q").to_dict()
+    assert offline.static_image(spec).startswith("data:image/png;base64,")
+
+
+def test_the_same_chart_gives_the_same_page(chart: alt.Chart):
+    charts.enable("book")
+    assert chart._repr_mimebundle_()["text/html"] == chart._repr_mimebundle_()["text/html"]
+
+
+def test_a_notebook_gets_html_that_draws_itself(chart: alt.Chart):
+    charts.enable("notebook")
+    bundle = chart._repr_mimebundle_()
+    assert "vegaEmbed" in bundle["text/html"]
+    assert bundle[offline.MIME_TYPE]["description"].startswith("Loss")
+    assert offline.MIME_TYPE.endswith("+json")
+    assert "image/png" in bundle
+
+
+def test_a_notebook_without_network_gets_vega_inline(chart: alt.Chart):
+    charts.enable("inline")
+    html = chart._repr_mimebundle_()["text/html"]
+    assert len(html) > 500_000
+    assert 'src="http' not in html
+
+
+def test_the_environment_decides_the_place(chart: alt.Chart, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MOELAWS_CHARTS", "book")
+    charts.enable()
+    assert 'class="chart"' in chart._repr_mimebundle_()["text/html"]
+    with pytest.raises(ValueError, match="expected one of book, notebook, inline, found 'paper'"):
+        charts.enable("paper")
+
+
+def test_without_vl_convert_charts_still_show(chart: alt.Chart, monkeypatch: pytest.MonkeyPatch):
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "vl_convert":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for place in ("book", "notebook"):
+        charts.enable(place)
+        bundle = chart._repr_mimebundle_()
+        assert "image/png" not in bundle
+        assert "<noscript>" not in bundle["text/html"]
+        assert bundle[offline.MIME_TYPE]["mark"]["type"] == "point"
+
+
+def test_charts_import_neither_torch_nor_vl_convert():
+    code = (
+        "import sys; sys.modules.update(torch=None, vl_convert=None); from moelaws.charts import offline, theme;"
+        "print('torch' in sys.modules and sys.modules['torch'] is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_vega_lite_version_is_the_one_altair_writes():
+    major, minor = alt.SCHEMA_VERSION.lstrip("v").split(".")[:2]
+    assert offline.vegalite_version(["5.8", f"{major}.{minor}", f"v{major}.99"]) == f"{major}.{minor}"
+    assert offline.vegalite_version(["5.8", f"{major}.98", f"v{major}.99"]) == f"{major}.99"
+    with pytest.raises(ValueError, match=r"vl-convert carries 4\.1; install a newer"):
+        offline.vegalite_version(["4.1"])
+
+
+def test_a_number_of_experts_has_one_colour():
+    assert charts.expert_colour(1) == theme.DENSE
+    assert [charts.expert_colour(2**power) for power in range(1, 9)] == list(theme.ROUTED)
+    assert charts.expert_colour(4096) == theme.ROUTED[-1]
+    scale = charts.expert_scale([64, 1, 8, 8]).to_dict()
+    assert scale["domain"] == [1, 8, 64]
+    assert scale["range"] == [charts.expert_colour(e) for e in (1, 8, 64)]
+    with pytest.raises(ValueError, match="expected at least 1, found 0"):
+        charts.expert_colour(0)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_darken_with_experts_and_stand_out_from_the_paper():
+    fine = [charts.expert_colour(1.5**power) for power in range(2, 14)]
+    assert [luminance(c) for c in fine] == sorted((luminance(c) for c in fine), reverse=True)
+    assert all(1.05 / (luminance(c) + 0.05) > 2.4 for c in (theme.DENSE, *theme.ROUTED))
