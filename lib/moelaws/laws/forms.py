@@ -57,7 +57,7 @@ class Parameter:
 
 def amplitude(name: str, meaning: str = "") -> Parameter:
     """A positive factor of a term, or the irreducible loss."""
-    return Parameter(name, True, (1e-2, 1e3), (1e-30, 1e30), meaning)
+    return Parameter(name, True, (1e-2, 1e3), (1e-100, 1e100), meaning)
 
 
 def exponent(name: str, low: float = 0.05, high: float = 1.0, meaning: str = "") -> Parameter:
@@ -67,7 +67,7 @@ def exponent(name: str, low: float = 0.05, high: float = 1.0, meaning: str = "")
 
 def scale(name: str, low: float, high: float, meaning: str = "") -> Parameter:
     """A positive parameter in the units of a variable, such as the number of experts at which a law saturates."""
-    return Parameter(name, True, (low, high), (1e-12, 1e30), meaning)
+    return Parameter(name, True, (low, high), (1e-12, 1e40), meaning)
 
 
 @dataclass(frozen=True)

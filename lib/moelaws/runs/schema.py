@@ -77,9 +77,10 @@ _ALL = (
         "share of the validation tokens' choices that each expert received, a JSON list per layer",
     ),
     # Size and budget
-    _count("total_params", "parameters", "N, all parameters, embeddings included"),
-    _count("active_params", "parameters", "N_a, always-on parameters and K experts, embeddings included"),
-    _count("non_embedding_params", "parameters", "N without embedding and unembedding"),
+    # Counts as numbers, not whole ones: a reader's table may hold rounded or averaged sizes.
+    _positive("total_params", "parameters", "N, all parameters, embeddings included"),
+    _positive("active_params", "parameters", "N_a, always-on parameters and K experts, embeddings included"),
+    _positive("non_embedding_params", "parameters", "N without embedding and unembedding"),
     Column("tokens", "number", "tokens", "D, training tokens seen", 0, exclusive=True),
     _positive("train_flops", "FLOPs", "C, training FLOPs under flops_convention"),
     _text("flops_convention", "how train_flops was counted: exact, eq9 or 6na"),
@@ -93,7 +94,7 @@ _ALL = (
     _count("d_ff", "", "hidden width of the dense feed-forward layer"),
     _count("n_experts", "", "E, experts per layer"),
     _count("top_k", "", "K, experts chosen per token"),
-    _count("granularity", "", "G, dense hidden width over expert hidden width"),
+    _positive("granularity", "", "G, dense hidden width over expert hidden width"),
     _count("context", "tokens", "T, training sequence length"),
     _text("renormalize_top_k", "whether the chosen probabilities are rescaled to one"),
     _text("qk_norm", "whether queries and keys are normalised"),

@@ -1,0 +1,77 @@
+"""How firmly runs hold a minimum: the covariance of the coordinates from the curvature, and what it leaves open."""
+
+import numpy as np
+
+from moelaws.fitting.objective import Problem
+
+_OPEN = 1e-13
+"""A direction whose curvature is below this share of the largest, in units of each parameter's effect, is open."""
+
+
+_FINEST = 1e-9
+"""Losses are never known better than this, even in a table without noise: what shows only below it is open."""
+
+
+def covariance(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Large-sample covariance of fitted coordinates (a sandwich for a Huber objective).
+
+    Args:
+        problem: the fit's problem.
+        theta: the minimum, [P].
+
+    Returns:
+        The covariance, [P, P], of the directions that the runs hold, and for every coordinate whether an open
+        direction moves it, [P].
+    """
+    residuals, slopes = problem.linearise(theta[None])
+    r, slope, weights = residuals[0], slopes[0], problem.weights[0]
+    n, p = problem.n_runs, len(theta)
+    curvature = (slope * weights) @ slope.T
+    unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
+    values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
+    held = values > _OPEN * values.max()
+    root = unit[:, None] * vectors[:, held] / np.sqrt(values[held])
+    loose = (np.abs(vectors[:, ~held]) > 1e-3).any(axis=1) | (np.diag(curvature) <= 0)
+    degrees = max(n - p, 1)
+    if problem.objective.robust:
+        delta = problem.objective.delta
+        # The Huber loss bends only within delta; estimate its mean curvature from a window wide enough to hold runs.
+        window = max(delta, 0.5 * float(np.median(np.abs(r))))
+        bend = float(np.mean(np.abs(r) <= window)) * delta / window
+        noise = float(np.sum(np.minimum(np.abs(r), delta) ** 2)) / degrees / max(bend, 1.0 / n) ** 2
+    else:
+        noise = float(np.sum(weights * r * r)) / degrees
+    noise = max(noise, _FINEST**2 * float(np.mean(weights)))
+    return noise * (root @ root.T), loose
+
+
+def identifiable(problem: Problem, theta: np.ndarray) -> dict[str, bool]:
+    """Which free parameters the runs pin down: those whose 95 % interval is bounded within sensible limits.
+
+    Sensible limits are ``sensible_width``: a factor of a million for an amplitude or scale, three times the law's
+    range of starts for an exponent.
+
+    Args:
+        problem: the fit's problem.
+        theta: the minimum, [P].
+
+    Returns:
+        Parameter -> whether it is pinned down.
+    """
+    matrix, loose = covariance(problem, theta)
+    error = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    width = sensible_width(problem)
+    return {
+        name: bool(not loose[i] and np.isfinite(error[i]) and 2 * 1.96 * error[i] < width[i])
+        for i, name in enumerate(problem.free)
+    }
+
+
+def sensible_width(problem: Problem) -> np.ndarray:
+    """The widest interval of a pinned-down parameter, in coordinates, [P]."""
+    by_name = {p.name: p for p in problem.law.parameters}
+    widths = []
+    for name, positive in zip(problem.free, problem.positive, strict=True):
+        low, high = by_name[name].start
+        widths.append(np.log(1e6) if positive else 3.0 * (high - low))
+    return np.array(widths)

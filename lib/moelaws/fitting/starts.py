@@ -1,0 +1,134 @@
+"""Where a fit starts: shapes dispersed over each law's range, amplitudes solved for, so that no start is absurd."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from moelaws.fitting.objective import FitError, Problem
+from moelaws.laws.evaluate import Evaluation, Given
+from moelaws.laws.forms import amplitudes
+
+_MOST_AMPLITUDES = 6
+
+
+def dispersed(problem: Problem, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Starting coordinates from the laws' own ranges.
+
+    Exponents and scales are a Latin hypercube over the ranges that the law names. Amplitudes, on which the
+    prediction depends linearly, are solved by non-negative least squares for these shapes (variable projection),
+    with a random share mixed in so that none starts at zero, where its gradient would vanish.
+
+    Args:
+        problem: the fit's problem.
+        count: starts wanted.
+        rng: source of randomness.
+
+    Returns:
+        Coordinates, [count, P].
+    """
+    by_name = {p.name: p for p in problem.law.parameters}
+    theta = np.empty((count, len(problem.free)))
+    for i, name in enumerate(problem.free):
+        low, high = by_name[name].start
+        if problem.positive[i]:
+            low, high = np.log(low), np.log(high)
+        low, high = max(low, problem.lower[i]), min(high, problem.upper[i])
+        if low > high:  # the reader's bounds lie outside the law's range
+            low, high = problem.lower[i], problem.upper[i]
+        theta[:, i] = low + (high - low) * (rng.permutation(count) + rng.random(count)) / count
+    return with_amplitudes(problem, theta, rng)
+
+
+def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replace the amplitudes of starts by those that fit best, given the other coordinates.
+
+    Args:
+        problem: the fit's problem.
+        theta: coordinates, [starts, P].
+        rng: source of the random share.
+
+    Returns:
+        Coordinates, [starts, P]; unchanged where the law has no amplitudes.
+    """
+    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
+    which = [i for i, name in enumerate(problem.free) if name in linear and problem.positive[i]]
+    if not which or len(which) > _MOST_AMPLITUDES:
+        return theta
+    theta = theta.copy()
+    for first in range(0, len(theta), 256):
+        block = theta[first : first + 256]
+        block[:, which] = _solve_amplitudes(problem, block, which, rng)
+    return np.clip(theta, problem.lower, problem.upper)
+
+
+def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng: np.random.Generator) -> np.ndarray:
+    theta = theta.copy()
+    theta[:, which] = 0.0
+    given = {
+        name: Given(theta[:, i : i + 1], bool(problem.positive[i]), bool(problem.positive[i]))
+        for i, name in enumerate(problem.free)
+    }
+    letters = [problem.free[i] for i in which]
+    with np.errstate(all="ignore"):
+        dual = Evaluation(given, frozenset(letters)).value(problem.tree)
+    loss = np.exp(problem.observed) if problem.objective.on_log else problem.observed
+    shape = (len(theta), problem.n_runs)
+    columns = np.stack([np.broadcast_to(dual.parts[letter], shape) for letter in letters], axis=1)
+    rest = np.broadcast_to(dual.value, shape) - columns.sum(axis=1)
+    # Relative residuals, and columns of mean one: the unknowns are then shares of the loss.
+    size = columns.mean(axis=2, keepdims=True)
+    with np.errstate(all="ignore"):
+        columns = np.nan_to_num(columns / size / loss[:, None, :])
+        goal = np.nan_to_num((loss - rest) / loss)
+    shares = _non_negative(columns, goal)
+    scale = np.exp(np.mean(np.log(loss)))
+    random = rng.dirichlet(np.ones(len(which)), len(theta)) * scale
+    mixed = np.maximum(0.95 * shares + 0.05 * random, 1e-4 * scale)
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.log(mixed) - np.log(size[:, :, 0]), nan=0.0, posinf=200.0, neginf=-200.0)
+
+
+def _non_negative(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Least squares with non-negative weights, [starts, K], by trying every set of non-zero weights.
+
+    K is at most six, so there are at most 64 sets; trying all is exact and runs as one batch.
+    """
+    gram = np.matmul(columns, columns.transpose(0, 2, 1))
+    right = np.matmul(columns, goal[:, :, None])[:, :, 0]
+    k = gram.shape[1]
+    gram = gram + 1e-10 * np.einsum("bii->b", gram)[:, None, None] * np.eye(k) + 1e-300 * np.eye(k)
+    best, best_gain = np.zeros_like(right), np.zeros(len(gram))
+    for chosen in product((False, True), repeat=k):
+        keep = np.array(chosen)
+        if not keep.any():
+            continue
+        inner = np.linalg.solve(gram[:, keep][:, :, keep], right[:, keep, None])[:, :, 0]
+        gain = np.einsum("bi,bi->b", inner, right[:, keep])
+        take = (inner >= 0).all(axis=1) & (gain > best_gain)
+        filled = np.zeros_like(right)
+        filled[:, keep] = inner
+        best[take], best_gain[take] = filled[take], gain[take]
+    return best
+
+
+def grid(problem: Problem, values: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """The starts of a published grid: every combination of the values listed for each parameter.
+
+    Args:
+        problem: the fit's problem.
+        values: parameter -> starting values, in the parameter's own units (not logs).
+
+    Returns:
+        Coordinates, [product of the lengths, P].
+
+    Raises:
+        FitError: a free parameter without values.
+    """
+    missing = [name for name in problem.free if name not in values]
+    if missing:
+        raise FitError(f"starts: no starting values for parameter {missing[0]!r}")
+    axes = np.meshgrid(*(np.asarray(values[name], dtype=float) for name in problem.free), indexing="ij")
+    columns: dict[str, Any] = {name: axis.ravel() for name, axis in zip(problem.free, axes, strict=True)}
+    return problem.coordinates(columns)

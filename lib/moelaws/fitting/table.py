@@ -1,0 +1,135 @@
+"""From a run table to the numbers a law needs: derived where they follow from others, refused where they cannot be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moelaws.fitting.objective import FitError, Problem
+from moelaws.laws.forms import Law, LawError
+from moelaws.runs import derive, finished
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Runs ready for a fit.
+
+    Attributes:
+        table: the finished runs, with derived columns.
+        data: the law's letter -> values, [runs].
+        target: values of the law's target, [runs].
+        weights: weight of each run, [runs], or ``None``.
+        columns: the law's letter -> the column it came from.
+        derived: column -> formula, for the law's columns that were derived.
+        rows: the name of each row in messages, [runs].
+    """
+
+    table: pd.DataFrame
+    data: dict[str, np.ndarray]
+    target: np.ndarray
+    weights: np.ndarray | None
+    columns: dict[str, str]
+    derived: dict[str, str]
+    rows: list[Any]
+
+    def refuse_undefined(self, law: Law, problem: Problem, theta: np.ndarray) -> None:
+        """Refuse runs at which the law has no value for any of the starts.
+
+        Raises:
+            FitError: such a run, by row and column.
+        """
+        finite = np.isfinite(problem.residuals(theta[:256])).any(axis=0)
+        if not finite.all():
+            i = int(np.flatnonzero(~finite)[0])
+            where = ", ".join(f"{column} = {self.data[letter][i]:g}" for letter, column in self.columns.items())
+            raise FitError(f"row {self.rows[i]}: law {law.name!r} has no value there ({where})")
+
+
+def prepare(
+    law: Law, runs: Any, weights: np.ndarray | str | None = None, constant_ok: bool = False
+) -> Prepared:  # fmt: skip
+    """Check runs and take out what a law needs.
+
+    Args:
+        law: the law.
+        runs: a run table, or a mapping of columns to arrays.
+        weights: weight of each run, or the column that holds it.
+        constant_ok: accept a variable that is the same in all runs, as a fit with fixed parameters may.
+
+    Returns:
+        The numbers, and where they came from.
+
+    Raises:
+        FitError, LawError: no runs, a missing column, a value that is not finite and positive, a constant column.
+    """
+    table = runs if isinstance(runs, pd.DataFrame) else pd.DataFrame({k: np.asarray(v) for k, v in runs.items()})
+    if isinstance(weights, np.ndarray | list | tuple):
+        if len(weights) != len(table):
+            raise FitError(f"{len(weights)} weights for {len(table)} runs")
+        table = table.assign(_weight=np.asarray(weights, dtype=float))
+        weights = "_weight"
+    table = finished(table)
+    if table.empty:
+        raise FitError("no finished runs to fit")
+    table, derived = derive(table)
+    columns = law.columns(table.columns)
+    if law.target not in table.columns:
+        raise LawError(f"law {law.name!r} predicts a column {law.target!r}; the table has {', '.join(table.columns)}")
+    numbers = {name: _numbers(table, name) for name in [*columns.values(), law.target]}
+    _refuse(table, law.target, numbers[law.target], numbers[law.target] > 0, "a number > 0")
+    for letter, name in columns.items():
+        if name != "sparsity":
+            _refuse(table, name, numbers[name], numbers[name] > 0, "a number > 0")
+        if not constant_ok and len(table) > 1 and np.ptp(numbers[name]) == 0:
+            raise FitError(
+                f"column {name!r} is {numbers[name][0]:g} in all {len(table)} rows (from row {table.index[0]} to row"
+                f" {table.index[-1]}); law {law.name!r} needs it to vary ({letter})"
+            )
+    weight = None
+    if weights is not None:
+        if weights not in table.columns:
+            raise FitError(f"no column {weights!r} to weigh the runs by")
+        weight = _numbers(table, str(weights))
+        _refuse(table, str(weights), weight, weight >= 0, "a number >= 0")
+        if not weight.any():
+            raise FitError("every run has weight 0")
+    return Prepared(
+        table=table,
+        data={letter: numbers[name] for letter, name in columns.items()},
+        target=numbers[law.target],
+        weights=weight,
+        columns=columns,
+        derived={name: formula for name, formula in derived.items() if name in columns.values()},
+        rows=list(table.index),
+    )
+
+
+def subset(prepared: Prepared, keep: np.ndarray) -> Prepared:
+    """The runs at some positions only, [kept]; a position may be taken more than once."""
+    return replace(
+        prepared,
+        table=prepared.table.iloc[keep],
+        data={name: values[keep] for name, values in prepared.data.items()},
+        target=prepared.target[keep],
+        weights=None if prepared.weights is None else prepared.weights[keep],
+        rows=[prepared.rows[i] for i in keep],
+    )
+
+
+def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+    numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
+    _refuse(table, name, numbers, np.isfinite(numbers), "a finite number")
+    return numbers
+
+
+def _refuse(table: pd.DataFrame, name: str, numbers: np.ndarray, fine: np.ndarray, expected: str) -> None:
+    if not fine.all():
+        row = table.index[~fine][0]
+        raise FitError(f"row {row}, column {name!r}: found {table[name].loc[row]!r}, expected {expected}")
+
+
+def mapping_of(table: pd.DataFrame) -> Mapping[str, np.ndarray]:
+    """A table's number columns as plain arrays."""
+    return {str(name): table[name].to_numpy() for name in table.columns if pd.api.types.is_numeric_dtype(table[name])}
