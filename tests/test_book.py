@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from moelaws.book.build import Order, build_book
 from moelaws.book.cache import KEPT, Cache, chapter_key, shared_digest
 from moelaws.book.chapter import Page, read_page
@@ -151,9 +151,10 @@ def test_an_entry_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
-        cache.store("chapters/x", "full", "k", notebook)
+        with pytest.raises(KeyboardInterrupt):
+            cache.store("chapters/x", "full", "k", notebook)
     assert cache.load("chapters/x", "full", "k") is None
     assert not [path for path in tmp_path.glob("**/*") if path.is_file()]
     cache.store("chapters/x", "full", "k", notebook)
@@ -269,6 +270,12 @@ def test_a_failing_cell_fails_this_build_and_the_next(small_book: Path, capfd: p
     printed = capfd.readouterr()
     assert "cell 3/4 failed" in printed.err
     assert "fine  as executed before" in printed.out
+
+
+def test_a_kernel_that_dies_is_named_with_its_cell(small_book: Path, capfd: pytest.CaptureFixture[str]):
+    only_pages(small_book, dying=chapter("x = 1", "import os\nos._exit(1)"))
+    assert build(small_book) == 1
+    assert "chapters/dying.md: cell 3/3 failed: DeadKernelError" in capfd.readouterr().err
 
 
 def test_a_warning_fails_this_build_and_the_next_and_keeps_the_old_site(

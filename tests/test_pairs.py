@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from moelaws.book.chapter import read_page
 from moelaws.book.command import main
 from moelaws.book.error import BookError

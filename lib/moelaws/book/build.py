@@ -75,7 +75,7 @@ def build_book(order: Order) -> bool:
     notebooks = _notebooks(order, pages, shared)
     begin = time.perf_counter()
     order.say(f"site  {len(pages)} pages")
-    with tempfile.TemporaryDirectory(prefix="stage-", dir=order.work) as folder:
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         write_stage(Path(folder), order.root, _texts(pages), notebooks)
         site = render(Path(folder))
         install_assets(site, order.work / "assets")
@@ -94,7 +94,7 @@ def check_links(order: Order) -> None:
     pages = [read_page(order.root, name) for name in read_toc(order.root)]
     check_profile(order.profile, pages)
     notebooks = _notebooks(order, pages, shared_digest(order.root))
-    with tempfile.TemporaryDirectory(prefix="stage-", dir=order.work) as folder:
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         write_stage(Path(folder), order.root, _texts(pages), notebooks)
         render(Path(folder), builder="linkcheck")
 

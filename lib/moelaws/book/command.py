@@ -16,10 +16,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         subparsers: what `ArgumentParser.add_subparsers` returned.
 
     Returns:
-        The parser of `book`; hand its parsed arguments to `run`.
+        The parser of `book`; its parsed arguments carry `run`, the function to hand them to.
     """
     parser: argparse.ArgumentParser = subparsers.add_parser("book", help="execute the chapters and build the book")
     _add_actions(parser)
+    parser.set_defaults(run=run)
     return parser
 
 
@@ -34,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "sync":
             return _sync(root, args.check)
         return _build(root, args)
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
+        return 1
     except BookError as error:
         for reason in error.reasons:
             print(f"error: {reason}", file=sys.stderr)

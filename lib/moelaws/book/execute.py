@@ -1,6 +1,7 @@
 """Execution of one chapter by papermill, in a process of its own, with a progress line for each cell."""
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ def execute(job: Job) -> Executed:
 
     papermill_engines.register("announcing", _announcing_engine())
     notebook = nbformat.reads(job.notebook, as_version=4)
-    begin = time.perf_counter()
+    begin, started = time.perf_counter(), [0]
     with tempfile.TemporaryDirectory(prefix="kernel-") as private:
         os.environ.update(_kernel_environment(private))
         try:
@@ -86,13 +87,14 @@ def execute(job: Job) -> Executed:
                 cwd=job.folder,
                 execution_timeout=CELL_TIMEOUT_S,
                 announce=job.page.rsplit("/", 1)[-1],
+                started=started,
                 config=_kernel_transport(private),
                 start_timeout=KERNEL_TIMEOUT_S,
             )
         except PapermillExecutionError as error:
-            failure = _cell_failure(job, error)
+            failure = _cell_failure(job, started[-1], error)
         except Exception as error:  # a kernel that dies or hangs is this chapter's failure, not the build's crash
-            failure = f"{job.page}.md: {type(error).__name__}: {str(error)[:600]}"
+            failure = f"{_where(job, started[-1])} failed: {type(error).__name__}: {str(error)[:600]}"
         else:
             return Executed(job.page, time.perf_counter() - begin, notebook=_plain(done, job))
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
@@ -130,18 +132,20 @@ def _announcing_engine() -> Any:
     class AnnouncingEngine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
-            name = kwargs.pop("announce")
-            numbers = cell_numbers(nb_man.nb)
-            complete, started = nb_man.cell_complete, {}
+            name, started = kwargs.pop("announce"), kwargs.pop("started")
+            numbers, begin = cell_numbers(nb_man.nb), time.perf_counter()
+            begun, complete = nb_man.cell_start, nb_man.cell_complete
 
-            def start(cell: Any, cell_index: int, _start: Any = nb_man.cell_start, **more: Any) -> None:
-                started[cell_index] = time.perf_counter()
-                _start(cell, cell_index, **more)
+            def start(cell: Any, cell_index: int, **more: Any) -> None:
+                nonlocal begin
+                begin = time.perf_counter()
+                started.append(numbers.get(cell_index, 0))
+                begun(cell, cell_index, **more)
 
             def finish(cell: Any, cell_index: int | None = None, **more: Any) -> None:
                 complete(cell, cell_index=cell_index, **more)
                 if cell_index in numbers:
-                    seconds = time.perf_counter() - started[cell_index]
+                    seconds = time.perf_counter() - begin
                     label = f"cell {numbers[cell_index]}/{len(numbers)}"
                     print(f"{name}  {label}  {seconds:.1f} s", flush=True)
 
@@ -165,17 +169,18 @@ def cell_numbers(notebook: Any) -> dict[int, int]:
     return {index: number for number, index in enumerate(code, start=1)}
 
 
-def _cell_failure(job: Job, error: Any) -> str:
-    import re
-
+def _where(job: Job, number: int) -> str:
+    """Name a cell by its number; 0 stands for what comes before the author's cells."""
     import nbformat
 
+    cells = len(cell_numbers(nbformat.reads(job.notebook, as_version=4)))
+    return f"{job.page}.md: " + (f"cell {number}/{cells}" if number else f"setting up profile '{job.profile}'")
+
+
+def _cell_failure(job: Job, number: int, error: Any) -> str:
     first_line = next((line for line in error.source.splitlines() if line.strip()), "")
-    code = [c for c in nbformat.reads(job.notebook, as_version=4).cells if c.cell_type == "code"]
-    number = next((n for n, cell in enumerate(code, start=1) if cell.source == error.source), None)
-    where = f"cell {number}/{len(code)}" if number else f"the cell that sets the profile '{job.profile}'"
     trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).splitlines()[-TRACEBACK_LINES:]
-    lines = [f"{job.page}.md: {where} failed: {error.ename}: {error.evalue}", f"    first line: {first_line}"]
+    lines = [f"{_where(job, number)} failed: {error.ename}: {error.evalue}", f"    first line: {first_line}"]
     return "\n".join(lines + [f"    | {line}" for line in trace])
 
 
