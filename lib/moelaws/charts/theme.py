@@ -95,7 +95,7 @@ def _settings() -> dict[str, Any]:
             },
             "range": {"category": list(CATEGORIES)},
             "line": {"strokeWidth": 2},
-            "point": {"size": 45, "filled": True},
+            "point": {"size": 45, "filled": True, "opacity": 1},
             "errorbar": {"ticks": True},
             "errorband": {"band": {"opacity": 0.2}},
             "area": {"opacity": 0.2},
