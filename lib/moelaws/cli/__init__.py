@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from moelaws import __version__
-from moelaws.cli import isoflop, runs, sweep
+from moelaws.cli import fit, isoflop, runs, sweep
 
-_SUBCOMMANDS = (runs, sweep, isoflop)
+_SUBCOMMANDS = (runs, sweep, isoflop, fit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,24 +25,59 @@ def covariance(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     residuals, slopes = problem.linearise(theta[None])
     r, slope, weights = residuals[0], slopes[0], problem.weights[0]
-    n, p = problem.n_runs, len(theta)
     curvature = (slope * weights) @ slope.T
     unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
     held = values > _OPEN * values.max()
     root = unit[:, None] * vectors[:, held] / np.sqrt(values[held])
     loose = (np.abs(vectors[:, ~held]) > 1e-3).any(axis=1) | (np.diag(curvature) <= 0)
-    degrees = max(n - p, 1)
+    return spread(problem, r) * (root @ root.T), loose
+
+
+def spread(problem: Problem, residuals: np.ndarray) -> float:
+    """Variance of one residual as it counts for the coordinates' covariance: noise over squared mean curvature.
+
+    Args:
+        problem: the fit's problem.
+        residuals: at the minimum, [runs].
+
+    Returns:
+        The variance, per unit of weight.
+    """
+    weights, degrees = problem.weights[0], max(problem.n_runs - len(problem.free), 1)
     if problem.objective.robust:
-        delta = problem.objective.delta
-        # The Huber loss bends only within delta; estimate its mean curvature from a window wide enough to hold runs.
-        window = max(delta, 0.5 * float(np.median(np.abs(r))))
-        bend = float(np.mean(np.abs(r) <= window)) * delta / window
-        noise = float(np.sum(np.minimum(np.abs(r), delta) ** 2)) / degrees / max(bend, 1.0 / n) ** 2
+        pulled = np.minimum(np.abs(residuals), problem.objective.delta)
+        noise = float(np.sum(weights * pulled**2)) / degrees / bend(problem, residuals) ** 2
     else:
-        noise = float(np.sum(weights * r * r)) / degrees
-    noise = max(noise, _FINEST**2 * float(np.mean(weights)))
-    return noise * (root @ root.T), loose
+        noise = float(np.sum(weights * residuals**2)) / degrees
+    return max(noise, _FINEST**2 * float(np.mean(weights)))
+
+
+def bend(problem: Problem, residuals: np.ndarray) -> float:
+    """Mean curvature of a Huber term at the residuals; it bends only within delta, so a wider window is averaged."""
+    if not problem.objective.robust:
+        return 1.0
+    delta, size = problem.objective.delta, np.abs(residuals)
+    window = max(delta, 0.5 * float(np.median(size)))
+    return max(float(np.mean(size <= window)) * delta / window, 1.0 / problem.n_runs)
+
+
+def noise_scale(problem: Problem, theta: np.ndarray) -> float:
+    """The unit in which twice a rise of the objective follows a chi-squared law.
+
+    For least squares, with terms r^2, it is twice the residual variance; for a Huber objective the variance of its
+    slope over its mean curvature.
+
+    Args:
+        problem: the fit's problem.
+        theta: the minimum, [P].
+
+    Returns:
+        The unit, in units of the objective.
+    """
+    residuals = problem.residuals(theta[None])[0]
+    curvature = bend(problem, residuals) if problem.objective.robust else 2.0
+    return spread(problem, residuals) * curvature
 
 
 def identifiable(problem: Problem, theta: np.ndarray) -> dict[str, bool]:

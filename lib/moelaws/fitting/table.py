@@ -1,6 +1,5 @@
 """From a run table to the numbers a law needs: derived where they follow from others, refused where they cannot be."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +46,7 @@ class Prepared:
             raise FitError(f"row {self.rows[i]}: law {law.name!r} has no value there ({where})")
 
 
-def prepare(
-    law: Law, runs: Any, weights: np.ndarray | str | None = None, constant_ok: bool = False
-) -> Prepared:  # fmt: skip
+def prepare(law: Law, runs: Any, weights: np.ndarray | str | None = None, constant_ok: bool = False) -> Prepared:
     """Check runs and take out what a law needs.
 
     Args:
@@ -73,7 +70,7 @@ def prepare(
     table = finished(table)
     if table.empty:
         raise FitError("no finished runs to fit")
-    table, derived = derive(table)
+    table, derived = _complete(law, table)
     columns = law.columns(table.columns)
     if law.target not in table.columns:
         raise LawError(f"law {law.name!r} predicts a column {law.target!r}; the table has {', '.join(table.columns)}")
@@ -106,6 +103,21 @@ def prepare(
     )
 
 
+def _complete(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Derive what the law needs: the run table's own rules, and two that only hold for certain laws."""
+    wanted = {column for variable in law.variables for column in variable.columns}
+    derived: dict[str, str] = {}
+    of_experts = wanted & {"n_experts", "sparsity", "granularity", "activation_ratio"}
+    if "tokens" in wanted - set(table) and "active_params" not in table and "total_params" in table and not of_experts:
+        # A law without experts is a law of dense models, in which every parameter is active.
+        table, derived["active_params"] = table.assign(active_params=table["total_params"]), "N, dense"
+    table, more = derive(table)
+    derived |= more
+    if "activation_ratio" in wanted - set(table) and "sparsity" in table:
+        table, derived["activation_ratio"] = table.assign(activation_ratio=1 - table["sparsity"]), "1 - S"
+    return table, derived
+
+
 def subset(prepared: Prepared, keep: np.ndarray) -> Prepared:
     """The runs at some positions only, [kept]; a position may be taken more than once."""
     return replace(
@@ -128,8 +140,3 @@ def _refuse(table: pd.DataFrame, name: str, numbers: np.ndarray, fine: np.ndarra
     if not fine.all():
         row = table.index[~fine][0]
         raise FitError(f"row {row}, column {name!r}: found {table[name].loc[row]!r}, expected {expected}")
-
-
-def mapping_of(table: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """A table's number columns as plain arrays."""
-    return {str(name): table[name].to_numpy() for name in table.columns if pd.api.types.is_numeric_dtype(table[name])}

@@ -1,0 +1,189 @@
+"""``moelaws fit``: a law, a run table, the true optimum and its intervals."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from moelaws.cli.output import write_json
+from moelaws.cli.runs import parse_map
+from moelaws.fitting.fit import fit
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.result import FitFailed, FitResult
+from moelaws.fitting.uncertainty import bootstrap, large_sample
+from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
+from moelaws.runs import derive, finished, read_runs
+from moelaws.runs.where import rows_where
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("fit", help="fit a law to a run table")
+    parser.add_argument("table", nargs="?", help="a .csv, .csv.gz or .parquet file, one row a run")
+    parser.add_argument("--law", metavar="NAME", help="a published law, see --laws")
+    parser.add_argument("--laws", action="store_true", help="print the laws and stop")
+    parser.add_argument("--formula", help='a law of your own: "E + A/N^alpha + B/D^beta"; see --variables')
+    parser.add_argument("--variables", metavar="N=COLUMN,...", help="columns of the formula's variables")
+    parser.add_argument("--objective", default="huber-log", help="huber-log (default), lsq-log or lsq")
+    parser.add_argument("--delta", type=_number, default=1e-3, help="Huber threshold in ln L (default 0.001)")
+    parser.add_argument("--over", type=_number, default=1.0, help="factor on runs predicted too high (default 1)")
+    parser.add_argument("--weights", metavar="COLUMN", help="weight of each run, such as one over its variance")
+    parser.add_argument("--fix", metavar="NAME=VALUE,...", help="parameters to hold at a value")
+    parser.add_argument("--bound", metavar="NAME=LOW:HIGH,...", help="bounds in place of the law's own")
+    parser.add_argument("--starts", type=_count, help="starting points to draw (default: by the law's size)")
+    parser.add_argument("--bootstrap", type=_replicates, default=0, metavar="N", help="refits for the intervals")
+    parser.add_argument("--stratify", metavar="COLUMN", help="bootstrap within groups, such as budget")
+    parser.add_argument("--cluster", metavar="COLUMN", help="bootstrap whole groups, such as a configuration's seeds")
+    parser.add_argument("--seed", type=_seed, default=0, help="of starts and bootstrap (default 0)")
+    parser.add_argument("--where", metavar="CONDITION", help="keep the rows that meet it: \"router == 'Hash'\"")
+    parser.add_argument("--holdout", metavar="CONDITION", help='rows to test on, not to fit: "sparsity > 0.97"')
+    parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result to this file too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fit and print; write the JSON only when everything went well."""
+    if options.laws:
+        for each in LAWS.values():
+            print(f"{each.name:18} {each.formula}\n{'':18} {each.source}")
+        return 0
+    if options.table is None:
+        raise ValueError("moelaws fit: name a run table, or ask for --laws")
+    chosen = _law(options)
+    kept, held_out, derived = _rows(options, chosen)
+    name = Path(options.table).name
+    try:
+        result = fit(
+            chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
+            _bounds(options.bound), options.starts, options.seed, options.over,
+        )  # fmt: skip
+        result = replace(
+            result, derived={key: derived[key] for key in result.columns.values() if key in derived} | result.derived
+        )
+        result = _intervals(result, finished(kept), options)
+        if held_out is not None:
+            result = result.with_holdout(held_out)
+    except (FitError, LawError) as error:
+        raise FitError(f"{name}: {error}") from None
+    except FitFailed as error:
+        print(f"moelaws: the fit failed: {error}", file=sys.stderr)
+        return 1
+    _print(result)
+    if options.json:
+        write_json(options.json, result.to_dict())
+    return 0
+
+
+def _law(options: argparse.Namespace) -> Law:
+    if (options.law is None) == (options.formula is None):
+        raise ValueError("moelaws fit: give --law NAME or --formula TEXT, one of them")
+    if options.law is not None:
+        return law(options.law)
+    if not options.variables:
+        raise ValueError("moelaws fit: --formula needs --variables, such as N=total_params,D=tokens")
+    return law_from_formula("formula", options.formula, parse_map(options.variables))
+
+
+def _rows(options: argparse.Namespace, chosen: Law) -> tuple[pd.DataFrame, pd.DataFrame | None, dict[str, str]]:
+    runs = read_runs(options.table, rename=parse_map(options.map), required=(chosen.target,))
+    runs, derived = derive(runs)
+    if options.where:
+        runs = runs[rows_where(runs, options.where)]
+        if runs.empty:
+            raise ValueError(f"--where {options.where!r}: no row meets it")
+    if not options.holdout:
+        return runs, None, derived
+    out = rows_where(runs, options.holdout)
+    held_out = finished(runs[out])
+    if held_out.empty:
+        raise ValueError(f"--holdout {options.holdout!r}: no finished run meets it")
+    if out.all():
+        raise ValueError(f"--holdout {options.holdout!r}: every row meets it, none is left to fit")
+    return runs[~out], held_out, derived
+
+
+def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespace) -> FitResult:
+    if not options.bootstrap:
+        return large_sample(result)
+    groups = {}
+    for what in ("stratify", "cluster"):
+        column = getattr(options, what)
+        if column is not None and column not in runs.columns:
+            raise FitError(f"--{what}: no column {column!r}")
+        groups[what] = None if column is None else runs[column].to_numpy()
+    return bootstrap(result, options.bootstrap, options.seed, groups["stratify"], groups["cluster"]).result
+
+
+def _print(result: FitResult) -> None:
+    print(f"{result.law.name}: {result.law.formula}")
+    print(f"{result.n_runs} runs, {result.objective.name}, {result.status}: {result.message}")
+    for name, formula in result.derived.items():
+        print(f"{name}: not in the file, derived as {formula}")
+    print(f"{'parameter':10} {'value':>13}  {result.interval_method}")
+    for name, value in result.params.items():
+        if name in result.fixed:
+            shown = "fixed"
+        else:
+            low, high = result.intervals[name]
+            shown = f"{low:.6g} to {high:.6g}" + ("" if result.identified[name] else "  not identified")
+        print(f"{name:10} {value:13.6g}  {shown}")
+    print(f"objective {result.objective_value:.10g}, reached by {result.starts_at_optimum} of {result.starts} starts")
+    for what, measured in (("fit", result.quality), ("holdout", result.holdout)):
+        if measured is not None:
+            print(
+                f"{what}: n {measured.n}, rmse of ln L {measured.rmse_log:.5f}, mse {measured.mse:.3g},"
+                f" R2 {measured.r2:.4f}"
+            )
+
+
+def _fixed(text: str | None) -> dict[str, float]:
+    return {name: _number_in("--fix", value) for name, value in parse_map(text).items()}
+
+
+def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
+    bounds = {}
+    for name, value in parse_map(text).items():
+        low, sign, high = value.partition(":")
+        if not sign:
+            raise ValueError(f"--bound {name}={value}: expected LOW:HIGH")
+        bounds[name] = (_number_in("--bound", low), _number_in("--bound", high))
+    return bounds
+
+
+def _number_in(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option}: expected a number, found {text!r}") from None
+
+
+def _number(text: str) -> float:
+    return _number_in("moelaws fit", text)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= {least}, found {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _replicates(text: str) -> int:
+    value = _whole(text, 0)
+    if value == 1:
+        raise argparse.ArgumentTypeError("expected 0, or at least 2 refits")
+    return value
