@@ -117,6 +117,7 @@ class TrainConfig(_Record):
         batch_sequences: sequences of ``context`` tokens in one optimiser step.
         learning_rate: peak learning rate of AdamW.
         embedding_lr_factor: learning rate of embedding and unembedding over that of the other weights.
+        router_lr_factor: learning rate of the routers over that of the other weights.
         warmup_fraction: share of the steps in which the rate rises linearly from zero.
         final_lr_fraction: rate at the end of the cosine, as a share of the peak.
         weight_decay: decoupled weight decay, on matrices only.
@@ -136,6 +137,7 @@ class TrainConfig(_Record):
     batch_sequences: int = 16
     learning_rate: float = 6e-3
     embedding_lr_factor: float = 1.0
+    router_lr_factor: float = 1.0
     warmup_fraction: float = 0.05
     final_lr_fraction: float = 0.1
     weight_decay: float = 0.1
@@ -153,7 +155,7 @@ class TrainConfig(_Record):
             value = getattr(self, name)
             _require(isinstance(value, int) and value >= 1, name, value, "a whole number >= 1")
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "a whole number >= 0")
-        for name in ("learning_rate", "embedding_lr_factor", "epsilon", "clip_norm"):
+        for name in ("learning_rate", "embedding_lr_factor", "router_lr_factor", "epsilon", "clip_norm"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a number > 0")
         for name in ("weight_decay", "load_balance", "router_z"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "a number >= 0")

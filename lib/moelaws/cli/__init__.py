@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from moelaws import __version__
+from moelaws import __version__, book
 from moelaws.cli import fit, isoflop, runs, sweep
 
-_SUBCOMMANDS = (runs, sweep, isoflop, fit)
+_SUBCOMMANDS = (runs, sweep, isoflop, fit, book)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

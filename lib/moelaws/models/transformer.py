@@ -143,11 +143,18 @@ class Transformer(nn.Module):
         return self.embedding if self.unembedding is None else self.unembedding
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Normal weights: variance 1 / fan-in; projections into the residual stream smaller by sqrt(2 layers)."""
+        """Normal weights of standard deviation ``scale / sqrt(fan-in)``.
+
+        Projections into the residual stream are smaller by sqrt(2 layers). The router starts sharp and the
+        embedding large: what a token is then decides from the first step where it goes, and stays so while the
+        rest of the network moves. With scale 1 for both, experts of models this small gain little.
+        """
         depth = math.sqrt(2 * self.config.n_layers)
+        scales = {"w_out": 1 / depth, "router": 3.0, "embedding": 2.0}
         for name, parameter in self.named_parameters():
-            if name.endswith("gain"):
+            kind = name.rpartition(".")[2]
+            if kind == "gain":
                 continue
-            fan_in = parameter.shape[1]  # E x D x 2F and E x F x D, or out x in: fan-in is dimension 1 in each
-            scale = depth if name.endswith("w_out") else 1.0
-            nn.init.normal_(parameter, std=fan_in**-0.5 / scale, generator=generator)
+            fan_in = parameter.shape[1]  # dimension 1 in each: out x in, V x D, E x D x 2F, E x F x D
+            std = scales.get(kind, 1.0) / math.sqrt(fan_in)
+            nn.init.normal_(parameter, std=std, generator=generator)

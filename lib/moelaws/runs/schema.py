@@ -104,6 +104,7 @@ _ALL = (
     _count("batch_sequences", "sequences", "sequences in one optimiser step"),
     _positive("learning_rate", "", "peak learning rate"),
     _positive("embedding_lr_factor", "", "learning rate of the embeddings over the other weights'"),
+    _positive("router_lr_factor", "", "learning rate of the routers over the other weights'"),
     _share("warmup_fraction", "share of steps with rising learning rate"),
     _share("final_lr_fraction", "last learning rate over the peak"),
     _share("weight_decay", "decoupled weight decay"),

@@ -157,19 +157,26 @@ def _steps(
 
 
 def _optimiser(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW in three groups: matrices, embeddings with a rate of their own, gains without weight decay."""
+    """AdamW with rates of their own for embeddings and routers, and without weight decay on gains."""
     groups: dict[str, dict[str, Any]] = {
-        "matrices": {"params": [], "weight_decay": config.weight_decay, "lr_factor": 1.0},
-        "embeddings": {
-            "params": [], "weight_decay": config.weight_decay, "lr_factor": config.embedding_lr_factor
-        },
-        "gains": {"params": [], "weight_decay": 0.0, "lr_factor": 1.0},
-    }  # fmt: skip
+        kind: {"params": [], "weight_decay": 0.0 if kind == "gain" else config.weight_decay, "lr_factor": factor}
+        for kind, factor in {
+            "matrix": 1.0,
+            "gain": 1.0,
+            "router": config.router_lr_factor,
+            "embedding": config.embedding_lr_factor,
+            "unembedding": config.embedding_lr_factor,
+        }.items()
+    }
     for name, parameter in model.named_parameters():
-        kind = "gains" if parameter.ndim == 1 else "embeddings" if "embedding" in name else "matrices"
-        groups[kind]["params"].append(parameter)
+        kind = name.rpartition(".")[2]
+        groups[kind if kind in groups else "matrix"]["params"].append(parameter)
     return torch.optim.AdamW(
-        groups.values(), lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True
+        [group for group in groups.values() if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=True,
     )
 
 
