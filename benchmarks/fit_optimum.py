@@ -18,9 +18,9 @@ from fit_tables import make_table
 from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimize
 
+from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import Problem
-from moelaws.fitting.result import FitFailed
 from moelaws.fitting.starts import dispersed
 from moelaws.laws import LAWS
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from moelaws.cli.output import write_json
 from moelaws.cli.runs import parse_map
+from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.result import FitFailed, FitResult
+from moelaws.fitting.result import FitResult
 from moelaws.fitting.uncertainty import bootstrap, large_sample
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
 from moelaws.runs import derive, finished, read_runs

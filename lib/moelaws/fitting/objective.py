@@ -137,7 +137,8 @@ class Problem:
 
     def value(self, residuals: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
         """The objective, [starts]; infinite where the law is undefined."""
-        total = self.objective.terms(residuals, self._rows(self.weights, rows)).sum(axis=1)
+        with np.errstate(all="ignore"):
+            total = self.objective.terms(residuals, self._rows(self.weights, rows)).sum(axis=1)
         return np.where(np.isfinite(total), total, np.inf)
 
     def second_order(self, theta: np.ndarray, residuals: np.ndarray, rows: Any = slice(None)) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.covariance import covariance, noise_scale
-from moelaws.fitting.fit import polish
+from moelaws.fitting.descent import polish
 from moelaws.fitting.objective import FitError, Problem
 from moelaws.fitting.result import FitResult
 from moelaws.laws.evaluate import fold

@@ -16,10 +16,6 @@ Status = Literal["converged", "bound hit", "not identified", "failed"]
 bound. ``not identified``: the minimum is reached, but the runs leave some parameter open. ``failed`` is raised."""
 
 
-class FitFailed(RuntimeError):
-    """No minimum was found; the message says what happened."""
-
-
 @dataclass(frozen=True)
 class Quality:
     """How well a law predicts some runs.

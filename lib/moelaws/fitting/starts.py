@@ -11,14 +11,20 @@ from moelaws.laws.evaluate import Evaluation, Given
 from moelaws.laws.forms import amplitudes
 
 _MOST_AMPLITUDES = 6
+_DRAWN_BEYOND = 12
+"""Starts drawn beyond the law's ranges for each one kept."""
 
 
 def dispersed(problem: Problem, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Starting coordinates from the laws' own ranges.
+    """Starting coordinates from the laws' own ranges, and from beyond them.
 
     Exponents and scales are a Latin hypercube over the ranges that the law names. Amplitudes, on which the
     prediction depends linearly, are solved by non-negative least squares for these shapes (variable projection),
     with a random share mixed in so that none starts at zero, where its gradient would vanish.
+
+    A law's range is where its authors would look. Every third start looks further: the least objective may lie at an
+    exponent of the other sign, and a fit that never looks there would call a lesser minimum the optimum. Of these,
+    many are drawn and only the best of each pattern of signs are kept, so that every pattern is tried.
 
     Args:
         problem: the fit's problem.
@@ -28,17 +34,37 @@ def dispersed(problem: Problem, count: int, rng: np.random.Generator) -> np.ndar
     Returns:
         Coordinates, [count, P].
     """
+    beyond = count // 3
+    near = with_amplitudes(problem, _hypercube(problem, count - beyond, rng, 1.0), rng)
+    if not beyond:
+        return near
+    far = with_amplitudes(problem, _hypercube(problem, _DRAWN_BEYOND * beyond, rng, 3.0), rng)
+    value = np.concatenate([problem.value(problem.residuals(far[i : i + 256])) for i in range(0, len(far), 256)])
+    signs = (far[:, ~problem.positive] > 0) @ (1 << np.arange((~problem.positive).sum()))
+    order = np.argsort(value)
+    # Rank within each pattern of signs: the best of every pattern first, then the second best, and so on.
+    rank = np.empty(len(far), dtype=int)
+    for pattern in np.unique(signs):
+        members = order[signs[order] == pattern]
+        rank[members] = np.arange(len(members))
+    chosen = np.lexsort((value, rank))[:beyond]
+    return np.concatenate([near, far[chosen]])
+
+
+def _hypercube(problem: Problem, count: int, rng: np.random.Generator, widen: float) -> np.ndarray:
+    """A Latin hypercube over the law's ranges, made wider about their middles."""
     by_name = {p.name: p for p in problem.law.parameters}
     theta = np.empty((count, len(problem.free)))
     for i, name in enumerate(problem.free):
         low, high = by_name[name].start
         if problem.positive[i]:
             low, high = np.log(low), np.log(high)
-        low, high = max(low, problem.lower[i]), min(high, problem.upper[i])
+        margin = 0.5 * (widen - 1.0) * (high - low)
+        low, high = max(low - margin, problem.lower[i]), min(high + margin, problem.upper[i])
         if low > high:  # the reader's bounds lie outside the law's range
             low, high = problem.lower[i], problem.upper[i]
         theta[:, i] = low + (high - low) * (rng.permutation(count) + rng.random(count)) / count
-    return with_amplitudes(problem, theta, rng)
+    return np.clip(theta, problem.lower, problem.upper)
 
 
 def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +102,8 @@ def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng
     loss = np.exp(problem.observed) if problem.objective.on_log else problem.observed
     shape = (len(theta), problem.n_runs)
     columns = np.stack([np.broadcast_to(dual.parts[letter], shape) for letter in letters], axis=1)
-    rest = np.broadcast_to(dual.value, shape) - columns.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        rest = np.broadcast_to(dual.value, shape) - columns.sum(axis=1)
     # Relative residuals, and columns of mean one: the unknowns are then shares of the loss.
     size = columns.mean(axis=2, keepdims=True)
     with np.errstate(all="ignore"):
