@@ -8,6 +8,7 @@ from moelaws.runs.append import RunTable, TableInUseError
 from moelaws.runs.derive import derive
 from moelaws.runs.read import RunTableError, finished, read_runs
 from moelaws.runs.schema import COLUMNS, Column
+from moelaws.runs.seeds import paired_differences, pooled_noise, seed_spread
 from moelaws.runs.select import select
 from moelaws.runs.where import ConditionError
 
@@ -20,6 +21,9 @@ __all__ = [
     "TableInUseError",
     "derive",
     "finished",
+    "paired_differences",
+    "pooled_noise",
     "read_runs",
+    "seed_spread",
     "select",
 ]
