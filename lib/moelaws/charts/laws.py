@@ -107,7 +107,7 @@ def gain_by_size(table: pd.DataFrame) -> alt.Chart:
     """The share of the loss that experts save, against size, a line for each number of experts.
 
     Arguments:
-        table: `active_params`, `n_experts`, `gain` (share of the dense loss), `tokens` (text: how many, for panels).
+        table: `active_params`, `n_experts`, `gain` (share of the dense loss), `panel` (text: which law, which tokens).
     """
     return (
         alt.Chart(table)
@@ -121,10 +121,10 @@ def gain_by_size(table: pd.DataFrame) -> alt.Chart:
             column=alt.Column("panel:N", title=None, sort=list(dict.fromkeys(table["panel"]))),
         )
         .properties(
-            width=270,
-            height=240,
-            description="At a fixed number of tokens the gain from experts shrinks as models grow and turns into a "
-            "loss; with tokens in proportion to size it grows.",
+            width=185,
+            height=220,
+            description="The gain from experts against size: Clark's law lets it vanish near a trillion parameters; "
+            "the joint law lets it level off at the same tokens, and peak near a billion with more tokens.",
         )
     )
 
