@@ -16,6 +16,9 @@ _COMPARED = 512
 """Best ends of the first descent that are compared with one another."""
 _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
+_MANY = 10_000
+"""Starts from which on the first descent goes in two stages."""
+_FEW_RUNS = 100
 _ROUNDS = 3
 _FIRST_DELTA = 0.03
 _LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
@@ -62,8 +65,12 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
     total, reached = 0, 0
     best: Minima | None = None
     for _ in range(_ROUNDS):
-        ends, sizes = _distinct(problem, first_descent(problem, theta))
         total += len(theta)
+        if len(theta) > _MANY:
+            minima, label = descend_many(problem, theta)
+            ends, sizes = _distinct(problem, minima, np.bincount(label))
+        else:
+            ends, sizes = _distinct(problem, first_descent(problem, theta), np.ones(len(theta), dtype=int))
         minima = polish(problem, ends)
         here = shake(problem, _row(minima, minima.best()), rng)
         if best is None or here.value[0] < best.value[0] * (1 - SAME):
@@ -83,6 +90,44 @@ def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minim
     if problem.objective.robust:
         problem = problem.with_delta(max(problem.objective.delta, _FIRST_DELTA))
     return minimise(problem, theta, steps=steps, tolerance=1e-7)
+
+
+def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarray]:
+    """The first descent of a published grid's hundreds of thousands of starts.
+
+    All descend on every few runs of the table, to a coarse tolerance; those that then predict the same go on
+    together, on all runs.
+
+    Args:
+        problem: the fit's problem.
+        theta: starting coordinates, [starts, P].
+
+    Returns:
+        The distinct ends, and for every start the index of its end, [starts].
+    """
+    few = np.linspace(0, problem.n_runs - 1, min(problem.n_runs, _FEW_RUNS)).astype(int)
+    coarse = problem.only(np.argsort(problem.observed[0])[few])  # even in the loss
+    if coarse.objective.robust:
+        coarse = coarse.with_delta(max(coarse.objective.delta, _FIRST_DELTA))
+    ends = minimise(coarse, theta, steps=24, tolerance=1e-3)
+    first, label = _merge(coarse, ends)
+    return first_descent(problem, ends.theta[first]), label
+
+
+def _merge(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]:
+    """Starts that predict the same: the first of each kind, and each start's kind.
+
+    Residuals are compared by their size and by three random projections of their direction, rounded to 2 %.
+    """
+    directions = np.random.default_rng(0).standard_normal((problem.n_runs, 3))
+    marks = []
+    for i in range(0, len(minima.theta), 512):
+        residuals = np.nan_to_num(problem.residuals(minima.theta[i : i + 512]), posinf=1e3, neginf=-1e3)
+        size = np.sqrt(np.mean(residuals**2, axis=1)) + 1e-300
+        along = residuals @ directions / size[:, None] / np.sqrt(problem.n_runs)
+        marks.append(np.column_stack([np.round(np.log(size) / 0.02), np.round(along / 0.02)]).astype(np.int32))
+    _, first, label = np.unique(np.concatenate(marks), axis=0, return_index=True, return_inverse=True)
+    return first, label.reshape(-1)
 
 
 def polish(problem: Problem, theta: np.ndarray) -> Minima:
@@ -145,7 +190,7 @@ def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
     return best
 
 
-def _distinct(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(problem: Problem, minima: Minima, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The best distinct ends of a first descent, and how many starts ended at each.
 
     Ends are the same when they predict the same: starts that are on their way down one valley differ in their
@@ -163,10 +208,10 @@ def _distinct(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]
         apart = np.array([np.sum((residuals[i] - residuals[k]) ** 2) for k in kept])
         near = np.flatnonzero(apart <= _ALIKE * squares[i])
         if len(near):
-            sizes[int(near[apart[near].argmin()])] += 1
+            sizes[int(near[apart[near].argmin()])] += int(counts[order[i]])
         elif len(kept) < _POLISHED:
             kept.append(i)
-            sizes.append(1)
+            sizes.append(int(counts[order[i]]))
     return minima.theta[order[kept]], np.array(sizes)
 
 

@@ -11,6 +11,10 @@ _CELLS = 20_000
 """Starts x runs in one chunk: its arrays stay in the processor's cache, and memory does not grow with the starts."""
 
 
+_WAVE = 12
+"""Steps after which the starts that are still moving are regrouped."""
+
+
 @dataclass(frozen=True)
 class Minima:
     """Where descents from many starts ended.
@@ -51,13 +55,41 @@ def minimise(
         The minima, in the order of the starts.
     """
     _keep_freed_memory()
-    chunk = max(4, _CELLS // problem.n_runs)
-    rows = np.zeros(len(theta), dtype=int) if rows is None else rows
-    parts = [
-        _descend(problem, theta[i : i + chunk], steps, tolerance, exact, rows[i : i + chunk])
-        for i in range(0, len(theta), chunk)
-    ]
-    return Minima(*(np.concatenate([part[k] for part in parts]) for k in range(4)))
+    n = len(theta)
+    rows = np.zeros(n, dtype=int) if rows is None else rows
+    state = State(
+        np.clip(theta, problem.lower, problem.upper), np.full(n, np.inf), np.zeros(n, dtype=bool),
+        np.zeros(n, dtype=int), np.full(n, 1e-2),
+    )  # fmt: skip
+    chunk = max(4, _CELLS // problem.blocks[0].n_runs)
+    live = np.arange(n)
+    for wave in range(0, steps, _WAVE):
+        # Starts that have ended leave gaps in their chunks; regrouping the others keeps the chunks full.
+        for i in range(0, len(live), chunk):
+            _descend(problem, state, live[i : i + chunk], min(_WAVE, steps - wave), tolerance, exact, rows)
+        live = live[~state.ended[live]]
+        if not len(live):
+            break
+    return Minima(state.theta, state.value, state.ended & np.isfinite(state.value), state.steps)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where all starts are. The arrays change as the descent goes on.
+
+    Attributes:
+        theta: coordinates, [starts, P].
+        value: the objective, [starts].
+        ended: whether a start has come to rest or has no value, [starts].
+        steps: iterations so far, [starts].
+        damping: share of the majorant's diagonal added to the Hessian, [starts].
+    """
+
+    theta: np.ndarray
+    value: np.ndarray
+    ended: np.ndarray
+    steps: np.ndarray
+    damping: np.ndarray
 
 
 @cache
@@ -68,22 +100,17 @@ def _keep_freed_memory() -> None:
 
 
 def _descend(
-    problem: Problem, theta: np.ndarray, steps: int, tolerance: float, exact: bool, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    n = len(theta)
-    out_theta, out_value = np.clip(theta, problem.lower, problem.upper), np.full(n, np.inf)
-    out_converged, out_steps = np.zeros(n, dtype=bool), np.zeros(n, dtype=int)
-
-    live = np.arange(n)
-    at = out_theta.copy()
-    value, slope, hessian, metric = _model(problem, at, exact, rows)
-    damping = np.full(n, 1e-2)
-    for step in range(steps):
+    problem: Problem, state: State, live: np.ndarray, steps: int, tolerance: float, exact: bool, rows: np.ndarray
+) -> None:
+    """Take some starts a few steps down, and note in the state where they got to."""
+    at, damping = state.theta[live], state.damping[live]
+    value, slope, hessian, metric = _model(problem, at, exact, rows[live])
+    for _ in range(steps):
         low, high = at <= problem.lower, at >= problem.upper
         pinned = (low & (slope > 0)) | (high & (slope < 0))
         move, promise = _step(slope, hessian, metric, damping, pinned)
         trial = np.clip(at + move, problem.lower, problem.upper)
-        new = _model(problem, trial, exact, rows)
+        new = _model(problem, trial, exact, rows[live])
         with np.errstate(invalid="ignore"):  # a start without a value, tried again without one
             gain = value - new[0]
         done = (promise <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
@@ -95,23 +122,37 @@ def _descend(
         damping = np.where(good, damping * 0.1, np.where(better & (gain > 0.25 * promise), damping, damping * 4.0))
         damping = np.clip(damping, 1e-12, 1e15)
         done |= damping >= 1e14
-        out_steps[live] = step + 1
+        state.steps[live] += 1
         if done.any():
             ended = live[done]
-            out_theta[ended], out_value[ended], out_converged[ended] = at[done], value[done], np.isfinite(value[done])
+            state.theta[ended], state.value[ended], state.ended[ended] = at[done], value[done], True
             stay = ~done
-            live, at, damping, rows = live[stay], at[stay], damping[stay], rows[stay]
+            live, at, damping = live[stay], at[stay], damping[stay]
             value, slope, hessian, metric = value[stay], slope[stay], hessian[stay], metric[stay]
             if not len(live):
-                break
-    out_theta[live], out_value[live] = at, value
-    return out_theta, out_value, out_converged, out_steps
+                return
+    state.theta[live], state.value[live], state.damping[live] = at, value, damping
 
 
 def _model(
     problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Value, gradient, Hessian and the diagonal of a majorising Hessian at each point."""
+    parts = [_model_of_block(block, theta, exact, rows) for block in problem.blocks]
+    value, gradient, hessian, metric = parts[0]
+    for part in parts[1:]:
+        value, gradient, hessian, metric = (
+            a + b for a, b in zip((value, gradient, hessian, metric), part, strict=True)
+        )
+    bad = ~(np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2)))
+    value[bad] = np.inf
+    gradient[bad], hessian[bad], metric[bad] = 0.0, 0.0, 1.0
+    return value, gradient, hessian, metric
+
+
+def _model_of_block(
+    problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     with np.errstate(all="ignore"):
         residuals, slopes = problem.linearise(theta)
         weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
@@ -125,9 +166,6 @@ def _model(
                 bend = problem.objective.curvatures(residuals, weights)
                 hessian = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
             hessian += problem.second_order(theta, residuals, rows)
-    bad = ~(np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2)))
-    value[bad] = np.inf
-    gradient[bad], hessian[bad], metric[bad] = 0.0, 0.0, 1.0
     return value, gradient, hessian, metric
 
 

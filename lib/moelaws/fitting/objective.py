@@ -7,13 +7,17 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from moelaws.laws.evaluate import Evaluation, Given, fold
+from moelaws.laws.evaluate import Evaluation, Given, cut, fold
 from moelaws.laws.forms import Law
 from moelaws.laws.formula import Node
 
 ObjectiveName = Literal["huber-log", "lsq-log", "lsq"]
 """``huber-log``: sum of Huber losses of ln L_hat - ln L; ``lsq-log``: of its squares; ``lsq``: of (L_hat - L)^2.
 Always sums: a mean of 240 terms of 1e-6 is what stopped the best-known published fit early."""
+
+
+_BLOCK = 5_000
+"""Runs whose arrays are worked on at once."""
 
 
 class FitError(ValueError):
@@ -118,6 +122,22 @@ class Problem:
     def n_runs(self) -> int:
         """Runs that the sum goes over."""
         return int(self.observed.shape[-1])
+
+    @cached_property
+    def blocks(self) -> list["Problem"]:
+        """The problem cut into blocks of runs whose sums add up to it; one block unless there are very many runs."""
+        if self.n_runs <= _BLOCK:
+            return [self]
+        return [self.only(slice(i, i + _BLOCK)) for i in range(0, self.n_runs, _BLOCK)]
+
+    def only(self, runs: Any) -> "Problem":
+        """The problem of some runs, by slice or index."""
+        return replace(
+            self,
+            tree=cut(self.tree, self.n_runs, runs),
+            observed=self.observed[:, runs],
+            weights=self.weights[:, runs],
+        )
 
     @cached_property
     def _names(self) -> frozenset[str]:

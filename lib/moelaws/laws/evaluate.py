@@ -79,6 +79,35 @@ def fold(node: Node, data: Mapping[str, Array], memo: dict[int, Node] | None = N
     return new
 
 
+def cut(node: Node, length: int, part: Any, memo: dict[int, Node] | None = None) -> Node:
+    """A folded tree over some of the runs only.
+
+    Args:
+        node: a folded tree.
+        length: runs it holds.
+        part: which of them to keep, a slice or indices.
+        memo: parts done already; shared parts stay shared.
+
+    Returns:
+        The tree over these runs.
+    """
+    memo = {} if memo is None else memo
+    if id(node) not in memo:
+        match node:
+            case Number(value) if np.ndim(value) and np.shape(value)[-1] == length:
+                new: Node = Number(value[..., part])
+            case Negative(inner):
+                new = Negative(cut(inner, length, part, memo))
+            case Call(function, inner):
+                new = Call(function, cut(inner, length, part, memo))
+            case Binary(operator, left, right):
+                new = Binary(operator, cut(left, length, part, memo), cut(right, length, part, memo))
+            case _:
+                new = node
+        memo[id(node)] = new
+    return memo[id(node)]
+
+
 class Evaluation:
     """One pass over a folded tree. Parts that the tree shares are computed once.
 
@@ -149,7 +178,10 @@ class Evaluation:
             case Call("sqrt", part):
                 return _scale(self.log(part), 0.5)
         inner = self.value(node)
-        return Dual(np.log(inner.value), {name: slope / inner.value for name, slope in inner.parts.items()})
+        if not inner.parts:
+            return Dual(np.log(inner.value), {})
+        inverse = 1.0 / inner.value
+        return Dual(np.log(inner.value), {name: slope * inverse for name, slope in inner.parts.items()})
 
     def _is_positive(self, node: Node) -> bool:
         match node:
