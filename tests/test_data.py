@@ -1,0 +1,96 @@
+"""What data/README.md says, against what is there: fields, files, licences."""
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moelaws.runs import COLUMNS, read_runs
+from moelaws.runs.dictionary import BEGIN, END, field_table, main, with_field_table
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+README = (DATA / "README.md").read_text(encoding="utf-8")
+
+
+def recorded_files() -> list[Path]:
+    """The data files that belong to the book; tables a reader has put beside them are the reader's business."""
+    try:
+        done = subprocess.run(["git", "ls-files", "-z", "data"], cwd=ROOT, capture_output=True, text=True, check=True)
+        names = [ROOT / name for name in done.stdout.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):  # not a clone
+        names = [path for path in DATA.glob("**/*") if path.is_file()]
+    return sorted(path for path in names if path.parent != DATA and path.suffix in {".csv", ".json", ".gz", ".yml"})
+
+
+def section(path: Path) -> str:
+    """The part of data/README.md under the heading of a file; empty where there is none."""
+    _, _, rest = README.partition(f"\n### `{path.relative_to(DATA).as_posix()}`\n")
+    return rest.split("\n## ")[0].split("\n### ")[0]
+
+
+def rows(table: pd.DataFrame) -> str:
+    """What a table holds, in the one line that data/README.md has for it."""
+
+    def values(column: str, form: str = "d") -> str:
+        return ", ".join(f"{value:{form}}" for value in sorted(table[column].dropna().unique()))
+
+    budgets, experts = values("budget", "g"), values("n_experts")
+    return (
+        f"- **Rows**: {len(table)}; budgets {budgets} FLOPs; E = {experts}; K = {values('top_k')}; "
+        f"seeds {values('seed')}."
+    )
+
+
+def test_the_field_dictionary_is_the_schema():
+    assert with_field_table(README) == README, "run: python -m moelaws.runs.dictionary data/README.md"
+
+
+def test_every_column_has_a_row_with_unit_and_meaning():
+    rows = [line.split(" | ") for line in field_table().splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"| `{name}`" for name in COLUMNS]
+    assert all(row[2].strip(" |") for row in rows)
+    assert (
+        "| `loss` | finite number > 0, nats/token | L, validation cross-entropy after the last step |" in field_table()
+    )
+    assert "| `loss_se` | finite number ≥ 0, nats/token, may be empty |" in field_table()
+    assert "| `seed` | whole number ≥ 0 |" in field_table()
+
+
+def test_every_data_file_is_described_with_origin_and_licence():
+    for path in recorded_files():
+        text = section(path)
+        assert text, f"data/README.md: no section '### `{path.relative_to(DATA).as_posix()}`'"
+        assert "**Made by**" in text, path
+        assert "**Licence**: CC-BY-4.0" in text, path
+
+
+def test_every_recorded_table_keeps_to_the_dictionary():
+    for path in recorded_files():
+        if path.parent.name == "runs":
+            table = read_runs(path)
+            assert set(table.columns) <= set(COLUMNS), path
+            assert table["run_id"].is_unique, path
+            assert rows(table) in section(path), f"data/README.md, {path.name}: expected the line {rows(table)!r}"
+
+
+def test_a_stale_dictionary_is_replaced_and_the_rest_kept(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(f"# Above\n\n{BEGIN}\nold\n{END}\n\nBelow\n", encoding="utf-8")
+    assert main([str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == f"# Above\n\n{BEGIN}\n\n{field_table()}\n{END}\n\nBelow\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "found it 0 times"), (f"{BEGIN}{BEGIN}{END}", "found it 2 times"), (f"{END}\n{BEGIN}", "found it before")],
+)
+def test_missing_markers_are_named_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+):
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    assert main([str(page)]) == 1
+    assert message in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == text
