@@ -1,0 +1,132 @@
+"""Choosing between laws: information criterion, leave-one-out, and the test that counts, extrapolation."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moelaws.fitting.fit import fit
+from moelaws.fitting.objective import FitError, Problem
+from moelaws.fitting.result import FitResult
+from moelaws.fitting.uncertainty import refit
+from moelaws.laws import law as law_named
+from moelaws.laws.forms import Law
+from moelaws.runs import derive, finished
+from moelaws.runs.where import rows_where
+
+
+def aicc(result: FitResult) -> float:
+    """Akaike's criterion with the small-sample correction, for normal errors of ln L.
+
+    Args:
+        result: a fit, best one of ``lsq-log``; for other objectives the value is an approximation from above.
+
+    Returns:
+        n ln(sum of squares / n) + 2 k + 2 k (k + 1) / (n - k - 1), with k the fitted parameters and the noise;
+        infinite when there are too few runs.
+    """
+    n = result.n_runs
+    k = len(result.params) - len(result.fixed) + 1
+    if n - k - 1 <= 0:
+        return float("inf")
+    return n * float(np.log(max(result.quality.rmse_log, 1e-15) ** 2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def leave_one_out(result: FitResult) -> np.ndarray:
+    """Prediction errors of runs that the fit did not see: each is left out in turn, and all others refitted.
+
+    Args:
+        result: a fit.
+
+    Returns:
+        ln L_hat - ln L of each left-out run (or L_hat - L for the objective ``lsq``), [runs].
+    """
+    problem = _problem(result)
+    n = problem.n_runs
+    errors = np.empty(n)
+    for first in range(0, n, 1000):
+        out = np.arange(first, min(first + 1000, n))
+        weights = np.repeat(problem.weights, len(out), axis=0)
+        weights[np.arange(len(out)), out] = 0.0
+        starts = np.tile(result.theta, (len(out), 1))
+        theta, _ = refit(problem.reweighted(weights), starts, np.random.default_rng(0))
+        errors[out] = problem.residuals(theta)[np.arange(len(out)), out]
+    return errors
+
+
+def extrapolate(
+    law: Law | str, runs: pd.DataFrame, holdout: str | None = None, largest: str | None = None, **options: Any
+) -> FitResult:
+    """Fit to part of the runs and measure on the rest.
+
+    Args:
+        law: a law or its name.
+        runs: a run table.
+        holdout: condition of the runs to hold out, such as ``"sparsity > 0.97"``; or
+        largest: a column, such as ``train_flops`` or ``sparsity``, whose largest value is held out.
+        options: further arguments of ``fit``.
+
+    Returns:
+        The fit, with its measures on the held-out runs in ``holdout``.
+
+    Raises:
+        FitError: neither or both ways given, an unknown column, or a split that leaves one side empty.
+    """
+    if (holdout is None) == (largest is None):
+        raise FitError("extrapolate: give either holdout or largest")
+    table, _ = derive(finished(runs))
+    if largest is not None:
+        if largest not in table.columns:
+            raise FitError(f"no column {largest!r} to hold out the largest of")
+        out = table[largest] >= table[largest].max() * (1 - 1e-9)
+    else:
+        out = rows_where(table, str(holdout))
+    if not out.any() or out.all():
+        raise FitError(f"the split holds out {int(out.sum())} of {len(table)} runs; both sides need some")
+    return fit(law, table[~out], **options).with_holdout(table[out])
+
+
+def compare(laws: Iterable[Law | str], runs: pd.DataFrame, holdout: str | None = None, **options: Any) -> pd.DataFrame:
+    """Several laws on the same runs, best first.
+
+    Args:
+        laws: laws or their names; all must predict the same column.
+        runs: a run table.
+        holdout: condition of runs to hold out from every fit.
+        options: further arguments of ``fit``; the objective is ``lsq-log`` unless given, so that AICc means something.
+
+    Returns:
+        One row a law: ``law, parameters, status, rmse_log, aicc, delta_aicc, loo_rmse`` and, with a holdout,
+        ``holdout_rmse_log``; sorted by AICc.
+
+    Raises:
+        FitError: laws of different targets, or no law.
+    """
+    chosen = [law_named(each) if isinstance(each, str) else each for each in laws]
+    if len({each.target for each in chosen}) != 1:
+        raise FitError("compare: the laws must predict the same column, and there must be one")
+    options = {"objective": "lsq-log"} | options
+    rows = []
+    for law in chosen:
+        result = fit(law, runs, **options) if holdout is None else extrapolate(law, runs, holdout, **options)
+        row = {
+            "law": law.name,
+            "parameters": len(result.params) - len(result.fixed),
+            "status": result.status,
+            "rmse_log": result.quality.rmse_log,
+            "aicc": aicc(result),
+            "loo_rmse": float(np.sqrt(np.mean(leave_one_out(result) ** 2))),
+        }
+        if result.holdout is not None:
+            row["holdout_rmse_log"] = result.holdout.rmse_log
+        rows.append(row)
+    table = pd.DataFrame(rows).sort_values("aicc", ignore_index=True)
+    table.insert(5, "delta_aicc", table["aicc"] - table["aicc"].min())
+    return table
+
+
+def _problem(result: FitResult) -> Problem:
+    if result.problem is None:
+        raise FitError("this result was not made by fit(): it holds no runs to leave out")
+    return result.problem
