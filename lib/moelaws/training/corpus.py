@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,7 @@ class Corpus:
 
     def tokenizer(self) -> "Tokenizer":
         """The trained tokenizer."""
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_file(str(self.tokenizer_file))
+        return _open_tokenizer(self.tokenizer_file)
 
     def require(self, batch_sequences: int, context: int) -> None:
         """Check that the text is long enough to train on.
@@ -151,6 +150,13 @@ def _build(folder: Path, documents: tuple[str, ...], vocab_size: int) -> None:
                 building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+@lru_cache(maxsize=8)
+def _open_tokenizer(file: Path) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(file))
 
 
 def _train_tokenizer(documents: tuple[str, ...], vocab_size: int) -> "Tokenizer":

@@ -1,0 +1,124 @@
+"""Figures of a run table: losses as they were measured, one function a figure."""
+
+import altair as alt
+import pandas as pd
+
+from moelaws.charts.theme import expert_scale
+
+LOSS = "validation loss (nats per token)"
+
+
+def budget_name(budget: float) -> str:
+    """A budget as charts write it, such as ``C = 3e11``."""
+    mantissa, exponent = f"{budget:.1e}".split("e")
+    return f"C = {float(mantissa):g}e{int(exponent)}"
+
+
+def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.Chart:
+    """Training loss against tokens seen, one line a model.
+
+    Args:
+        curves: columns ``tokens``, ``loss``, ``n_experts``.
+        title: the finding.
+        description: alt text, what the figure shows for readers who cannot see it.
+    """
+    return (
+        alt.Chart(curves)
+        .mark_line()
+        .encode(
+            x=alt.X("tokens:Q", title="training tokens").axis(format="~s"),
+            y=alt.Y("loss:Q", title="training loss (nats per token)").scale(zero=False),
+            color=_experts(curves),
+        )
+        .properties(width="container", height=260, title=title, description=description)
+    )
+
+
+def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+    """The best loss at each number of experts, one line a budget, with one standard deviation over seeds.
+
+    Args:
+        best: columns ``n_experts``, ``loss``, ``noise`` (standard deviation over seeds, nats) and ``budget_name``.
+        title: the finding.
+        description: alt text.
+    """
+    bars = best.assign(low=best["loss"] - best["noise"], high=best["loss"] + best["noise"])
+    base = alt.Chart(bars).encode(
+        x=alt.X("n_experts:Q", title="experts per layer, E").scale(type="log", base=2).axis(values=_powers(best)),
+    )
+    lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(
+        y=alt.Y("loss:Q", title=LOSS).scale(zero=False), detail="budget_name:N"
+    )
+    rules = base.mark_rule().encode(y=alt.Y("low:Q").title(LOSS), y2="high:Q", color=_experts(best))
+    points = base.mark_point(size=60, filled=True).encode(y="loss:Q", color=_experts(best))
+    last = bars.loc[bars.groupby("budget_name")["n_experts"].idxmax()]
+    names = (
+        alt.Chart(last)
+        .mark_text(align="right", dy=-14, fontWeight=600)
+        .encode(x="n_experts:Q", y="loss:Q", text="budget_name:N")
+    )
+    return (lines + rules + points + names).properties(
+        width="container", height=280, title=title, description=description
+    )
+
+
+def loss_by_memory(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+    """Loss against the memory of the weights, one line a budget.
+
+    Args:
+        best: columns ``megabytes``, ``loss``, ``n_experts``, ``budget_name``.
+        title: the finding.
+        description: alt text.
+    """
+    base = alt.Chart(best).encode(
+        x=alt.X("megabytes:Q", title="weights in bf16 (MB)")
+        .scale(type="log", nice=False, padding=14)
+        .axis(format="~g"),
+        y=alt.Y("loss:Q", title=LOSS).scale(zero=False),
+    )
+    lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(detail="budget_name:N", order="n_experts:Q")
+    points = base.mark_point(size=60, filled=True).encode(color=_experts(best))
+    last = best.loc[best.groupby("budget_name")["n_experts"].idxmax()]
+    names = (
+        alt.Chart(last)
+        .mark_text(align="right", dy=-14, fontWeight=600)
+        .encode(x="megabytes:Q", y="loss:Q", text="budget_name:N")
+    )
+    return (lines + points + names).properties(width="container", height=280, title=title, description=description)
+
+
+def loss_by_size(
+    runs: pd.DataFrame, curves: pd.DataFrame, variable: str, title: str, description: str
+) -> alt.LayerChart:
+    """Loss against model size at each sparsity, runs as points and the fitted surface as lines with bands.
+
+    Args:
+        runs: columns ``loss``, ``n_experts``, ``budget_name`` and the size ``variable``.
+        curves: the surface along each sparsity: the same columns, with ``low`` and ``high``, the band's ends.
+        variable: ``total_params`` or ``active_params``.
+        title: the finding.
+        description: alt text.
+    """
+    name = {"total_params": "total parameters, N", "active_params": "active parameters, Nₐ"}[variable]
+    group = ["n_experts:O", "budget_name:N"]
+    x = alt.X(f"{variable}:Q", title=name).scale(type="log", nice=False, padding=12).axis(format="~s")
+    lines = alt.Chart(curves).encode(x=x, color=_experts(runs), detail=group)
+    band = lines.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=LOSS).scale(zero=False), y2="high:Q")
+    points = (
+        alt.Chart(runs)
+        .mark_point(filled=True, size=45)
+        .encode(x=x, y="loss:Q", color=_experts(runs), tooltip=["n_experts", variable, "loss", "budget_name"])
+    )
+    first = runs.loc[runs.groupby("budget_name")["loss"].idxmax()]
+    names = alt.Chart(first).mark_text(align="left", dx=8, fontWeight=600).encode(x=x, y="loss:Q", text="budget_name:N")
+    return (band + lines.mark_line().encode(y="loss:Q") + points + names).properties(
+        width="container", height=420, title=title, description=description
+    )
+
+
+def _experts(table: pd.DataFrame) -> alt.Color:
+    return alt.Color("n_experts:O", title="E", scale=expert_scale(table["n_experts"]))
+
+
+def _powers(table: pd.DataFrame) -> list[int]:
+    return sorted({int(value) for value in table["n_experts"]})
