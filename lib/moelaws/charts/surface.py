@@ -1,12 +1,39 @@
 """Figures of a fitted isoFLOP surface: cuts, optima, intervals."""
 
+from collections.abc import Iterator
+
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from moelaws.charts.runs import LOSS
+from moelaws.charts.runs import LOSS, budget_name
 from moelaws.charts.theme import expert_scale
+from moelaws.fitting.surface import Surface
 
 SIZES = {"total_params": "total parameters, N", "active_params": "active parameters, Nₐ"}
+
+
+def surface_curves(surface: Surface, points: int = 60) -> pd.DataFrame:
+    """A fitted surface and its band along every sparsity that was tried, as ``loss_by_size`` draws it.
+
+    Args:
+        surface: the surface, of runs with K = 1.
+        points: sizes along each sparsity.
+
+    Returns:
+        Columns: the surface's size, ``loss``, ``low``, ``high``, ``n_experts``, ``budget_name``.
+    """
+
+    def cuts() -> Iterator[pd.DataFrame]:
+        for sparsity in surface.sparsities:
+            n = np.geomspace(*surface.sizes(sparsity), points)
+            low, high = surface.band(n, sparsity)
+            loss = surface.predict(n, sparsity)
+            yield pd.DataFrame({surface.variable: n, "loss": loss, "low": low, "high": high}).assign(
+                n_experts=round(1 / (1 - sparsity)), budget_name=budget_name(surface.budget)
+            )
+
+    return pd.concat(cuts(), ignore_index=True)
 
 
 def optimum_by_sparsity(optima: pd.DataFrame, variable: str, title: str, description: str) -> alt.LayerChart:

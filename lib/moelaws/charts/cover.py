@@ -1,0 +1,41 @@
+"""The picture on the front page and in the README: the recorded runs and the surfaces fitted to them.
+
+``python -m moelaws.charts.cover data/runs/isoflop_first.csv images/cover.svg`` draws it.
+"""
+
+import sys
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+
+from moelaws.charts.runs import budget_name, loss_by_size
+from moelaws.charts.surface import surface_curves
+from moelaws.fitting.isoflop import fit_surface
+from moelaws.runs import finished, read_runs
+
+WIDTH = 640
+
+
+def cover(runs: pd.DataFrame) -> alt.LayerChart:
+    """Loss against active parameters for each number of experts and budget.
+
+    Args:
+        runs: finished isoFLOP runs with K = 1.
+    """
+    surfaces = [fit_surface(group, "active_params", bootstrap=200) for _, group in runs.groupby("budget")]
+    chart = loss_by_size(
+        runs.assign(budget_name=runs["budget"].map(budget_name)),
+        pd.concat([surface_curves(surface) for surface in surfaces]),
+        "active_params",
+        title="More experts, lower loss, at equal training FLOPs",
+        description="Loss against active parameters for each number of experts, at two training budgets.",
+    )
+    return chart.properties(width=WIDTH)
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:])
+    alt.theme.enable("moelaws")
+    target.parent.mkdir(exist_ok=True)
+    cover(finished(read_runs(source))).save(target)
