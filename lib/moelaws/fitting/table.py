@@ -39,7 +39,8 @@ class Prepared:
         Raises:
             FitError: such a run, by row and column.
         """
-        finite = np.isfinite(problem.residuals(theta[:256])).any(axis=0)
+        residuals, slopes = problem.linearise(theta[: max(4, min(64, 40_000 // problem.n_runs))])
+        finite = (np.isfinite(residuals) & np.isfinite(slopes).all(axis=1)).any(axis=0)
         if not finite.all():
             i = int(np.flatnonzero(~finite)[0])
             where = ", ".join(f"{column} = {self.data[letter][i]:g}" for letter, column in self.columns.items())
@@ -139,4 +140,6 @@ def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
 def _refuse(table: pd.DataFrame, name: str, numbers: np.ndarray, fine: np.ndarray, expected: str) -> None:
     if not fine.all():
         row = table.index[~fine][0]
-        raise FitError(f"row {row}, column {name!r}: found {table[name].loc[row]!r}, expected {expected}")
+        found = table[name].loc[row]
+        shown = f"{found:g}" if isinstance(found, float | np.floating) else repr(found)
+        raise FitError(f"row {row}, column {name!r}: found {shown}, expected {expected}")
