@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from moelaws import __version__, book
 from moelaws.cli import fit, isoflop, runs, sweep
+from moelaws.runs import TableInUseError
 
 _SUBCOMMANDS = (runs, sweep, isoflop, fit, book)
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except ValueError as error:
+    except (ValueError, TableInUseError) as error:
         # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
         print(f"moelaws: error: {error}", file=sys.stderr)
         return 2

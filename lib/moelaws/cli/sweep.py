@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,9 @@ def find_sweep(name: str) -> Any:
         ValueError: no such module or function; the message lists the book's sweeps.
     """
     module_name, _, function = name.rpartition(":")
+    # A reader's sweep lies in the folder they work in; the installed command would not look there.
+    if module_name and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name or "moelaws.training.sweeps")
     except ModuleNotFoundError as error:

