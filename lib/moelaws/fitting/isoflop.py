@@ -6,6 +6,8 @@
 ``fit_surface`` needs the columns ``loss``, ``sparsity``, the size and ``budget`` (or ``train_flops``).
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import product
 
 import numpy as np
@@ -14,8 +16,8 @@ from numpy.typing import NDArray
 
 from moelaws.fitting.budget import budget_of, one_budget
 from moelaws.fitting.parabola import Parabola, fit_parabola
-from moelaws.fitting.polynomial import Array, Basis, Degree, SurfaceError, sparsity_coordinate
-from moelaws.fitting.resample import held_out_residuals, subsample_scores, wild_bootstrap
+from moelaws.fitting.polynomial import Array, Basis, Degree, SurfaceError, Terms, sparsity_coordinate
+from moelaws.fitting.resample import held_out_residuals, redrawn_losses, subsample_scores
 from moelaws.fitting.surface import BestSparsity, Optimum, Surface
 
 __all__ = [
@@ -51,7 +53,9 @@ def fit_surface(
         variable: the column of sizes, ``total_params`` or ``active_params``.
         degree: powers (a1, a2, a3) of ln N, -ln(1 - S) and their product; by default the one of {0..4}^3 with the
             lowest error when each point is predicted from all others, the simpler one of a tie.
-        bootstrap: refits with redrawn noise, for the intervals; 0 for none.
+        bootstrap: refits with redrawn noise, for the intervals; 0 for none. Where the degree was chosen, each refit
+            chooses its own, so that the intervals hold the doubt about the degree too. They do not hold the error of
+            the polynomial form itself, which grows with the range of sizes.
         seed: of the bootstrap and of the random subsamples.
 
     Returns:
@@ -66,24 +70,24 @@ def fit_surface(
     s_hat = sparsity_coordinate(ended["sparsity"].to_numpy(float))
     loss = ended["loss"].to_numpy(float)
     point = _points(log_n, s_hat)
-    compared = _compare([degree] if degree else list(DEGREES), log_n, s_hat, loss, point)
-    chosen = degree or _best(compared, float(loss.var()))
-    basis = Basis.on(chosen, log_n, s_hat)
-    q = basis.design(log_n, s_hat)
-    weights = q.T @ loss
-    pearson, subsample_mse = subsample_scores(q, loss, point, repeats=100, share=0.8, seed=seed)
+    terms = Terms.of(degree or DEGREES[-1], log_n, s_hat)
+    candidates = _candidates([degree] if degree else DEGREES, terms, log_n, s_hat)
+    errors = np.array([np.mean(held_out_residuals(each.q, loss, point) ** 2) for each in candidates])
+    chosen = candidates[int(_best(errors[:, None], loss.var())[0])]
+    weights = chosen.weights(loss, terms)
+    pearson, subsample_mse = subsample_scores(chosen.q, loss, point, repeats=100, share=0.8, seed=seed)
     return Surface(
         variable=variable,
         budget=budget,
-        degree=chosen,
+        degree=chosen.degree,
         runs=ended,
         left_out=left_out,
-        basis=basis,
+        terms=terms,
         weights=weights,
-        replicates=wild_bootstrap(q, loss, point, bootstrap, seed),
-        cross_validation=compared,
-        mse=float(np.mean((q @ weights - loss) ** 2)),
-        held_out_mse=float(np.mean(held_out_residuals(q, loss, point) ** 2)),
+        replicates=_refits(candidates, redrawn_losses(chosen.q, loss, point, bootstrap, seed), terms, point),
+        cross_validation=_compared(candidates, errors),
+        mse=float(np.mean((loss - loss @ chosen.q @ chosen.q.T) ** 2)),
+        held_out_mse=float(np.mean(held_out_residuals(chosen.q, loss, point) ** 2)),
         pearson=float(np.median(pearson)) if len(pearson) else np.nan,
         subsample_mse=float(np.median(subsample_mse)) if len(subsample_mse) else np.nan,
     )
@@ -142,24 +146,40 @@ def _points(log_n: Array, s_hat: Array) -> NDArray[np.intp]:
     return np.unique(coordinates, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _compare(degrees: list[Degree], log_n: Array, s_hat: Array, loss: Array, point: NDArray[np.intp]) -> pd.DataFrame:
-    """Held-out error of each degree that the runs determine, best first (ties in the order given)."""
-    rows = []
+def _candidates(degrees: Sequence[Degree], terms: Terms, log_n: Array, s_hat: Array) -> list[Basis]:
+    """Bases of the degrees that the runs determine; a single degree that they do not is refused."""
+    if len(degrees) == 1:
+        return [Basis.of(degrees[0], terms, log_n, s_hat)]
+    found = []
     for degree in degrees:
-        try:
-            basis = Basis.on(degree, log_n, s_hat)
-        except SurfaceError:
-            if len(degrees) == 1:
-                raise
-            continue
-        error = held_out_residuals(basis.design(log_n, s_hat), loss, point)
-        rows.append((*degree, sum(degree) + 1, float(np.mean(error**2))))
-    table = pd.DataFrame(rows, columns=["a1", "a2", "a3", "coefficients", "mse"])
+        with suppress(SurfaceError):
+            found.append(Basis.of(degree, terms, log_n, s_hat))
+    return found
+
+
+def _best(errors: Array, variance: float) -> NDArray[np.intp]:
+    """Which candidate has the lowest held-out error, for each column of ``errors`` (candidates x columns).
+
+    Within a thousandth of the lowest (and within rounding, for runs without noise) the first one is taken: candidates
+    come in order of their number of coefficients.
+    """
+    tied = errors <= errors.min(axis=0) * 1.001 + 1e-14 * variance
+    return np.argmax(tied, axis=0)
+
+
+def _refits(candidates: list[Basis], losses: Array, terms: Terms, point: NDArray[np.intp]) -> Array:
+    """Weights of the fits to rows of redrawn losses, each with the degree that its own cross-validation prefers."""
+    if not len(losses):
+        return np.empty((0, sum(terms.degree) + 1))
+    errors = np.array([np.mean(held_out_residuals(each.q, losses, point) ** 2, axis=1) for each in candidates])
+    preferred = _best(errors, float(losses.var(axis=1).mean())) if len(candidates) > 1 else np.zeros(len(losses), int)
+    weights = np.empty((len(losses), sum(terms.degree) + 1))
+    for k in np.unique(preferred):
+        weights[preferred == k] = candidates[k].weights(losses[preferred == k], terms)
+    return weights
+
+
+def _compared(candidates: list[Basis], errors: Array) -> pd.DataFrame:
+    table = pd.DataFrame([each.degree for each in candidates], columns=["a1", "a2", "a3"])
+    table = table.assign(coefficients=table.sum(axis=1) + 1, mse=errors)
     return table.sort_values("mse", kind="stable", ignore_index=True)
-
-
-def _best(compared: pd.DataFrame, variance: float) -> Degree:
-    """The simplest degree whose held-out error is the lowest, to a thousandth (and to rounding, without noise)."""
-    tied = compared[compared["mse"] <= compared["mse"].min() * 1.001 + 1e-14 * variance]
-    simplest = tied.sort_values(["coefficients", "mse"], kind="stable").iloc[0]
-    return int(simplest["a1"]), int(simplest["a2"]), int(simplest["a3"])

@@ -23,8 +23,8 @@ class SurfaceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Basis:
-    """An orthonormal basis, on the runs it was made for, of the span of a degree's terms.
+class Terms:
+    """The terms up to a degree, shifted and scaled to the runs at hand, so that numbers stay near one.
 
     Nh moves by a tenth of its value over a sweep, so that its raw powers are nearly parallel. Centring Nh and Sh
     leaves the span of their powers unchanged and removes that. The products (Nh Sh)^i must be formed from the
@@ -32,10 +32,9 @@ class Basis:
     property of the paper's form, kept.)
 
     Attributes:
-        degree: powers of Nh, of Sh and of their product.
+        degree: highest powers of Nh, of Sh and of their product.
         shift, scale: of Nh and Sh, two numbers each.
         product_mean, product_scale: of each power of the product, a3 numbers each.
-        rotation: turns the scaled terms into orthonormal ones, p x p.
     """
 
     degree: Degree
@@ -43,42 +42,22 @@ class Basis:
     scale: Array
     product_mean: Array
     product_scale: Array
-    rotation: Array
 
     @classmethod
-    def on(cls, degree: Degree, log_n: Array, s_hat: Array) -> Self:
-        """Make the basis for runs at ``log_n`` and ``s_hat`` (P numbers each).
-
-        Raises:
-            SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
-        """
-        points = len(np.unique(np.column_stack([log_n, s_hat]), axis=0))
-        terms = sum(degree) + 1
-        if terms > points:
-            raise SurfaceError(
-                f"degree {_text(degree)} has {terms} coefficients, the runs have {points} distinct sizes and sparsities"
-            )
-        powers = np.arange(1, degree[2] + 1)
-        products = (log_n * s_hat)[:, None] ** powers
-        raw = cls(
+    def of(cls, degree: Degree, log_n: Array, s_hat: Array) -> Self:
+        """The terms for runs at ``log_n`` and ``s_hat`` (P numbers each)."""
+        products = (log_n * s_hat)[:, None] ** np.arange(1, degree[2] + 1)
+        return cls(
             degree,
             np.array([log_n.mean(), s_hat.mean()]),
             np.array([log_n.std() or 1.0, s_hat.std() or 1.0]),
             products.mean(axis=0),
             np.where(products.std(axis=0) > 0, products.std(axis=0), 1.0),
-            np.eye(terms),
         )
-        r = np.linalg.qr(raw.design(log_n, s_hat), mode="r")
-        diagonal = np.abs(np.diag(r))
-        if diagonal.min() <= 1e-9 * diagonal.max():
-            raise SurfaceError(
-                f"degree {_text(degree)} is not determined by {len(np.unique(log_n))} distinct sizes "
-                f"and {len(np.unique(s_hat))} distinct sparsities"
-            )
-        return cls(degree, raw.shift, raw.scale, raw.product_mean, raw.product_scale, np.linalg.inv(r))
 
     def design(self, log_n: Array, s_hat: Array) -> Array:
-        """The basis at ``log_n`` and ``s_hat``, arrays of one shape; returns that shape and p last."""
+        """The terms at ``log_n`` and ``s_hat``, arrays of one shape; returns that shape and p last, the constant
+        first."""
         a1, a2, a3 = self.degree
         z = (log_n - self.shift[0]) / self.scale[0]
         u = (s_hat - self.shift[1]) / self.scale[1]
@@ -89,22 +68,73 @@ class Basis:
             u[..., None] ** np.arange(1, a2 + 1),
             (product - self.product_mean) / self.product_scale,
         ]
-        return np.concatenate(terms, axis=-1) @ self.rotation
+        return np.concatenate(terms, axis=-1)
+
+    def columns(self, degree: Degree) -> list[int]:
+        """Which columns of the design a lower degree uses."""
+        a1, a2, _ = self.degree
+        first = (1, 1 + a1, 1 + a1 + a2)
+        return [0] + [start + i for start, highest in zip(first, degree, strict=True) for i in range(highest)]
 
     def published(self, weights: Array) -> dict[str, float]:
         """The paper's coefficients ``a1 .. b1 .. c1 .. d`` of the surface with these weights (p numbers)."""
         a1, a2, a3 = self.degree
-        scaled = self.rotation @ weights
-        of_n = Polynomial([0.0, *scaled[1 : 1 + a1]])(_line(self.shift[0], self.scale[0]))
-        of_s = Polynomial([0.0, *scaled[1 + a1 : 1 + a1 + a2]])(_line(self.shift[1], self.scale[1]))
-        of_product = scaled[1 + a1 + a2 :] / self.product_scale
-        constant = scaled[0] + _coefficient(of_n, 0) + _coefficient(of_s, 0) - of_product @ self.product_mean
+        of_n = Polynomial([0.0, *weights[1 : 1 + a1]])(_line(self.shift[0], self.scale[0]))
+        of_s = Polynomial([0.0, *weights[1 + a1 : 1 + a1 + a2]])(_line(self.shift[1], self.scale[1]))
+        of_product = weights[1 + a1 + a2 :] / self.product_scale
+        constant = weights[0] + _coefficient(of_n, 0) + _coefficient(of_s, 0) - of_product @ self.product_mean
         return (
             {f"a{i}": _coefficient(of_n, i) for i in range(1, a1 + 1)}
             | {f"b{i}": _coefficient(of_s, i) for i in range(1, a2 + 1)}
             | {f"c{i}": float(of_product[i - 1]) for i in range(1, a3 + 1)}
             | {"d": float(constant)}
         )
+
+
+@dataclass(frozen=True)
+class Basis:
+    """An orthonormal basis of a degree's terms on the runs.
+
+    Attributes:
+        degree: the degree.
+        columns: which of the terms it spans.
+        q: the basis at the runs, P x p.
+        inverse: turns coordinates in the basis into weights of the terms, p x p.
+    """
+
+    degree: Degree
+    columns: list[int]
+    q: Array
+    inverse: Array
+
+    @classmethod
+    def of(cls, degree: Degree, terms: Terms, log_n: Array, s_hat: Array) -> Self:
+        """The basis for runs at ``log_n`` and ``s_hat`` (P numbers each).
+
+        Raises:
+            SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
+        """
+        points = len(np.unique(np.column_stack([log_n, s_hat]), axis=0))
+        if sum(degree) + 1 > points:
+            raise SurfaceError(
+                f"degree {_text(degree)} has {sum(degree) + 1} coefficients, "
+                f"the runs have {points} distinct sizes and sparsities"
+            )
+        columns = terms.columns(degree)
+        q, r = np.linalg.qr(terms.design(log_n, s_hat)[:, columns])
+        diagonal = np.abs(np.diag(r))
+        if diagonal.min() <= 1e-9 * diagonal.max():
+            raise SurfaceError(
+                f"degree {_text(degree)} is not determined by {len(np.unique(log_n))} distinct sizes "
+                f"and {len(np.unique(s_hat))} distinct sparsities"
+            )
+        return cls(degree, columns, q, np.linalg.inv(r))
+
+    def weights(self, loss: Array, terms: Terms) -> Array:
+        """Least-squares weights of all terms for losses ``... x P``; those of terms not in the basis are zero."""
+        result = np.zeros((*loss.shape[:-1], sum(terms.degree) + 1))
+        result[..., self.columns] = loss @ self.q @ self.inverse.T
+        return result
 
 
 def sparsity_coordinate(sparsity: Array) -> Array:

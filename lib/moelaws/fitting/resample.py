@@ -16,19 +16,27 @@ def held_out_residuals(q: Array, loss: Array, point: NDArray[np.intp]) -> Array:
 
     With m runs at one point the hat matrix there is h 11', so that (I - H)^-1 e = e + 1 h sum(e) / (1 - m h).
 
+    Args:
+        q: the design.
+        loss: P losses, or any number of rows of them.
+        point: the point of each run.
+
     Returns:
-        P residuals; infinite where the other points do not determine the fit.
+        Residuals of the shape of ``loss``; infinite where the other points do not determine the fit.
     """
-    residual = loss - q @ (q.T @ loss)
+    residual = loss - loss @ q @ q.T
     leverage = np.einsum("pi,pi->p", q, q)  # diagonal of the hat matrix Q Q'
-    total = np.bincount(point, residual)[point]
-    free = 1 - np.bincount(point)[point] * leverage
+    runs = np.bincount(point)
+    total = np.add.reduceat(residual[..., np.argsort(point, kind="stable")], np.cumsum(runs) - runs, axis=-1)
+    free = 1 - runs[point] * leverage
     determined = free > 1e-9
-    return np.where(determined, residual + leverage * total / np.where(determined, free, 1), np.inf)
+    correction = np.where(determined, leverage / np.where(determined, free, 1), np.inf)
+    with np.errstate(invalid="ignore"):  # 0 times infinity, at a point that alone determines its term
+        return np.where(determined, residual + correction * total[..., point], np.inf)
 
 
-def wild_bootstrap(q: Array, loss: Array, point: NDArray[np.intp], replicates: int, seed: int) -> Array:
-    """Refits to losses with redrawn noise: each point's residuals keep their size and get a random sign.
+def redrawn_losses(q: Array, loss: Array, point: NDArray[np.intp], replicates: int, seed: int) -> Array:
+    """Losses with redrawn noise: each point's residuals keep their size and get a random sign (wild bootstrap).
 
     The sizes and sparsities of a sweep are chosen, not drawn, so the design stays as it is; the noise may differ
     from point to point (sparse models are noisier) and is never assumed equal. Residuals are first freed of the
@@ -36,17 +44,11 @@ def wild_bootstrap(q: Array, loss: Array, point: NDArray[np.intp], replicates: i
     (MacKinnon and White 1985), a little conservative and right for few points.
 
     Returns:
-        Weights of the refits, replicates x p.
+        Losses, replicates x P.
     """
-    weights = q.T @ loss
-    if replicates == 0:
-        return np.empty((0, len(weights)))
-    # Only the sum over a point matters to the fit, so one number a point is redrawn.
     corrected = np.nan_to_num(held_out_residuals(q, loss, point), posinf=0.0)
-    first = np.unique(point, return_index=True)[1]
-    pull = q[first] * np.bincount(point, corrected)[:, None]
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(replicates, len(first)))
-    return weights + signs @ pull
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(replicates, int(point.max()) + 1))
+    return loss @ q @ q.T + signs[:, point] * corrected
 
 
 def subsample_scores(

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from moelaws.fitting.minimum import Edge, minimum, tails
-from moelaws.fitting.polynomial import Array, Basis, Degree, SurfaceError, sparsity_coordinate
+from moelaws.fitting.polynomial import Array, Degree, SurfaceError, Terms, sparsity_coordinate
 
 _GRID = 401
 
@@ -74,7 +74,7 @@ class Surface:
         degree: highest powers (a1, a2, a3) of ln N, of -ln(1 - S) and of their product.
         runs: the finished runs it was fitted to.
         left_out: runs of the table that did not finish and took no part.
-        basis, weights: the fit, see ``Basis``.
+        terms, weights: the fit, see ``Terms``.
         replicates: weights of the bootstrap refits, one row each.
         cross_validation: the degrees compared, best first: ``a1, a2, a3, coefficients, mse``.
         mse: mean squared residual.
@@ -87,7 +87,7 @@ class Surface:
     degree: Degree
     runs: pd.DataFrame
     left_out: int
-    basis: Basis
+    terms: Terms
     weights: Array
     replicates: Array
     cross_validation: pd.DataFrame
@@ -99,7 +99,11 @@ class Surface:
     @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients under the paper's names: a_i of (ln N)^i, b_i, c_i and the constant d."""
-        return self.basis.published(self.weights)
+        every = self.terms.published(self.weights)
+        used = {
+            f"{letter}{i}" for letter, highest in zip("abc", self.degree, strict=True) for i in range(1, highest + 1)
+        }
+        return {name: value for name, value in every.items() if name in used or name == "d"}
 
     @property
     def sparsities(self) -> list[float]:
@@ -206,7 +210,7 @@ class Surface:
 
     def _design(self, n: ArrayLike, sparsity: ArrayLike) -> Array:
         size, share = np.broadcast_arrays(np.asarray(n, float), np.asarray(sparsity, float))
-        return self.basis.design(np.log(size), sparsity_coordinate(share))
+        return self.terms.design(np.log(size), sparsity_coordinate(share))
 
     def _log_ranges(self) -> tuple[Array, Array]:
         sizes = self.runs[self.variable].astype(float).groupby(self.runs["sparsity"].astype(float), sort=True)
