@@ -1,0 +1,179 @@
+"""Intervals: bootstrap, large sample, profile; what they say of identifiability; seeds; floors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moelaws.fitting.fit import fit
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.profile import floor_of, floor_sensitivity, profile
+from moelaws.fitting.uncertainty import bootstrap, large_sample, seed_weights
+from moelaws.laws import LAWS, law
+
+TRUTH = law("hoffmann2022").published["approach3"]
+
+
+def dense_runs(n=120, noise=0.01, seed=0):
+    rng = np.random.default_rng(seed)
+    table = {
+        "active_params": np.exp(rng.uniform(np.log(3e7), np.log(1e10), n)),
+        "tokens": np.exp(rng.uniform(np.log(1e9), np.log(3e11), n)),
+    }
+    loss = law("hoffmann2022").predict(TRUTH, table) * np.exp(noise * rng.normal(size=n))
+    return pd.DataFrame(table | {"loss": loss, "budget": rng.choice([1e18, 1e19, 1e20], n)})
+
+
+@pytest.fixture(scope="module")
+def squares():
+    return fit("hoffmann2022", dense_runs(), "lsq-log")
+
+
+@pytest.fixture(scope="module")
+def huber():
+    return fit("hoffmann2022", dense_runs())
+
+
+def test_three_ways_to_an_interval_agree(squares):
+    """With 120 runs and normal noise the bootstrap, the curvature and the profile must nearly coincide."""
+    by_bootstrap = bootstrap(squares, 600).result.intervals
+    by_curvature = large_sample(squares).intervals
+    for name in ("alpha", "beta", "E"):
+        by_profile = profile(squares, name).interval
+        width = by_profile[1] - by_profile[0]
+        for low, high in (by_bootstrap[name], by_curvature[name]):
+            assert low == pytest.approx(by_profile[0], abs=0.25 * width)
+            assert high == pytest.approx(by_profile[1], abs=0.25 * width)
+
+
+def test_intervals_hold_the_truth_and_the_fit(huber):
+    result = bootstrap(huber, 300).result
+    assert "bootstrap over runs, 300 refits" in result.interval_method
+    for name, (low, high) in result.intervals.items():
+        assert low < result.params[name] < high
+        assert 0.8 * low < TRUTH[name] < 1.25 * high
+    assert all(result.identified.values())
+
+
+def test_more_runs_narrower_intervals():
+    widths = []
+    for n in (60, 240):
+        low, high = large_sample(fit("hoffmann2022", dense_runs(n), "lsq-log")).intervals["alpha"]
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / 2, rel=0.4)
+
+
+def test_bootstrap_is_seeded(squares):
+    first, again, other = (bootstrap(squares, 50, seed) for seed in (1, 1, 2))
+    assert (first.theta == again.theta).all()
+    assert (first.theta != other.theta).any()
+
+
+def test_a_band_widens_away_from_the_runs(squares):
+    refits = bootstrap(squares, 200)
+    far = {"active_params": np.array([1e9, 1e13]), "tokens": np.array([3e10, 1e14])}
+    low, high = refits.band(far)
+    assert (low < high).all()
+    assert (high - low)[1] > 2 * (high - low)[0]
+    assert low[0] < squares.predict(far)[0] < high[0]
+
+
+def test_strata_keep_their_size_and_clusters_stay_together(squares):
+    from moelaws.fitting.uncertainty import _draw_counts
+
+    rng = np.random.default_rng(0)
+    strata = np.array([0] * 10 + [1] * 5)
+    counts = _draw_counts(15, 40, rng, strata, None)
+    assert (counts[:, :10].sum(axis=1) == 10).all()
+    assert (counts[:, 10:].sum(axis=1) == 5).all()
+    clusters = np.repeat(np.arange(5), 3)
+    counts = _draw_counts(15, 40, rng, None, clusters)
+    assert (counts.reshape(40, 5, 3).std(axis=2) == 0).all()
+    budgets = dense_runs()["budget"].to_numpy()
+    assert "stratified bootstrap" in bootstrap(squares, 20, strata=budgets).result.interval_method
+    with pytest.raises(FitError, match="3 labels of clusters for 120 runs"):
+        bootstrap(squares, 20, clusters=[1, 2, 3])
+    with pytest.raises(FitError, match="strata: run 4 has no label"):
+        bootstrap(squares, 20, strata=np.where(np.arange(120) == 4, np.nan, 1.0))
+
+
+def test_clustered_seeds_give_wider_intervals_than_pretending_they_are_new_runs():
+    """Three copies of every run, as seeds whose noise is shared, carry the information of one."""
+    runs = dense_runs(50)
+    copies = pd.concat([runs] * 3, ignore_index=True)
+    result = fit("hoffmann2022", copies, "lsq-log")
+    naive = bootstrap(result, 200).result.intervals["alpha"]
+    honest = bootstrap(result, 200, clusters=np.tile(np.arange(50), 3)).result.intervals["alpha"]
+    assert honest[1] - honest[0] > 1.4 * (naive[1] - naive[0])
+
+
+def test_a_profile_without_an_end_means_not_identified():
+    """Sixty runs at 3 % noise do not bound the floor of a law whose floor is 0.17."""
+    runs = dense_runs(60)
+    low = law("sardana2024").published["up-to-100"]
+    rng = np.random.default_rng(3)
+    runs["loss"] = law("sardana2024").predict(low, runs) * np.exp(0.03 * rng.normal(size=60))
+    result = fit("sardana2024", runs, "lsq-log")
+    found = profile(result, "E")
+    assert found.interval[0] == 0
+    assert not found.bounded
+    refits = bootstrap(result, 100).result
+    assert not refits.identified["E"]
+    assert refits.status in {"not identified", "bound hit"}
+
+
+def test_profile_rise_is_chi_squared_for_least_squares(squares):
+    """At the interval's end the sum of squares is up by 3.84 residual variances."""
+    found = profile(squares, "beta")
+    end = found.interval[1]
+    held = fit("hoffmann2022", dense_runs(), "lsq-log", fixed={"beta": end})
+    variance = squares.objective_value / (squares.n_runs - 5)
+    assert (held.objective_value - squares.objective_value) / variance == pytest.approx(3.84, rel=0.02)
+    assert found.points["rise"].min() == 0
+    with pytest.raises(FitError, match="'gamma' was not fitted"):
+        profile(squares, "gamma")
+    with pytest.raises(FitError, match=r"level = 0\.5"):
+        profile(squares, "beta", 0.5)
+
+
+def test_floor_of_each_law():
+    floors = {name: floor_of(each) for name, each in LAWS.items()}
+    assert floors["hoffmann2022"] == floors["gadre2024"] == floors["liew2025"] == "E"
+    assert floors["abnar2025"] == "e"
+    assert floors["krajewski2024"] == floors["frantar2023"] == floors["ludziejewski2025"] == "c"
+    assert floors["clark2022"] is None
+
+
+def test_a_forecast_follows_its_floor(squares):
+    table = floor_sensitivity(squares, {"active_params": [1e12], "tokens": [1e14]}, steps=5)
+    assert (np.diff(table["floor"]) > 0).all()
+    assert (np.diff(table["forecast_0"]) > 0).all()
+    assert table["rise"].iloc[[0, -1]].to_numpy() == pytest.approx(3.84, rel=0.02)
+    assert table["rise"].iloc[2] < 1
+    rng = np.random.default_rng(0)
+    runs = pd.DataFrame({"active_params": 10 ** rng.uniform(8, 10, 20), "n_experts": rng.integers(1, 64, 20)})
+    separable = {"a": -0.08, "b": -0.02, "d": 1.1}
+    runs["loss"] = law("separable").predict(separable, runs) * np.exp(0.01 * rng.normal(size=20))
+    result = fit("separable", runs)
+    with pytest.raises(FitError, match="has no irreducible loss"):
+        floor_sensitivity(result, {"active_params": [1e11], "n_experts": [8]})
+
+
+def test_seed_weights_follow_the_spread_between_seeds():
+    rng = np.random.default_rng(0)
+    config = np.repeat(np.arange(40), 4)
+    spread = np.where(config < 20, 0.002, 0.02)
+    runs = pd.DataFrame({"config": config, "loss": 3 * np.exp(spread * rng.normal(size=160))})
+    weights = seed_weights(runs, ["config"])
+    assert weights.mean() == pytest.approx(1)
+    assert weights[config < 20].mean() > 2 * weights[config >= 20].mean()
+    with pytest.raises(FitError, match="no two runs share 'loss'"):
+        seed_weights(runs, ["loss"])
+    with pytest.raises(FitError, match="no column 'seedless'"):
+        seed_weights(runs, ["seedless"])
+
+
+def test_results_from_elsewhere_have_no_runs_to_resample(squares):
+    from dataclasses import replace
+
+    with pytest.raises(FitError, match="holds no runs"):
+        bootstrap(replace(squares, problem=None), 10)
