@@ -16,7 +16,7 @@ _COMPARED = 512
 """Best ends of the first descent that are compared with one another."""
 _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
-_MANY = 10_000
+_MANY = 1_000
 """Starts from which on the first descent goes in two stages."""
 _FEW_RUNS = 100
 _ROUNDS = 3
