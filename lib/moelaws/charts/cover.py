@@ -28,7 +28,7 @@ def cover(runs: pd.DataFrame) -> alt.LayerChart:
         runs.assign(budget_name=runs["budget"].map(budget_name)),
         pd.concat([surface_curves(surface) for surface in surfaces]),
         "active_params",
-        title="More experts, lower loss, at equal training FLOPs",
+        title="Validation loss at equal training FLOPs",
         description="Loss against active parameters for each number of experts, at two training budgets.",
     )
     return chart.properties(width=WIDTH)

@@ -6,12 +6,20 @@ import pandas as pd
 from moelaws.charts.theme import expert_scale
 
 LOSS = "validation loss (nats per token)"
+SIZES = {"total_params": "total parameters", "active_params": "active parameters"}
 
 
 def budget_name(budget: float) -> str:
     """A budget as charts write it, such as ``C = 3e11``."""
     mantissa, exponent = f"{budget:.1e}".split("e")
     return f"C = {float(mantissa):g}e{int(exponent)}"
+
+
+def experts_colour(table: pd.DataFrame) -> alt.Color:
+    """Colour by the column ``n_experts``, the same in every figure, with a legend drawn in full colour."""
+    # The legend is drawn full, also where the first mark that uses it is a faint band.
+    legend = alt.Legend(symbolOpacity=1, symbolType="circle")
+    return alt.Color("n_experts:O", title="E", scale=expert_scale(table["n_experts"]), legend=legend)
 
 
 def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.Chart:
@@ -28,13 +36,13 @@ def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.C
         .encode(
             x=alt.X("tokens:Q", title="training tokens").axis(format="~s"),
             y=alt.Y("loss:Q", title="training loss (nats per token)").scale(zero=False),
-            color=_experts(curves),
+            color=experts_colour(curves),
         )
         .properties(width="container", height=260, title=title, description=description)
     )
 
 
-def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+def loss_byexperts_colour(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
     """The best loss at each number of experts, one line a budget, with one standard deviation over seeds.
 
     Args:
@@ -49,8 +57,8 @@ def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.Lay
     lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(
         y=alt.Y("loss:Q", title=LOSS).scale(zero=False), detail="budget_name:N"
     )
-    rules = base.mark_rule().encode(y=alt.Y("low:Q").title(LOSS), y2="high:Q", color=_experts(best))
-    points = base.mark_point(size=60, filled=True).encode(y="loss:Q", color=_experts(best))
+    rules = base.mark_rule().encode(y=alt.Y("low:Q").title(LOSS), y2="high:Q", color=experts_colour(best))
+    points = base.mark_point(size=60, filled=True).encode(y="loss:Q", color=experts_colour(best))
     last = bars.loc[bars.groupby("budget_name")["n_experts"].idxmax()]
     names = (
         alt.Chart(last)
@@ -77,7 +85,7 @@ def loss_by_memory(best: pd.DataFrame, title: str, description: str) -> alt.Laye
         y=alt.Y("loss:Q", title=LOSS).scale(zero=False),
     )
     lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(detail="budget_name:N", order="n_experts:Q")
-    points = base.mark_point(size=60, filled=True).encode(color=_experts(best))
+    points = base.mark_point(size=60, filled=True).encode(color=experts_colour(best))
     last = best.loc[best.groupby("budget_name")["n_experts"].idxmax()]
     names = (
         alt.Chart(last)
@@ -99,25 +107,20 @@ def loss_by_size(
         title: the finding.
         description: alt text.
     """
-    name = {"total_params": "total parameters, N", "active_params": "active parameters, Nₐ"}[variable]
     group = ["n_experts:O", "budget_name:N"]
-    x = alt.X(f"{variable}:Q", title=name).scale(type="log", nice=False, padding=12).axis(format="~s")
-    lines = alt.Chart(curves).encode(x=x, color=_experts(runs), detail=group)
+    x = alt.X(f"{variable}:Q", title=SIZES[variable]).scale(type="log", nice=False, padding=12).axis(format="~s")
+    lines = alt.Chart(curves).encode(x=x, color=experts_colour(runs), detail=group)
     band = lines.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=LOSS).scale(zero=False), y2="high:Q")
     points = (
         alt.Chart(runs)
         .mark_point(filled=True, size=45)
-        .encode(x=x, y="loss:Q", color=_experts(runs), tooltip=["n_experts", variable, "loss", "budget_name"])
+        .encode(x=x, y="loss:Q", color=experts_colour(runs), tooltip=["n_experts", variable, "loss", "budget_name"])
     )
     first = runs.loc[runs.groupby("budget_name")["loss"].idxmax()]
     names = alt.Chart(first).mark_text(align="left", dx=8, fontWeight=600).encode(x=x, y="loss:Q", text="budget_name:N")
     return (band + lines.mark_line().encode(y="loss:Q") + points + names).properties(
         width="container", height=420, title=title, description=description
     )
-
-
-def _experts(table: pd.DataFrame) -> alt.Color:
-    return alt.Color("n_experts:O", title="E", scale=expert_scale(table["n_experts"]))
 
 
 def _powers(table: pd.DataFrame) -> list[int]:

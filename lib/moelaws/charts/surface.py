@@ -6,11 +6,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from moelaws.charts.runs import LOSS, budget_name
-from moelaws.charts.theme import expert_scale
+from moelaws.charts.runs import LOSS, SIZES, budget_name, experts_colour
 from moelaws.fitting.surface import Surface
-
-SIZES = {"total_params": "total parameters, N", "active_params": "active parameters, Nₐ"}
 
 
 def surface_curves(surface: Surface, points: int = 60) -> pd.DataFrame:
@@ -72,7 +69,7 @@ def surface_cut(cuts: pd.DataFrame, runs: pd.DataFrame, title: str, description:
     step = alt.param(name="cut", value=0, bind=alt.binding_range(min=0, max=last, step=1, name="experts, log₂ E "))
     x = alt.X("n:Q", title=SIZES["total_params"]).scale(type="log", nice=False, padding=12).axis(format="~s")
     y = alt.Y("loss:Q", title=LOSS).scale(zero=False)
-    color = alt.Color("n_experts:O", title="E", scale=expert_scale(runs["n_experts"]))
+    color = experts_colour(runs)
     chosen = alt.Chart(cuts).transform_filter("datum.step == cut").encode(x=x)
     band = chosen.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=LOSS), y2="high:Q", color=color)
     line = chosen.mark_line().encode(y=y, color=color)
