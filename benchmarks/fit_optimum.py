@@ -20,7 +20,7 @@ from scipy.optimize import minimize as scipy_minimize
 
 from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
-from moelaws.fitting.objective import Problem
+from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import dispersed
 from moelaws.laws import LAWS
 

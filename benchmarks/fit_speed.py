@@ -24,7 +24,8 @@ from scipy.optimize import minimize as scipy_minimize
 from moelaws.fitting.descent import first_descent
 from moelaws.fitting.fit import fit
 from moelaws.fitting.minimise import minimise
-from moelaws.fitting.objective import Objective, Problem, bind
+from moelaws.fitting.objective import Objective
+from moelaws.fitting.problem import Problem, bind
 from moelaws.fitting.starts import grid
 from moelaws.fitting.table import prepare
 from moelaws.fitting.uncertainty import bootstrap

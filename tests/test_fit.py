@@ -10,7 +10,8 @@ from scipy.optimize import least_squares, minimize
 
 from moelaws.fitting.fit import default_starts, fit
 from moelaws.fitting.minimise import minimise
-from moelaws.fitting.objective import FitError, Objective, bind
+from moelaws.fitting.objective import FitError, Objective
+from moelaws.fitting.problem import bind
 from moelaws.fitting.selection import aicc, compare, extrapolate, leave_one_out
 from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare

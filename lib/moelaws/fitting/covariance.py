@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moelaws.fitting.objective import Problem
+from moelaws.fitting.problem import Problem
 
 _OPEN = 1e-13
 """A direction whose curvature is below this share of the largest, in units of each parameter's effect, is open."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moelaws.fitting.minimise import Minima, minimise
-from moelaws.fitting.objective import Problem
+from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import dispersed, with_amplitudes
 
 SAME = 1e-6

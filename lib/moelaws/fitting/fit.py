@@ -8,7 +8,8 @@ import numpy as np
 
 from moelaws.fitting.covariance import identifiable
 from moelaws.fitting.descent import FitFailed, Found, find_minimum
-from moelaws.fitting.objective import FitError, Objective, ObjectiveName, Problem, bind
+from moelaws.fitting.objective import FitError, Objective, ObjectiveName
+from moelaws.fitting.problem import Problem, bind
 from moelaws.fitting.result import FitResult, Status, quality
 from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare

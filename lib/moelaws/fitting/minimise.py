@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from moelaws.fitting.objective import Problem
+from moelaws.fitting.problem import Problem
 
 _CELLS = 20_000
 """Starts x runs in one chunk: its arrays stay in the processor's cache, and memory does not grow with the starts."""

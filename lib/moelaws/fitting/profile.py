@@ -9,7 +9,8 @@ import pandas as pd
 
 from moelaws.fitting.covariance import covariance, noise_scale
 from moelaws.fitting.descent import polish
-from moelaws.fitting.objective import FitError, Problem
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.laws.evaluate import fold
 from moelaws.laws.formula import Binary, Name, Node

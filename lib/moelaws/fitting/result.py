@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from moelaws import __version__
-from moelaws.fitting.objective import Objective, Problem
+from moelaws.fitting.objective import Objective
+from moelaws.fitting.problem import Problem
 from moelaws.laws.forms import Law
 
 Status = Literal["converged", "bound hit", "not identified", "failed"]

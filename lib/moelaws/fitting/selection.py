@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.fit import fit
-from moelaws.fitting.objective import FitError, Problem
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.uncertainty import refit
 from moelaws.laws import law as law_named

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.objective import FitError, Problem
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.problem import Problem
 from moelaws.laws.evaluate import Evaluation, Given
-from moelaws.laws.forms import amplitudes
+from moelaws.laws.own import amplitudes
 
 _MOST_AMPLITUDES = 6
 _DRAWN_BEYOND = 12

@@ -9,7 +9,8 @@ import pandas as pd
 
 from moelaws.fitting.covariance import covariance, sensible_width
 from moelaws.fitting.minimise import Minima, minimise
-from moelaws.fitting.objective import FitError, Problem
+from moelaws.fitting.objective import FitError
+from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.starts import with_amplitudes
 

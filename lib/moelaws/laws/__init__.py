@@ -26,18 +26,10 @@ The interface, stable:
 """
 
 from moelaws.laws import baselines, dense, granular, joint, leverage, routed, sparsity, upcycling
-from moelaws.laws.forms import (
-    Law,
-    LawError,
-    Parameter,
-    Published,
-    Variable,
-    amplitude,
-    exponent,
-    law_from_formula,
-    scale,
-)
+from moelaws.laws.forms import Law, LawError
 from moelaws.laws.formula import FormulaError
+from moelaws.laws.own import law_from_formula
+from moelaws.laws.parameters import Parameter, Published, Variable, amplitude, exponent, scale
 
 LAWS: dict[str, Law] = {
     each.name: each

@@ -1,99 +1,20 @@
 """What a law is: a formula in a paper's own letters, the columns its variables are read from, what was published."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from moelaws.laws.evaluate import Array, Evaluation, Given, fold
-from moelaws.laws.formula import Binary, Name, Node, names, parse, walk
+from moelaws.laws.formula import Node, names, parse
 from moelaws.laws.latex import symbol, to_latex
-
-Tag = Literal["T", "T2", "S", "M"]
-"""How a published number is known: read in the paper (T), two independent transcriptions agree (T2), one secondary
-source (S), from memory and unverified (M)."""
+from moelaws.laws.parameters import Parameter, Published, Variable
 
 
 class LawError(ValueError):
     """A law cannot be used as asked; the message names the law, and the column, parameter or variable."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable of a law.
-
-    Attributes:
-        symbol: its letter in the formula.
-        columns: columns of a run table it may be read from; the first one present is used.
-        meaning: what the paper counts under this letter.
-    """
-
-    symbol: str
-    columns: tuple[str, ...]
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a law.
-
-    Attributes:
-        name: the paper's letter in ASCII.
-        positive: whether it is positive by definition; it is then fitted by its log.
-        start: range that a fit's starting values are drawn from (log-uniform for a positive one). Amplitudes, on
-            which the prediction depends linearly, need none: their starts follow from the data.
-        bounds: range a fit may not leave.
-        meaning: one phrase.
-    """
-
-    name: str
-    positive: bool
-    start: tuple[float, float]
-    bounds: tuple[float, float]
-    meaning: str = ""
-
-
-def amplitude(name: str, meaning: str = "") -> Parameter:
-    """A positive factor of a term, or the irreducible loss."""
-    return Parameter(name, True, (1e-2, 1e3), (1e-100, 1e100), meaning)
-
-
-def exponent(name: str, low: float = 0.05, high: float = 1.0, meaning: str = "") -> Parameter:
-    """An exponent, of either sign; ``low`` and ``high`` say where a fit starts, not where it may end."""
-    return Parameter(name, False, (low, high), (-10.0, 10.0), meaning)
-
-
-def scale(name: str, low: float, high: float, meaning: str = "") -> Parameter:
-    """A positive parameter in the units of a variable, such as the number of experts at which a law saturates."""
-    return Parameter(name, True, (low, high), (1e-12, 1e40), meaning)
-
-
-@dataclass(frozen=True)
-class Published(Mapping[str, float]):
-    """A published set of coefficients: a mapping from parameter to value, with its source.
-
-    Attributes:
-        values_: parameter -> value, as printed.
-        source: paper, table or equation.
-        tag: how the numbers are known, see ``Tag``.
-        note: what a reader must know before using them.
-    """
-
-    values_: Mapping[str, float]
-    source: str
-    tag: Tag
-    note: str = ""
-
-    def __getitem__(self, name: str) -> float:
-        return self.values_[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values_)
-
-    def __len__(self) -> int:
-        return len(self.values_)
 
 
 @dataclass(frozen=True)
@@ -284,80 +205,3 @@ class Law:
         with np.errstate(all="ignore"):
             tree = fold(self.tree, self.data(table))
             return Evaluation(self._given(params), derivatives).value(tree)
-
-
-def law_from_formula(
-    name: str,
-    formula: str,
-    variables: Mapping[str, str],
-    definitions: Mapping[str, str] | None = None,
-    parameters: tuple[Parameter, ...] = (),
-    target: str = "loss",
-) -> Law:
-    """A law of the reader's own, from its formula alone.
-
-    A name that is not a variable is a parameter. One that multiplies a term, or stands alone as a term, is taken to
-    be a positive amplitude; any other to be an exponent of either sign. Say so in ``parameters`` where that is wrong.
-
-    Args:
-        name: what to call it.
-        formula: for instance ``"E + A/N^alpha + B/(D*(1-S))^beta"``.
-        variables: letter -> column, for instance ``{"N": "total_params", "D": "tokens", "S": "sparsity"}``.
-        definitions: see ``Law``.
-        parameters: parameters to describe by hand.
-        target: the column the formula predicts.
-
-    Returns:
-        The law, ready for ``predict`` and ``fit``.
-
-    Raises:
-        FormulaError, LawError: a formula that cannot be read or a name that is not used.
-    """
-    tree = parse(formula, definitions)
-    by_hand = {p.name: p for p in parameters}
-    linear = amplitudes(tree, variables)
-    guessed = tuple(
-        by_hand.get(symbol) or (amplitude(symbol) if symbol in linear else exponent(symbol))
-        for symbol in names(tree)
-        if symbol not in variables
-    )
-    return Law(
-        name=name,
-        formula=formula,
-        variables=tuple(Variable(letter, (column,), column) for letter, column in variables.items()),
-        parameters=guessed,
-        definitions=definitions or {},
-        source="the reader's own",
-        target=target,
-    )
-
-
-def amplitudes(tree: Node, variables: Iterable[str]) -> set[str]:
-    """Parameters on which a formula depends linearly and jointly: factors of its terms, each occurring once.
-
-    Args:
-        tree: a formula's tree.
-        variables: names that are no parameters.
-
-    Returns:
-        The names; with all but them fixed, the formula is a weighted sum with these weights.
-    """
-    counts: dict[str, int] = {}
-    for part in walk(tree):
-        if isinstance(part, Name):
-            counts[part.id] = counts.get(part.id, 0) + 1
-    return {name for name in _factors(tree, set(variables)) if counts[name] == 1}
-
-
-def _factors(node: Node, variables: set[str]) -> list[str]:
-    match node:
-        case Name(name):
-            return [] if name in variables else [name]
-        case Binary("+" | "-", left, right):
-            return _factors(left, variables) + _factors(right, variables)
-        case Binary("/", left, _):
-            return _factors(left, variables)
-        case Binary("*", left, right):
-            # In A * f(x), A is the weight; in (g + a) * f(x), both are. A product of two sums has only one's.
-            return _factors(left, variables) or _factors(right, variables)
-    return []
