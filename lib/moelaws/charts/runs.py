@@ -42,7 +42,7 @@ def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.C
     )
 
 
-def loss_byexperts_colour(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
     """The best loss at each number of experts, one line a budget, with one standard deviation over seeds.
 
     Args:
