@@ -192,7 +192,7 @@ def test_a_grid_of_starts_is_run_in_full():
 
 
 def test_a_huge_grid_is_merged_on_the_way_and_finds_the_same_minimum(monkeypatch):
-    monkeypatch.setattr("moelaws.fitting.descent._MANY", 500)
+    monkeypatch.setattr("moelaws.fitting.descent._MANY", 50_000)
     runs = runs_of("hoffmann2022", 150)
     axes = {name: list(np.exp([0.0, 5.0, 10.0, 15.0])) for name in "AB"}
     axes |= {"E": [1.0], "alpha": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5], "beta": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5]}

@@ -59,7 +59,10 @@ def bend(problem: Problem, residuals: np.ndarray) -> float:
         return 1.0
     delta, size = problem.objective.delta, np.abs(residuals)
     window = max(delta, 0.5 * float(np.median(size)))
-    return max(float(np.mean(size <= window)) * delta / window, 1.0 / problem.n_runs)
+    # A robust fit passes through about as many runs as it has parameters; their residuals of zero tell nothing.
+    fitted = len(problem.free)
+    inside = max(int(np.sum(size <= window)) - fitted, 1) / max(problem.n_runs - fitted, 1)
+    return max(inside * delta / window, 1.0 / problem.n_runs)
 
 
 def noise_scale(problem: Problem, theta: np.ndarray) -> float:

@@ -14,10 +14,11 @@ _POLISHED = 16
 """Distinct ends of the first descent that are followed to the bottom."""
 _COMPARED = 512
 """Best ends of the first descent that are compared with one another."""
+_COMPARED_RUNS = 1_000
 _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
-_MANY = 1_000
-"""Starts from which on the first descent goes in two stages."""
+_MANY = 500_000
+"""Starts x runs from which on the first descent goes in two stages."""
 _FEW_RUNS = 100
 _ROUNDS = 3
 _FIRST_DELTA = 0.03
@@ -66,7 +67,7 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
     best: Minima | None = None
     for _ in range(_ROUNDS):
         total += len(theta)
-        if len(theta) > _MANY:
+        if len(theta) * problem.n_runs > _MANY:
             minima, label = descend_many(problem, theta)
             ends, sizes = _distinct(problem, minima, np.bincount(label))
         else:
@@ -82,7 +83,8 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
             break
         theta = dispersed(problem, len(theta), rng)
     assert best is not None
-    return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), reached, total)
+    # The start that the shake went out from got there too, if by a detour.
+    return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), max(reached, 1), total)
 
 
 def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minima:
@@ -93,9 +95,9 @@ def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minim
 
 
 def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarray]:
-    """The first descent of a published grid's hundreds of thousands of starts.
+    """The first descent of a published grid's hundreds of thousands of starts, or on very many runs.
 
-    All descend on every few runs of the table, to a coarse tolerance; those that then predict the same go on
+    All descend on a hundred runs of the table, to a coarse tolerance; those that then predict the same go on
     together, on all runs.
 
     Args:
@@ -105,8 +107,7 @@ def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarra
     Returns:
         The distinct ends, and for every start the index of its end, [starts].
     """
-    few = np.linspace(0, problem.n_runs - 1, min(problem.n_runs, _FEW_RUNS)).astype(int)
-    coarse = problem.only(np.argsort(problem.observed[0])[few])  # even in the loss
+    coarse = problem.thinned(_FEW_RUNS)
     if coarse.objective.robust:
         coarse = coarse.with_delta(max(coarse.objective.delta, _FIRST_DELTA))
     ends = minimise(coarse, theta, steps=24, tolerance=1e-3)
@@ -200,7 +201,7 @@ def _distinct(problem: Problem, minima: Minima, counts: np.ndarray) -> tuple[np.
     order = order[np.isfinite(minima.value[order])][:_COMPARED]
     if not len(order):
         raise FitFailed(f"law {problem.law.name!r}: no start gave a finite objective")
-    residuals = problem.residuals(minima.theta[order])
+    residuals = problem.thinned(_COMPARED_RUNS).residuals(minima.theta[order])
     squares = np.einsum("bn,bn->b", residuals, residuals)
     kept: list[int] = []
     sizes: list[int] = []

@@ -65,6 +65,12 @@ class Problem:
             weights=self.weights[:, runs],
         )
 
+    def thinned(self, most: int) -> "Problem":
+        """The problem of at most so many runs, spread evenly over the losses; itself where there are no more."""
+        if self.n_runs <= most:
+            return self
+        return self.only(np.argsort(self.observed[0])[np.linspace(0, self.n_runs - 1, most).astype(int)])
+
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(self.free)

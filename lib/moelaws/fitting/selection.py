@@ -46,8 +46,9 @@ def leave_one_out(result: FitResult) -> np.ndarray:
     problem = _problem(result)
     n = problem.n_runs
     errors = np.empty(n)
-    for first in range(0, n, 1000):
-        out = np.arange(first, min(first + 1000, n))
+    batch = max(1, 2_000_000 // n)
+    for first in range(0, n, batch):
+        out = np.arange(first, min(first + batch, n))
         weights = np.repeat(problem.weights, len(out), axis=0)
         weights[np.arange(len(out)), out] = 0.0
         starts = np.tile(result.theta, (len(out), 1))

@@ -12,6 +12,8 @@ from moelaws.laws.evaluate import Evaluation, Given
 from moelaws.laws.own import amplitudes
 
 _MOST_AMPLITUDES = 6
+_ENOUGH_RUNS = 1_000
+"""Runs that starts are drawn up with; a start need not know the rest."""
 _DRAWN_BEYOND = 12
 """Starts drawn beyond the law's ranges for each one kept."""
 
@@ -35,6 +37,7 @@ def dispersed(problem: Problem, count: int, rng: np.random.Generator) -> np.ndar
     Returns:
         Coordinates, [count, P].
     """
+    problem = problem.thinned(_ENOUGH_RUNS)
     beyond = count // 3
     near = with_amplitudes(problem, _hypercube(problem, count - beyond, rng, 1.0), rng)
     if not beyond:
@@ -79,6 +82,7 @@ def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generato
     Returns:
         Coordinates, [starts, P]; unchanged where the law has no amplitudes.
     """
+    problem = problem.thinned(_ENOUGH_RUNS)
     linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
     which = [i for i, name in enumerate(problem.free) if name in linear and problem.positive[i]]
     if not which or len(which) > _MOST_AMPLITUDES:

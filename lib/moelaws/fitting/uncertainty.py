@@ -14,8 +14,8 @@ from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.starts import with_amplitudes
 
-_AT_ONCE = 2_000
-"""Replicates refitted in one batch; bounds the memory of their weights."""
+_CELLS = 2_000_000
+"""Replicates x runs in one batch of refits; bounds the memory of their weights to 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,11 @@ def bootstrap(
     problem = _problem(result)
     rng = np.random.default_rng(seed)
     base, n = problem.weights[0], problem.n_runs
-    drawn = _draw_counts(n, replicates, rng, _labels(strata, n, "strata"), _labels(clusters, n, "clusters"))
+    groups = _labels(strata, n, "strata"), _labels(clusters, n, "clusters")
     thetas, failed = [], 0
-    for first in range(0, replicates, _AT_ONCE):
-        counts = drawn[first : first + _AT_ONCE]
+    batch = max(1, _CELLS // n)
+    for first in range(0, replicates, batch):
+        counts = _draw_counts(n, min(batch, replicates - first), rng, *groups)
         ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)), rng)
         thetas.append(ends[fine])
         failed += int((~fine).sum())
