@@ -15,11 +15,27 @@
     });
   }
 
+  // Vega does not break a title; a narrow chart would cut it off. Bold letters of 14 pixels are about 8 wide.
+  function wrapped(title, width) {
+    const text = typeof title === "string" ? title : title && title.text;
+    if (typeof text !== "string") return title;
+    const room = Math.floor(width / 8);
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const line = lines[lines.length - 1];
+      if (line && line.length + 1 + word.length > room) lines.push(word);
+      else lines[lines.length - 1] = line ? line + " " + word : word;
+    }
+    return Object.assign(typeof title === "string" ? {} : title, { text: lines });
+  }
+
   // Vega-Lite stretches single views only. Views side by side go below each other where the page is narrow, and take
   // its width; legends wrap.
   function fitted(spec, width) {
     if (width >= PHONE) return spec;
     const narrow = structuredClone(spec);
+    narrow.title = wrapped(narrow.title, width);
+    if (narrow.title === undefined) delete narrow.title;
     narrow.config = narrow.config || {};
     narrow.config.legend = Object.assign({ columns: 4 }, narrow.config.legend);
     narrow.config.axis = Object.assign({}, narrow.config.axis, { titlePadding: 4 });

@@ -80,8 +80,8 @@ def experts_touched(title: str, description: str, max_batch: int = 512) -> alt.L
         .encode(
             x=alt.X("batch:Q", title="tokens in the step, B").scale(type="log", base=2),
             y=alt.Y("experts:Q", title="experts read per layer"),
-            color=alt.Color("rule:N", title=None, sort=list(rules)),
-            strokeDash=alt.StrokeDash("rule:N", title=None, sort=list(rules)),
+            color=alt.Color("rule:N", title=None).scale(domain=list(rules)),
+            strokeDash=alt.StrokeDash("rule:N", title=None).scale(domain=list(rules)),
         )
         .add_params(exponent, chosen)
         .properties(width="container", height=260, title=title, description=description)

@@ -1,14 +1,10 @@
 """Figures of laws and their fits: starts, valleys, profiles, the gain from experts, forecasts with bands."""
 
-from typing import Literal
-
 import altair as alt
 import pandas as pd
 
+from moelaws.charts.sparsity import BILLIONS, sparsity_scale
 from moelaws.charts.theme import CATEGORIES, INK, QUIET, expert_scale
-
-BILLIONS = "replace(format(datum.value, '~s'), 'G', 'B')"
-"""Axis labels such as 100M and 2B."""
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
@@ -47,16 +43,16 @@ def valley(replicates: pd.DataFrame, truth: pd.DataFrame) -> alt.HConcatChart:
         truth: the same columns, the coefficients that made the runs.
     """
 
-    def pair(x: str, y: str, scale: Literal["log", "linear"]) -> alt.LayerChart:
+    def pair(x: str, y: str, logarithmic: bool) -> alt.LayerChart:
         encoding = {
             "x": alt.X(f"{x}:Q").scale(zero=False),
-            "y": alt.Y(f"{y}:Q").scale(zero=False, type=scale),
+            "y": alt.Y(f"{y}:Q").scale(type="log") if logarithmic else alt.Y(f"{y}:Q").scale(zero=False),
         }
         cloud = alt.Chart(replicates).mark_point(size=12, opacity=0.4, color=CATEGORIES[0]).encode(**encoding)
         cross = alt.Chart(truth).mark_point(shape="cross", size=160, color=INK, filled=True).encode(**encoding)
         return (cloud + cross).properties(width=280, height=240)
 
-    return alt.hconcat(pair("alpha", "A", "log"), pair("E", "beta", "linear")).properties(
+    return alt.hconcat(pair("alpha", "A", True), pair("E", "beta", False)).properties(
         description="Bootstrap refits lie along narrow curves: the factor A rises with its exponent alpha, and beta "
         "rises with the floor E."
     )
@@ -92,7 +88,7 @@ def loss_by_experts(table: pd.DataFrame, title: str) -> alt.Chart:
         .mark_line(point=True)
         .encode(
             x=alt.X("n_experts:Q", title="experts E").scale(type="log", base=2),
-            y=alt.Y("loss:Q", title="loss (nats per token)").scale(type="log", zero=False, nice=False),
+            y=alt.Y("loss:Q", title="loss (nats per token)").scale(type="log", nice=False),
             color=alt.Color("size:N", title=title, sort=list(dict.fromkeys(table["size"]))),
         )
         .properties(
@@ -157,13 +153,14 @@ def forecast(table: pd.DataFrame, truth: pd.DataFrame, runs: pd.DataFrame) -> Ch
     """A forecast with its band against the truth, and the range of the runs it was fitted to.
 
     Arguments:
-        table: `train_flops`, `value`, `low`, `high`, `sparsity`.
+        table: `train_flops`, `value`, `low`, `high`, `sparsity` (numbers).
         truth: `train_flops`, `value`, `sparsity`.
         runs: one row, `first` and `last` budget of the runs.
     """
     x = alt.X("train_flops:Q", title="budget C (FLOPs)").scale(type="log").axis(format="~e", tickCount=5)
-    y = alt.Y("value:Q", title="best total parameters N*").scale(type="log").axis(labelExpr=BILLIONS)
-    colour = alt.Color("sparsity:N", title="S")
+    y = alt.Y("value:Q", title="best total parameters N*").scale(type="log").axis(labelExpr=BILLIONS, tickCount=5)
+    shares = sorted(set(table["sparsity"]))
+    colour = alt.Color("sparsity:O", title="S", scale=sparsity_scale(shares))
     seen = alt.Chart(runs).mark_rect(color=QUIET, opacity=0.12).encode(x="first:Q", x2="last:Q")
     band = alt.Chart(table).mark_area().encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     line = alt.Chart(table).mark_line().encode(x=x, y=y, color=colour)

@@ -34,7 +34,7 @@ def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.C
         alt.Chart(curves)
         .mark_line()
         .encode(
-            x=alt.X("tokens:Q", title="training tokens").axis(format="~s"),
+            x=alt.X("tokens:Q", title="training tokens").scale(type="log", nice=False).axis(format="~s"),
             y=alt.Y("loss:Q", title="training loss (nats per token)").scale(zero=False),
             color=experts_colour(curves),
         )
@@ -59,12 +59,7 @@ def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.Lay
     )
     rules = base.mark_rule().encode(y=alt.Y("low:Q").title(LOSS), y2="high:Q", color=experts_colour(best))
     points = base.mark_point(size=60, filled=True).encode(y="loss:Q", color=experts_colour(best))
-    last = bars.loc[bars.groupby("budget_name")["n_experts"].idxmax()]
-    names = (
-        alt.Chart(last)
-        .mark_text(align="right", dy=-14, fontWeight=600)
-        .encode(x="n_experts:Q", y="loss:Q", text="budget_name:N")
-    )
+    names = _budget_names(best, "n_experts")
     return (lines + rules + points + names).properties(
         width="container", height=280, title=title, description=description
     )
@@ -86,12 +81,7 @@ def loss_by_memory(best: pd.DataFrame, title: str, description: str) -> alt.Laye
     )
     lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(detail="budget_name:N", order="n_experts:Q")
     points = base.mark_point(size=60, filled=True).encode(color=experts_colour(best))
-    last = best.loc[best.groupby("budget_name")["n_experts"].idxmax()]
-    names = (
-        alt.Chart(last)
-        .mark_text(align="right", dy=-14, fontWeight=600)
-        .encode(x="megabytes:Q", y="loss:Q", text="budget_name:N")
-    )
+    names = _budget_names(best, "megabytes")
     return (lines + points + names).properties(width="container", height=280, title=title, description=description)
 
 
@@ -116,10 +106,20 @@ def loss_by_size(
         .mark_point(filled=True, size=45)
         .encode(x=x, y="loss:Q", color=experts_colour(runs), tooltip=["n_experts", variable, "loss", "budget_name"])
     )
-    first = runs.loc[runs.groupby("budget_name")["loss"].idxmax()]
-    names = alt.Chart(first).mark_text(align="left", dx=8, fontWeight=600).encode(x=x, y="loss:Q", text="budget_name:N")
+    names = _budget_names(runs, variable, above=True)
     return (band + lines.mark_line().encode(y="loss:Q") + points + names).properties(
         width="container", height=420, title=title, description=description
+    )
+
+
+def _budget_names(table: pd.DataFrame, x: str, above: bool = False) -> alt.Chart:
+    """The name of each budget beside its leftmost point: below the line, or above the highest point there."""
+    near = table[table[x] <= 1.1 * table.groupby("budget_name")[x].transform("min")]
+    names = near.groupby("budget_name", as_index=False).agg({x: "min", "loss": "max" if above else "min"})
+    return (
+        alt.Chart(names)
+        .mark_text(align="left", dx=6, dy=-14 if above else 18, fontWeight=600)
+        .encode(x=f"{x}:Q", y="loss:Q", text="budget_name:N")
     )
 
 

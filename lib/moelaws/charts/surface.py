@@ -87,18 +87,22 @@ def surface_cut(cuts: pd.DataFrame, runs: pd.DataFrame, title: str, description:
 
 
 def _by_experts(optima: pd.DataFrame, value: str, name: str, title: str, description: str, log: bool) -> alt.LayerChart:
+    # Within less than a factor of four a logarithmic axis finds no round numbers to label.
+    log = log and optima[value].max() > 4 * optima[value].min()
     scale = alt.Scale(type="log", nice=False, padding=10) if log else alt.Scale(zero=False)
     ticks = sorted({int(e) for e in optima["n_experts"]})
-    budgets = alt.Color("budget_name:N", title="budget")
+    names = list(optima["budget_name"].unique())
+    budgets = alt.Color("budget_name:N", title="budget", sort=names)
     base = alt.Chart(optima).encode(
         x=alt.X("n_experts:Q", title="experts per layer, E").scale(type="log", base=2).axis(values=ticks), color=budgets
     )
     y = alt.Y(f"{value}:Q", title=name, scale=scale)
-    if log:
+    if value != "loss":
         y = y.axis(format="~s")
     bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y(f"{value}_low:Q", title=name), y2=f"{value}_high:Q")
     lines = base.mark_line(strokeWidth=1, opacity=0.6).encode(y=y)
-    points = base.mark_point(size=60, strokeWidth=2).encode(
-        y=y, fill=alt.condition("datum.bracketed", budgets, alt.value("#ffffff"))
+    points = base.mark_point(size=60, strokeWidth=2, filled=True).encode(y=y)
+    hollow = base.transform_filter("!datum.bracketed").mark_point(size=30, filled=True, color="#ffffff")
+    return (bars + lines + points + hollow.encode(y=y, color=alt.value("#ffffff"))).properties(
+        width="container", height=280, title=title, description=description
     )
-    return (bars + lines + points).properties(width="container", height=280, title=title, description=description)
