@@ -86,7 +86,7 @@ def test_every_figure_can_be_drawn():
         {"law": "a", "ratio": [2.0, 4.0], "multiplier": [1.5, 2.0], "low": [1.4, 1.8], "high": [1.6, 2.2]}
     )
     ahead = pd.DataFrame({"train_flops": [1e20, 1e21], "value": [1e9, 2e9], "low": [9e8, 1e9], "high": [2e9, 3e9]})
-    ahead["sparsity"] = "0.5"
+    ahead["sparsity"] = 0.5
     figures = {
         "isoflop": isoflop_curves(curve, optima[optima["train_flops"] == 1e20]),
         "budgets": optima_by_budget(optima),
