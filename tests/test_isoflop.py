@@ -68,7 +68,8 @@ def test_held_out_residuals_equal_refits_without_each_point():
     log_n, s_hat = np.log(runs["total_params"].to_numpy()), -np.log1p(-runs["sparsity"].to_numpy())
     loss = runs["loss"].to_numpy()
     point = runs.groupby(["total_params", "sparsity"]).ngroup().to_numpy()
-    q = Basis.of((2, 2, 2), Terms.of((4, 4, 4), log_n, s_hat), log_n, s_hat).q
+    terms = Terms.of((4, 4, 4), log_n, s_hat)
+    q = Basis.of((2, 2, 2), terms, terms.design(log_n, s_hat), int(point.max()) + 1).q
     exact = held_out_residuals(q, loss, point)
     for left in range(0, point.max() + 1, 5):
         out = point == left
@@ -218,7 +219,7 @@ def test_unfinished_runs_are_left_out_and_counted():
         (lambda r: r.assign(budget=np.inf), "row 0, column 'budget': found inf"),
         (lambda r: r.assign(total_params=-1), "column 'total_params': found -1"),
         (lambda r: r[r["sparsity"] == 0], r"degree \(2, 2, 2\) has 7 coefficients, the runs have 6 distinct"),
-        (lambda r: r[r["sparsity"] < 0.6], r"not determined by 6 distinct sizes and 2 distinct sparsities"),
+        (lambda r: r[r["sparsity"] < 0.6], r"not determined by the 12 distinct sizes and sparsities"),
     ],
 )
 def test_unusable_runs_are_refused(change, message):

@@ -71,10 +71,12 @@ def fit_surface(
     loss = ended["loss"].to_numpy(float)
     point = _points(log_n, s_hat)
     terms = Terms.of(degree or DEGREES[-1], log_n, s_hat)
-    candidates = _candidates([degree] if degree else DEGREES, terms, log_n, s_hat)
+    candidates = _candidates([degree] if degree else DEGREES, terms, terms.design(log_n, s_hat), int(point.max()) + 1)
     errors = np.array([np.mean(held_out_residuals(each.q, loss, point) ** 2) for each in candidates])
     chosen = candidates[int(_best(errors[:, None], loss.var())[0])]
     weights = chosen.weights(loss, terms)
+    redrawn = redrawn_losses(chosen.q, loss, point, bootstrap, seed)
+    refits = [_refits(candidates, losses, terms, point) for losses in redrawn]
     pearson, subsample_mse = subsample_scores(chosen.q, loss, point, repeats=100, share=0.8, seed=seed)
     return Surface(
         variable=variable,
@@ -84,7 +86,7 @@ def fit_surface(
         left_out=left_out,
         terms=terms,
         weights=weights,
-        replicates=_refits(candidates, redrawn_losses(chosen.q, loss, point, bootstrap, seed), terms, point),
+        replicates=np.concatenate([np.empty((0, len(weights))), *refits]),
         cross_validation=_compared(candidates, errors),
         mse=float(np.mean((loss - loss @ chosen.q @ chosen.q.T) ** 2)),
         held_out_mse=float(np.mean(held_out_residuals(chosen.q, loss, point) ** 2)),
@@ -146,14 +148,14 @@ def _points(log_n: Array, s_hat: Array) -> NDArray[np.intp]:
     return np.unique(coordinates, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _candidates(degrees: Sequence[Degree], terms: Terms, log_n: Array, s_hat: Array) -> list[Basis]:
+def _candidates(degrees: Sequence[Degree], terms: Terms, design: Array, points: int) -> list[Basis]:
     """Bases of the degrees that the runs determine; a single degree that they do not is refused."""
     if len(degrees) == 1:
-        return [Basis.of(degrees[0], terms, log_n, s_hat)]
+        return [Basis.of(degrees[0], terms, design, points)]
     found = []
     for degree in degrees:
         with suppress(SurfaceError):
-            found.append(Basis.of(degree, terms, log_n, s_hat))
+            found.append(Basis.of(degree, terms, design, points))
     return found
 
 
@@ -169,8 +171,6 @@ def _best(errors: Array, variance: float) -> NDArray[np.intp]:
 
 def _refits(candidates: list[Basis], losses: Array, terms: Terms, point: NDArray[np.intp]) -> Array:
     """Weights of the fits to rows of redrawn losses, each with the degree that its own cross-validation prefers."""
-    if not len(losses):
-        return np.empty((0, sum(terms.degree) + 1))
     errors = np.array([np.mean(held_out_residuals(each.q, losses, point) ** 2, axis=1) for each in candidates])
     preferred = _best(errors, float(losses.var(axis=1).mean())) if len(candidates) > 1 else np.zeros(len(losses), int)
     weights = np.empty((len(losses), sum(terms.degree) + 1))

@@ -108,25 +108,29 @@ class Basis:
     inverse: Array
 
     @classmethod
-    def of(cls, degree: Degree, terms: Terms, log_n: Array, s_hat: Array) -> Self:
-        """The basis for runs at ``log_n`` and ``s_hat`` (P numbers each).
+    def of(cls, degree: Degree, terms: Terms, design: Array, points: int) -> Self:
+        """The basis for the runs of a design.
+
+        Args:
+            degree: of the basis.
+            terms: the terms of the design.
+            design: their values at the runs, P x p.
+            points: distinct sizes and sparsities among the runs.
 
         Raises:
             SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
         """
-        points = len(np.unique(np.column_stack([log_n, s_hat]), axis=0))
         if sum(degree) + 1 > points:
             raise SurfaceError(
                 f"degree {_text(degree)} has {sum(degree) + 1} coefficients, "
                 f"the runs have {points} distinct sizes and sparsities"
             )
         columns = terms.columns(degree)
-        q, r = np.linalg.qr(terms.design(log_n, s_hat)[:, columns])
+        q, r = np.linalg.qr(design[:, columns])
         diagonal = np.abs(np.diag(r))
         if diagonal.min() <= 1e-9 * diagonal.max():
             raise SurfaceError(
-                f"degree {_text(degree)} is not determined by {len(np.unique(log_n))} distinct sizes "
-                f"and {len(np.unique(s_hat))} distinct sparsities"
+                f"degree {_text(degree)} is not determined by the {points} distinct sizes and sparsities of the runs"
             )
         return cls(degree, columns, q, np.linalg.inv(r))
 

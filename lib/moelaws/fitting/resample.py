@@ -5,6 +5,8 @@ one size and sparsity that differ by seed share a point. A point is held out, or
 whole: a seed replicate in the training half of a split would tell the answer to the other half.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,9 @@ def held_out_residuals(q: Array, loss: Array, point: NDArray[np.intp]) -> Array:
         return np.where(determined, residual + correction * total[..., point], np.inf)
 
 
-def redrawn_losses(q: Array, loss: Array, point: NDArray[np.intp], replicates: int, seed: int) -> Array:
+def redrawn_losses(
+    q: Array, loss: Array, point: NDArray[np.intp], replicates: int, seed: int, at_once: int = 4_000_000
+) -> Iterator[Array]:
     """Losses with redrawn noise: each point's residuals keep their size and get a random sign (wild bootstrap).
 
     The sizes and sparsities of a sweep are chosen, not drawn, so the design stays as it is; the noise may differ
@@ -43,12 +47,16 @@ def redrawn_losses(q: Array, loss: Array, point: NDArray[np.intp], replicates: i
     shrinkage that fitting causes: a point's mean residual is divided by 1 - m h, the jack-knife correction
     (MacKinnon and White 1985), a little conservative and right for few points.
 
-    Returns:
-        Losses, replicates x P.
+    Yields:
+        Losses, some replicates x P, of about ``at_once`` numbers: long tables are redrawn piece by piece.
     """
     corrected = np.nan_to_num(held_out_residuals(q, loss, point), posinf=0.0)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(replicates, int(point.max()) + 1))
-    return loss @ q @ q.T + signs[:, point] * corrected
+    fitted = loss @ q @ q.T
+    rng = np.random.default_rng(seed)
+    rows = max(1, at_once // len(loss))
+    for first in range(0, replicates, rows):
+        signs = rng.choice([-1.0, 1.0], size=(min(rows, replicates - first), int(point.max()) + 1))
+        yield fitted + signs[:, point] * corrected
 
 
 def subsample_scores(
