@@ -144,3 +144,27 @@ class Allocation:
         edges: dict[int, Edge] = {-1: "low", 0: "", 1: "high", 2: "memory"}
         values = {name: float(found[name][0]) for name in names}
         return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its interval; NaN without replicates."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of several expert counts.
+
+    Attributes:
+        best: the allocation with the lowest loss.
+        candidates: all that fit the memory, in the order given.
+        support: share of the replicates that prefer each candidate; empty without replicates.
+    """
+
+    best: Allocation
+    candidates: tuple[Allocation, ...]
+    support: tuple[float, ...]

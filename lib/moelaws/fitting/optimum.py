@@ -10,13 +10,12 @@ put to each replicate anew. An answer at the limit of the search says so; it is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from moelaws.fitting.family import Memory
-from moelaws.fitting.forecaster import LOG_SIZE, Allocation, Forecaster, OptimumError, size_of
+from moelaws.fitting.forecaster import LOG_SIZE, Allocation, Choice, Estimate, Forecaster, OptimumError, size_of
 from moelaws.fitting.minimum import tails
 from moelaws.fitting.search import crossing, minimise
 
@@ -36,30 +35,6 @@ __all__ = [
 ]
 
 Array = Any
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the ends of its interval; NaN without replicates."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The best of several expert counts.
-
-    Attributes:
-        best: the allocation with the lowest loss.
-        candidates: all that fit the memory, in the order given.
-        support: share of the replicates that prefer each candidate; empty without replicates.
-    """
-
-    best: Allocation
-    candidates: tuple[Allocation, ...]
-    support: tuple[float, ...]
 
 
 def best_size(
