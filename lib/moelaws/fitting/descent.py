@@ -6,7 +6,7 @@ import numpy as np
 
 from moelaws.fitting.minimise import Minima, minimise
 from moelaws.fitting.problem import Problem
-from moelaws.fitting.starts import dispersed, with_amplitudes
+from moelaws.fitting.starts import dispersed, leap, with_amplitudes
 
 SAME = 1e-6
 """Two minima whose objectives differ by less than this share are the same."""
@@ -22,6 +22,8 @@ _MANY = 500_000
 _FEW_RUNS = 100
 _ROUNDS = 3
 _FIRST_DELTA = 0.03
+_LANDED = 8
+"""Distinct ends of leaps that are followed to the bottom."""
 _LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
 
 
@@ -167,7 +169,9 @@ def polish(problem: Problem, theta: np.ndarray) -> Minima:
 def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
     """Restart from around a minimum until nothing better is found.
 
-    Restarts are drawn along the valley: from the inverse of the curvature, at several times its size.
+    Some restarts are drawn along the valley: from the inverse of the curvature, at several times its size. Others
+    leap: one exponent at a time is set to values across its bounds and the amplitudes are solved anew, because the
+    least objective may belong to a term so steep that only a few runs feel it.
 
     Args:
         problem: the fit's problem.
@@ -183,7 +187,10 @@ def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
         theta = best.theta + size * (rng.standard_normal((len(size), len(valley))) @ valley.T)
         theta = np.clip(theta, problem.lower, problem.upper)
         theta[::2] = with_amplitudes(problem, theta[::2], rng)
-        again = polish(problem, first_descent(problem, theta, 30).theta)
+        near = first_descent(problem, theta, 30)
+        leaps = first_descent(problem, leap(problem, best.theta[0], rng), 30)
+        ends, _ = _distinct(problem, leaps, np.ones(len(leaps.theta), dtype=int))
+        again = polish(problem, np.concatenate([near.theta, ends[:_LANDED]]))
         better = _row(again, again.best())
         if not better.value[0] < best.value[0] * (1 - 1e-9):
             return better if better.value[0] < best.value[0] and better.converged[0] else best

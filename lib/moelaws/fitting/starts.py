@@ -14,6 +14,7 @@ from moelaws.laws.own import amplitudes
 _MOST_AMPLITUDES = 6
 _ENOUGH_RUNS = 1_000
 """Runs that starts are drawn up with; a start need not know the rest."""
+_STEEP = np.array([-8.0, -4.0, -2.0, -1.0, -0.3, 0.3, 1.0, 2.0, 4.0, 8.0])
 _DRAWN_BEYOND = 12
 """Starts drawn beyond the law's ranges for each one kept."""
 
@@ -53,6 +54,33 @@ def dispersed(problem: Problem, count: int, rng: np.random.Generator) -> np.ndar
         rank[members] = np.arange(len(members))
     chosen = np.lexsort((value, rank))[:beyond]
     return np.concatenate([near, far[chosen]])
+
+
+def leap(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Starts that differ from a point in one coordinate, by as much as its bounds allow.
+
+    Args:
+        problem: the fit's problem.
+        theta: the point, [P].
+        rng: source of randomness for the amplitudes.
+
+    Returns:
+        Coordinates, [starts, P]; amplitudes are solved anew.
+    """
+    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
+    starts = []
+    for i, name in enumerate(problem.free):
+        if name in linear and problem.positive[i]:
+            continue
+        # An exponent to either side of zero; a scale to either side of where it is, by factors of e^2 and e^5.
+        values = theta[i] + np.array([-5.0, -2.0, 2.0, 5.0]) if problem.positive[i] else _STEEP
+        for value in values:
+            start = theta.copy()
+            start[i] = value
+            starts.append(start)
+    if not starts:
+        return theta[None]
+    return with_amplitudes(problem, np.clip(np.array(starts), problem.lower, problem.upper), rng)
 
 
 def _hypercube(problem: Problem, count: int, rng: np.random.Generator, widen: float) -> np.ndarray:
