@@ -83,8 +83,17 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="skip this many tables")
     parser.add_argument("--laws", default=",".join(LAWS))
+    parser.add_argument(
+        "--reference", type=Path, help="take SciPy's values from this earlier result, where it has them"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    known = {}
+    if options.reference:
+        with options.reference.open(newline="") as file:
+            known = {
+                (r["law"], int(r["seed"])): (float(r["scipy"]), float(r["scipy_cpu_s"])) for r in csv.DictReader(file)
+            }
     rows = []
     cases = itertools.islice(
         ((seed, name) for seed in itertools.count() for name in options.laws.split(",")), options.first, options.tables
@@ -103,9 +112,12 @@ def main() -> None:
             print(rows[-1], flush=True)
             continue
         ours = time.process_time() - began
-        began = time.process_time()
-        best = reference(result.problem, result.problem.coordinates(params)[0], options.starts, seed)
-        theirs = time.process_time() - began
+        if (name, seed) in known:
+            best, theirs = known[name, seed]
+        else:
+            began = time.process_time()
+            best = reference(result.problem, result.problem.coordinates(params)[0], options.starts, seed)
+            theirs = time.process_time() - began
         floor = n_runs * 1e-20  # both found an exact fit
         excess = result.objective_value / best - 1 if best > floor else 0.0
         reached = bool(excess <= 1e-6 or result.objective_value <= floor)
