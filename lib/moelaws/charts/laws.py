@@ -134,7 +134,7 @@ def multipliers(table: pd.DataFrame, bands: bool = False) -> Chart:
     """
     base = alt.Chart(table).encode(
         x=alt.X("ratio:Q", title=EXPERTS).scale(type="log", base=2),
-        color=alt.Color("law:N", title=None, sort=list(dict.fromkeys(table["law"]))).legend(columns=3),
+        color=alt.Color("law:N", title=None, sort=list(dict.fromkeys(table["law"]))).legend(columns=2),
     )
     layers = [
         base.mark_line(point=True).encode(y=alt.Y("multiplier:Q", title="times the compute").scale(type="log", base=2))
