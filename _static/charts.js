@@ -15,11 +15,11 @@
     });
   }
 
-  // Vega does not break a title; a narrow chart would cut it off. Bold letters of 14 pixels are about 8 wide.
+  // Vega does not break a title; a narrow chart would cut it off. Bold letters of 14 pixels are up to 9 wide.
   function wrapped(title, width) {
     const text = typeof title === "string" ? title : title && title.text;
     if (typeof text !== "string") return title;
-    const room = Math.floor(width / 8);
+    const room = Math.floor(width / 9);
     const lines = [""];
     for (const word of text.split(" ")) {
       const line = lines[lines.length - 1];
@@ -91,5 +91,16 @@
       return;
     }
     for (const chart of charts) await draw(chart);
+    // Vega measures a container again when the window changes; the page can change without it (side bar, fonts).
+    const widths = new WeakMap();
+    const observer = new ResizeObserver(function (entries) {
+      const changed = entries.filter(function (entry) {
+        const before = widths.get(entry.target);
+        widths.set(entry.target, entry.contentRect.width);
+        return before !== undefined && Math.abs(before - entry.contentRect.width) >= 1;
+      });
+      if (changed.length > 0) window.dispatchEvent(new Event("resize"));
+    });
+    charts.forEach(function (chart) { observer.observe(chart.querySelector(".chart-view")); });
   });
 })();
