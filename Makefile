@@ -20,6 +20,10 @@ STAMP = $(VENV)/.installed
 # The environment is right when it was made from these files, whatever their dates are.
 INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 
+# One thread a process: builds and tests run two processes, and matrices this small lose by being shared out.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: book test sync lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 

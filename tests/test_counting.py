@@ -49,7 +49,7 @@ def test_parameters_equal_torch(model: ModelConfig) -> None:
     assert counted.total_non_embedding == counted.total - counted.embedding - counted.unembedding
 
 
-def _grouped_flops(a_shape, b_shape, *args, out_shape=None, **kwargs) -> int:  # noqa: ANN001, ANN002, ANN003
+def _grouped_flops(a_shape, b_shape, *args, out_shape=None, **kwargs) -> int:
     """FLOPs of a grouped product, for which torch's counter knows no rule and silently counts zero.
 
     Rows x E matrices: every row meets one matrix. For the weights' gradient, (D x rows) x (rows x F): every row

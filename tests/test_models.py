@@ -27,7 +27,7 @@ def _expert_tensors(tokens: int, experts: int, top_k: int, ids_TK: torch.Tensor 
     return [normal(tokens, d), gates_TK, ids_TK, normal(experts, d, 2 * f) / 4, normal(experts, f, d) / 4]
 
 
-def _with_gradients(function, tensors: list[torch.Tensor]) -> list[torch.Tensor]:  # noqa: ANN001
+def _with_gradients(function, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     inputs = [t.clone().requires_grad_(t.is_floating_point()) for t in tensors]
     out = function(*inputs)
     (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()

@@ -199,7 +199,7 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
     path = _csv(tmp_path, "run_id,loss\na,3\n")
-    with pytest.raises(RunTableError, match="its header differs from this version's in .*write to a new file"):
+    with pytest.raises(RunTableError, match=r"its header differs from this version's in .*write to a new file"):
         RunTable(path)
     assert path.read_text() == "run_id,loss\na,3\n"
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.runs import TableInUseError, read_runs
 from moelaws.training import sweep, sweeps
 from moelaws.training.corpus import CorpusError
-from moelaws.training.record import run_of
 from moelaws.training.recipe import learning_rate, tiny_model
+from moelaws.training.record import run_of
 from moelaws.training.sweep import SweepError, SweepRun, run_sweep
 
 
@@ -46,7 +45,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
 class _Inline(concurrent.futures.Executor):
     """Runs each call at once, here: any executor will do."""
 
-    def submit(self, fn, /, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202
+    def submit(self, fn, /, *args, **kwargs):
         future: concurrent.futures.Future = concurrent.futures.Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -188,7 +187,7 @@ def test_a_failing_run_does_not_take_the_others_with_it(tmp_path: Path, monkeypa
     monkeypatch.setattr(sweep, "train_row", sometimes)
     path = tmp_path / "runs.csv"
     with pytest.raises(
-        SweepError, match="1 runs ended in an error, the first: run [0-9a-f]{16}: MemoryError: not enough"
+        SweepError, match=r"1 runs ended in an error, the first: run [0-9a-f]{16}: MemoryError: not enough"
     ):
         run_sweep(tiny_sweep(), path, executor=_Inline())
     assert len(_losses(path)) == 5

@@ -57,9 +57,7 @@ def _located(line: str) -> str:
     def name(match: re.Match[str]) -> str:
         number = int(match["line"])
         place = (
-            f"cell {number // 10000} (text cells count), line {number % 10000}"
-            if number >= 10000
-            else f"line {number}"
+            f"cell {number // 10000} (text cells count), line {number % 10000}" if number >= 10000 else f"line {number}"
         )
         return f"{match['page']}.md: {place}:"
 
@@ -72,9 +70,7 @@ def check_site(site: Path, pages: Sequence[str]) -> None:
     Raises:
         BookError: one reason for each page that is missing, and each foreign script, style, font or picture.
     """
-    reasons = [
-        f"{page}: listed in _toc.yml, but {page}.html was not built" for page in missing_pages(site, pages)
-    ]
+    reasons = [f"{page}: listed in _toc.yml, but {page}.html was not built" for page in missing_pages(site, pages)]
     for path in sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*"))):
         for tag in REMOTE.findall(path.read_text(encoding="utf-8")):
             reasons.append(f"{path.relative_to(site).as_posix()}: loads from another host: {tag[:160]}")
@@ -107,9 +103,7 @@ def check_place(place: Path) -> None:
     if place.exists() and not place.is_dir():
         raise BookError(f"{place}: expected a folder for the site, found a file")
     if place.is_dir() and any(place.iterdir()) and not (place / STAMP).is_file():
-        raise BookError(
-            f"{place}: not empty and not a site made by this command; name another folder, or empty it"
-        )
+        raise BookError(f"{place}: not empty and not a site made by this command; name another folder, or empty it")
 
 
 def put_in_place(site: Path, place: Path, digest: str) -> None:
@@ -125,9 +119,7 @@ def put_in_place(site: Path, place: Path, digest: str) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as folder:
         new, old = Path(folder) / "new", Path(folder) / "old"
         shutil.move(site, new)
-        files = {
-            p.relative_to(new).as_posix(): p.stat().st_size for p in sorted(new.glob("**/*")) if p.is_file()
-        }
+        files = {p.relative_to(new).as_posix(): p.stat().st_size for p in sorted(new.glob("**/*")) if p.is_file()}
         (new / STAMP).write_text(json.dumps({"inputs": digest, "files": files}, indent=1), encoding="utf-8")
         if place.exists():
             place.rename(old)
