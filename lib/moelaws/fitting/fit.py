@@ -72,7 +72,7 @@ def fit(
     theta = _starts(problem, starts, rng)
     prepared.refuse_undefined(law, problem, theta)
     found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
-    return _result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began)
+    return as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began)
 
 
 def default_starts(problem: Problem) -> int:
@@ -93,10 +93,26 @@ def _starts(problem: Problem, starts: Starts, rng: np.random.Generator) -> np.nd
     return dispersed(problem, count, rng)
 
 
-def _result(
+def as_result(
     law: Law, problem: Problem, prepared: Any, found: Found, fixed: dict[str, float],
     seconds: float,
 ) -> FitResult:  # fmt: skip
+    """What a minimum says: parameters, status, what the runs pin down.
+
+    Args:
+        law: the law.
+        problem: the fit's problem.
+        prepared: the runs.
+        found: the minimum.
+        fixed: parameters that were held.
+        seconds: wall time of the fit.
+
+    Returns:
+        The result, without intervals.
+
+    Raises:
+        FitFailed: the descent had not come to rest, although the runs pin every parameter down.
+    """
     theta = found.theta
     values = problem.natural(theta)
     by_name = {name: float(value) for name, value in zip(problem.free, values, strict=True)} | fixed
