@@ -3,6 +3,7 @@
 import numpy as np
 
 from moelaws.fitting.problem import Problem
+from moelaws.laws.own import floor_of
 
 _OPEN = 1e-13
 """A direction whose curvature is below this share of the largest, in units of each parameter's effect, is open."""
@@ -86,8 +87,8 @@ def noise_scale(problem: Problem, theta: np.ndarray) -> float:
 def identifiable(problem: Problem, theta: np.ndarray) -> dict[str, bool]:
     """Which free parameters the runs pin down: those whose 95 % interval is bounded within sensible limits.
 
-    Sensible limits are ``sensible_width``: a factor of a million for an amplitude or scale, three times the law's
-    range of starts for an exponent.
+    Sensible limits are ``sensible_width``: a factor of four for the floor, of a million for another amplitude or
+    scale, three times the law's range of starts for an exponent.
 
     Args:
         problem: the fit's problem.
@@ -106,10 +107,15 @@ def identifiable(problem: Problem, theta: np.ndarray) -> dict[str, bool]:
 
 
 def sensible_width(problem: Problem) -> np.ndarray:
-    """The widest interval of a pinned-down parameter, in coordinates, [P]."""
+    """The widest interval of a pinned-down parameter, in coordinates, [P].
+
+    The floor has a stricter limit, a factor of four: where zero is within its reach, the terms beside it end up where
+    the boundary puts them.
+    """
     by_name = {p.name: p for p in problem.law.parameters}
+    floor = floor_of(problem.law)
     widths = []
     for name, positive in zip(problem.free, problem.positive, strict=True):
         low, high = by_name[name].start
-        widths.append(np.log(1e6) if positive else 3.0 * (high - low))
+        widths.append(np.log(4.0) if name == floor else np.log(1e6) if positive else 3.0 * (high - low))
     return np.array(widths)

@@ -13,7 +13,7 @@ from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.laws.evaluate import fold
-from moelaws.laws.formula import Binary, Name, Node
+from moelaws.laws.own import floor_of
 
 _CHI2_ONE = {0.68: 0.988946, 0.9: 2.705543, 0.95: 3.841459, 0.99: 6.634897}
 """Quantiles of chi-squared with one degree of freedom."""
@@ -167,21 +167,6 @@ def without(problem: Problem, i: int, coordinate: float) -> Problem:
         lower=problem.lower[keep],
         upper=problem.upper[keep],
     )
-
-
-def floor_of(law: Any) -> str | None:
-    """The parameter that is a law's irreducible loss: the one that stands alone as a term; ``None`` without one."""
-
-    def alone(node: Node) -> list[str]:
-        match node:
-            case Binary("+", left, right):
-                return alone(left) + alone(right)
-            case Name(name):
-                return [name]
-        return []
-
-    found = [name for name in alone(law.tree) if name in law.parameter_names]
-    return found[0] if len(found) == 1 else None
 
 
 def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataFrame:

@@ -82,3 +82,18 @@ def _factors(node: Node, variables: set[str]) -> list[str]:
             # In A * f(x), A is the weight; in (g + a) * f(x), both are. A product of two sums has only one's.
             return _factors(left, variables) or _factors(right, variables)
     return []
+
+
+def floor_of(law: Law) -> str | None:
+    """The parameter that is a law's irreducible loss: the one that stands alone as a term; ``None`` without one."""
+
+    def alone(node: Node) -> list[str]:
+        match node:
+            case Binary("+", left, right):
+                return alone(left) + alone(right)
+            case Name(name):
+                return [name]
+        return []
+
+    found = [name for name in alone(law.tree) if name in law.parameter_names]
+    return found[0] if len(found) == 1 else None
