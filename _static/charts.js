@@ -17,7 +17,7 @@
 
   // Vega does not break a title; a narrow chart would cut it off. Bold letters of 14 pixels are up to 9 wide.
   function wrapped(title, width) {
-    const text = typeof title === "string" ? title : title && title.text;
+    const text = typeof title === "string" ? title : title.text;
     if (typeof text !== "string") return title;
     const room = Math.floor(width / 9);
     const lines = [""];
@@ -34,8 +34,7 @@
   function fitted(spec, width) {
     if (width >= PHONE) return spec;
     const narrow = structuredClone(spec);
-    narrow.title = wrapped(narrow.title, width);
-    if (narrow.title === undefined) delete narrow.title;
+    if (narrow.title) narrow.title = wrapped(narrow.title, width);
     narrow.config = narrow.config || {};
     narrow.config.legend = Object.assign({ columns: 4 }, narrow.config.legend);
     narrow.config.axis = Object.assign({}, narrow.config.axis, { titlePadding: 4 });
@@ -47,6 +46,7 @@
     }
     for (const view of narrow.vconcat || narrow.concat || []) {
       if (typeof view.width === "number" && view.width > inner) view.width = inner;
+      if (view.title) view.title = wrapped(view.title, inner);
     }
     if (narrow.concat || narrow.facet || (narrow.encoding && narrow.encoding.facet)) {
       narrow.columns = 1;

@@ -57,10 +57,11 @@ def test_a_vega_expression_says_what_the_law_says(name):
 def test_the_explorer_reads_out_what_the_library_finds():
     text = draw(explorer(ABNAR.law, ABNAR.params))
     found = {key: re.search(pattern, text) for key, pattern in {
-        "chosen": r"Chosen: 8\.0 experts, 1 active; N_a = (\d+)M, D = ([\d.]+)B, loss ([\d.]+)",
+        "experts": r"Chosen: 8\.0 experts, 1 active",
+        "chosen": r"N_a = (\d+)M, D = ([\d.]+)B, loss ([\d.]+)",
         "size": r"Best N at this S: ([\d.]+)B, loss ([\d.]+)",
         "sparsity": r"Best S at this N: ([\d.]+), loss ([\d.]+)",
-        "memory": r"Best that fits the memory: N = ([\d.]+)B, S = ([\d.]+).*?loss ([\d.]+)",
+        "memory": r"Best in memory: ([\d.]+)B, S \S+ ([\d.]+), loss ([\d.]+)",
     }.items()}  # fmt: skip
     assert all(found.values()), text[-2000:]
     run = {"total_params": 10**9.5, "tokens": 1e20 / (6 * 10**9.5 / 8), "sparsity": 0.875}

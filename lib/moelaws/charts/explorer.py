@@ -103,27 +103,29 @@ def _readout(loss: str) -> alt.Chart | alt.LayerChart | alt.FacetChart:
     """The numbers behind the sliders, in words."""
     one = alt.Chart(alt.sequence(0, 1, as_="i"))
     chosen = one.transform_calculate(N="pow(10, log_n)", S="chosen").transform_calculate(D=_TOKENS)
-    chosen = chosen.transform_calculate(loss=loss).transform_calculate(
-        text="'Chosen: ' + format(top_k/(1-datum.S), '.1f') + ' experts, ' + format(top_k, 'd') + ' active; N_a = '"
-        f"+ {_short('datum.N*(1-datum.S)')} + ', D = ' + {_short('datum.D')} + ', loss ' + format(datum.loss, '.3f')"
-    )
-    best = _lowest(_sizes(), loss).transform_calculate(
-        text=f"'Best N at this S: ' + {_short('datum.N')} + ', loss ' + format(datum.loss, '.3f')"
-    )
-    sparsest = _lowest(_sparsities(), loss).transform_calculate(
-        text="'Best S at this N: ' + format(datum.S, '.3f') + ', loss ' + format(datum.loss, '.3f')"
-    )
-    fitting = _lowest(_fitting(), loss).transform_calculate(
-        text=f"'Best that fits the memory: N = ' + {_short('datum.N')} + ', S = ' + format(datum.S, '.3f')"
-        "+ (datum.S > 0.99 ? ' (the sparsest shown)' : '') + ', loss ' + format(datum.loss, '.3f')"
+    chosen = chosen.transform_calculate(loss=loss)
+    # One fact a line, each short enough for a phone.
+    texts = (
+        (chosen, "'Chosen: ' + format(top_k/(1-datum.S), '.1f') + ' experts, ' + format(top_k, 'd') + ' active'"),
+        (chosen, f"'N_a = ' + {_short('datum.N*(1-datum.S)')} + ', D = ' + {_short('datum.D')}" + _LOSS),
+        (_lowest(_sizes(), loss), f"'Best N at this S: ' + {_short('datum.N')}" + _LOSS),
+        (_lowest(_sparsities(), loss), "'Best S at this N: ' + format(datum.S, '.3f')" + _LOSS),
+        (
+            _lowest(_fitting(), loss),
+            f"'Best in memory: ' + {_short('datum.N')}"
+            " + ', S ' + (datum.S > 0.99 ? '≥ ' : '= ') + format(datum.S, '.3f')" + _LOSS,
+        ),
     )
     lines = [
-        view.mark_text(align="left", fontSize=13, color=QUIET if row else INK).encode(
-            text="text:N", x=alt.value(0), y=alt.value(12 + 22 * row)
-        )
-        for row, view in enumerate((chosen, best, sparsest, fitting))
+        view.transform_calculate(text=text)
+        .mark_text(align="left", fontSize=12, color=INK if row < 2 else QUIET)
+        .encode(text="text:N", x=alt.value(0), y=alt.value(12 + 20 * row))
+        for row, (view, text) in enumerate(texts)
     ]
-    return alt.layer(*lines).properties(width=560, height=90)
+    return alt.layer(*lines).properties(width=560, height=105)
+
+
+_LOSS = " + ', loss ' + format(datum.loss, '.3f')"
 
 
 def _sizes() -> alt.Chart:

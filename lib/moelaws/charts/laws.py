@@ -114,7 +114,7 @@ def gain_by_size(table: pd.DataFrame) -> alt.Chart:
             .axis(labelExpr=BILLIONS, tickCount=4),
             y=alt.Y("gain:Q", title="loss saved by the experts").axis(format="%"),
             color=alt.Color("n_experts:O", title="E", scale=expert_scale(table["n_experts"])),
-            column=alt.Column("panel:N", title=None, sort=list(dict.fromkeys(table["panel"]))),
+            facet=alt.Facet("panel:N", title=None, columns=3, sort=list(dict.fromkeys(table["panel"]))),
         )
         .properties(
             width=185,
