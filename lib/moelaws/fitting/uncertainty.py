@@ -18,10 +18,6 @@ _CELLS = 2_000_000
 """Replicates x runs in one batch of refits; bounds the memory of their weights to 16 MB."""
 
 
-_ENTANGLED = 0.7
-"""Rank correlation with an open parameter from which on a parameter counts as open itself."""
-
-
 @dataclass(frozen=True)
 class Bootstrap:
     """Refits of a law to resampled runs.
@@ -94,33 +90,7 @@ def bootstrap(
     ends = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     method = f"{how}bootstrap over runs, {len(theta)} refits, percentiles, {100 * level:g} %"
-    made = with_intervals(result, ends, method)
-    return Bootstrap(_with_entangled(made, theta), theta, failed)
-
-
-def _with_entangled(result: FitResult, theta: np.ndarray) -> FitResult:
-    """Mark parameters that move with an open one as open too.
-
-    Where refits take a term to zero, its partners end up where the boundary puts them: their percentiles are narrow
-    and wrong. In Abnar's law at 1 % noise that is lambda and c, whenever the floor e is open.
-    """
-    problem = _problem(result)
-    loose = [i for i, name in enumerate(problem.free) if not result.identified[name]]
-    if not loose:
-        return result
-    ranks = np.argsort(np.argsort(theta, axis=0), axis=0).astype(float)
-    ranks -= ranks.mean(axis=0)
-    with np.errstate(invalid="ignore"):
-        ranks /= np.sqrt((ranks**2).sum(axis=0))
-    bound = np.nan_to_num(np.abs(ranks.T @ ranks[:, loose])).max(axis=1) > _ENTANGLED
-    identified = result.identified | {
-        name: False for name, is_bound in zip(problem.free, bound, strict=True) if is_bound
-    }
-    open_ones = [name for name, known in identified.items() if not known]
-    message = result.message
-    if result.status == "not identified":
-        message = f"the runs do not pin down {', '.join(open_ones)}"
-    return replace(result, identified=identified, message=message)
+    return Bootstrap(with_intervals(result, ends, method), theta, failed)
 
 
 def refit(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
