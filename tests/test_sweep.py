@@ -43,9 +43,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
 
 
 class _Inline(concurrent.futures.Executor):
-    """Runs each call at once, here: any executor will do."""
+    """Runs each call at once, here, and keeps the order: any executor will do."""
+
+    def __init__(self) -> None:
+        self.submitted: list[SweepRun] = []
 
     def submit(self, fn, /, *args, **kwargs):
+        self.submitted.append(args[0])
         future: concurrent.futures.Future = concurrent.futures.Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -78,15 +82,16 @@ def test_what_is_recorded_is_not_run_again(tmp_path: Path, undisturbed: dict[str
 
 
 def test_the_longest_runs_come_first_and_progress_is_told(tmp_path: Path) -> None:
-    seen: list[tuple[float, int, float]] = []
+    executor = _Inline()
+    seen: list[tuple[int, float]] = []
     run_sweep(
-        tiny_sweep(3), tmp_path / "runs.csv", executor=_Inline(),
-        on_row=lambda row, progress: seen.append((row["tokens"], progress.runs, progress.seconds_left)),
+        tiny_sweep(3), tmp_path / "runs.csv", executor=executor,
+        on_row=lambda _, progress: seen.append((progress.runs, progress.seconds_left)),
     )  # fmt: skip
-    assert [runs for _, runs, _ in seen] == [1, 2, 3]
-    assert seen[-1][2] == 0
-    # Futures that are all done come back in any order; submission order is what decides, see the table of waits.
-    assert {tokens for tokens, _, _ in seen} == {item.run.train.tokens for item in tiny_sweep(3)}
+    flops = [item.train_flops for item in executor.submitted]
+    assert flops == sorted(flops, reverse=True)
+    assert [runs for runs, _ in seen] == [1, 2, 3]
+    assert seen[-1][1] == 0
 
 
 COORDINATOR = """
