@@ -16,6 +16,11 @@ from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
         ({"granularity": 3}, "granularity = 3: expected a divisor of d_ff = 256"),
         ({"n_layers": 0}, "n_layers = 0: expected a whole number >= 1"),
         ({"n_experts": True}, "n_experts = True: expected a whole number >= 1"),
+        ({"shared_experts": -1, "n_experts": 4}, "shared_experts = -1: expected a whole number >= 0"),
+        ({"shared_experts": 1}, "shared_experts = 1: expected 0 with n_experts = 1"),
+        ({"granularity": 2}, "granularity = 2: expected 1 with n_experts = 1"),
+        ({"moe_every": 2, "n_layers": 3}, "moe_every = 2: expected a divisor of n_layers = 3"),
+        ({"n_experts": 4, "renormalize_top_k": True}, "renormalize_top_k = True: expected False with top_k = 1"),
         ({"rope_theta": 1.0}, "rope_theta = 1.0: expected a number > 1"),
     ],
 )
@@ -71,4 +76,4 @@ def test_the_run_id_is_that_of_what_is_computed() -> None:
     assert one_token_more.run_id == run.run_id
     assert moved.run_id == replace(run, corpus="here", corpus_sha256="ab").run_id
     # Recorded tables carry these ids: a change here makes every recorded run a stranger to the sweep that made it.
-    assert run.run_id == "58f28d75d8c34ca8"
+    assert run.run_id == "7a05cd31309e3528"

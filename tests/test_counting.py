@@ -21,6 +21,7 @@ from moelaws.counting import (
     weight_bytes,
 )
 from moelaws.models import Transformer
+from moelaws.models.product import plain_layers
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=128, context=16)
 MODELS = {
@@ -33,6 +34,8 @@ MODELS = {
         for k in (1, 2)
         for g in (1, 2)
     },
+    "E 4, K 2, shared": replace(SMALL, n_experts=4, top_k=2, granularity=2, shared_experts=2),
+    "E 4, every second layer": replace(SMALL, n_layers=4, n_experts=4, moe_every=2),
     "E 8, odd sizes": replace(SMALL, n_experts=8, top_k=3, n_layers=3, d_ff=72, granularity=2, tied_embeddings=False),
 }
 
@@ -43,8 +46,16 @@ def test_parameters_equal_torch(model: ModelConfig) -> None:
     module = Transformer(model)
     assert counted.total == sum(p.numel() for p in module.parameters())
     assert counted.router == sum(p.numel() for n, p in module.named_parameters() if n.endswith("router"))
-    experts = sum(p.numel() for n, p in module.named_parameters() if ".experts.w_" in n)
+    layers = [model.has_experts(i) or not model.is_moe for i in range(model.n_layers)]
+    experts = sum(
+        p.numel() for n, p in module.named_parameters() if ".experts.w_" in n and layers[int(n.split(".")[1])]
+    )
     assert counted.experts == experts
+    assert counted.feed_forward == sum(
+        p.numel()
+        for n, p in module.named_parameters()
+        if ".shared.w_" in n or (".experts.w_" in n and not layers[int(n.split(".")[1])])
+    )
     assert counted.active == counted.total - experts + experts * model.top_k // model.n_experts
     assert counted.total_non_embedding == counted.total - counted.embedding - counted.unembedding
 
@@ -64,7 +75,7 @@ def _count_with_torch(model: ModelConfig) -> tuple[int, int]:
     ids = torch.randint(model.vocab_size, (batch, model.context + 1), generator=torch.Generator().manual_seed(0))
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: _grouped_flops})
     # The fused CPU attention is counted as zero, too; the plain one is counted in full.
-    with sdpa_kernel(SDPBackend.MATH), counter:
+    with plain_layers(), sdpa_kernel(SDPBackend.MATH), counter:
         logits, _ = module(ids[:, :-1])
         forward = counter.get_total_flops()
         F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
@@ -98,8 +109,11 @@ def test_eq9_reproduces_the_formula_as_printed() -> None:
 
 
 def test_eq9_refuses_another_feed_forward_width() -> None:
-    with pytest.raises(ValueError, match=r"Eq\. 9 takes d_ff = 4 d_model = 128; this model has d_ff = 64"):
+    with pytest.raises(ValueError, match=r"Eq\. 9 takes .* d_ff = 4 d_model = 128; this model has .* d_ff = 64"):
         forward_flops_per_token(replace(SMALL, d_ff=64), "eq9")
+    for name in ("E 4, K 2, shared", "E 4, every second layer"):
+        with pytest.raises(ValueError, match=r"Eq\. 9 takes experts in every layer, none shared"):
+            forward_flops_per_token(MODELS[name], "eq9")
 
 
 def test_an_unknown_convention_is_refused_by_name() -> None:

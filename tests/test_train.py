@@ -89,7 +89,7 @@ def test_a_diverging_run_is_a_row_with_a_reason(sotu: Corpus, monkeypatch: pytes
     if poison == "loss":
         run = replace(TINY, train=replace(TINY.train, learning_rate=1e30))
     elif poison == "gradient":
-        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+        monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda *_: torch.tensor(math.inf))
     else:
         monkeypatch.setattr("moelaws.training.train._EXPLODED", 0.5)
     result = train(run, sotu)
@@ -102,6 +102,40 @@ def test_a_diverging_run_is_a_row_with_a_reason(sotu: Corpus, monkeypatch: pytes
     assert row["status"] == "diverged"
     assert row["reason"] == result.reason
     assert "loss" not in row
+
+
+def test_large_gradients_are_scaled_down_and_small_ones_left(sotu: Corpus) -> None:
+    def first_moments(clip: float) -> list[torch.Tensor]:
+        seen: list[torch.Tensor] = []
+        run = replace(TINY, train=replace(TINY.train, tokens=32 * 8, clip_norm=clip))
+        with pytest.MonkeyPatch.context() as patch:
+            step = torch.optim.AdamW.step
+
+            def spy(self: torch.optim.AdamW) -> None:
+                seen.extend(p.grad.clone() for group in self.param_groups for p in group["params"])
+                step(self)
+
+            patch.setattr(torch.optim.AdamW, "step", spy)
+            train(run, sotu)
+        return seen
+
+    free, clipped = first_moments(1e9), first_moments(0.5)
+    norm = torch.sqrt(sum(g.square().sum() for g in free))
+    assert norm > 0.5
+    for a, b in zip(free, clipped, strict=True):
+        torch.testing.assert_close(b, a * 0.5 / norm, rtol=1e-4, atol=1e-8)
+
+
+def test_balance_by_bias_balances_without_an_auxiliary_loss(sotu: Corpus) -> None:
+    longer = replace(TINY, train=replace(TINY.train, tokens=32 * 8 * 60, load_balance=0.0))
+    left_alone = train(longer, sotu)
+    by_bias = train(replace(longer, train=replace(longer.train, balance_bias_rate=0.02)), sotu)
+    assert left_alone.validation is not None
+    assert by_bias.validation is not None
+    assert by_bias.validation.load_imbalance < left_alone.validation.load_imbalance - 0.3
+    biases = [block.experts.balance_bias for block in by_bias.model.blocks]
+    assert all(bias.abs().max() > 0 for bias in biases)
+    assert all(block.experts.balance_bias.abs().max() == 0 for block in left_alone.model.blocks)
 
 
 def test_the_schedule_rises_and_falls() -> None:

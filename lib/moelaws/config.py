@@ -47,6 +47,9 @@ class ModelConfig(_Record):
         n_experts: experts per layer, E (counted as built: granularity does not multiply it).
         top_k: experts chosen per token, K.
         granularity: G, how many times narrower an expert is than the dense layer (Krajewski et al. 2024).
+        shared_experts: experts of the same width that every token passes through beside its K (Dai et al. 2024).
+        moe_every: experts stand in every block (1), or only in the last of each group of this many (Yun et al.
+            2024 take 2); the other blocks have a dense feed-forward layer of width ``d_ff``.
         context: training sequence length in tokens, T.
         renormalize_top_k: whether the K chosen router probabilities are rescaled to sum to one.
         qk_norm: whether queries and keys pass an RMSNorm (as in OLMoE).
@@ -65,6 +68,8 @@ class ModelConfig(_Record):
     n_experts: int = 1
     top_k: int = 1
     granularity: int = 1
+    shared_experts: int = 0
+    moe_every: int = 1
     context: int = 128
     renormalize_top_k: bool = False
     qk_norm: bool = True
@@ -73,10 +78,11 @@ class ModelConfig(_Record):
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k",
-                     "granularity", "context"):  # fmt: skip
+                     "granularity", "shared_experts", "moe_every", "context"):  # fmt: skip
             value = getattr(self, name)
-            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value,
-                     "a whole number >= 1")  # fmt: skip
+            least = 0 if name == "shared_experts" else 1
+            _require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name, value,
+                     f"a whole number >= {least}")  # fmt: skip
         _require(self.top_k <= self.n_experts, "top_k", self.top_k,
                  f"at most n_experts = {self.n_experts}")  # fmt: skip
         _require(self.d_model % self.n_heads == 0, "n_heads", self.n_heads,
@@ -85,6 +91,14 @@ class ModelConfig(_Record):
                  f"an even head width d_model / n_heads, found {self.head_dim}")  # fmt: skip
         _require(self.d_ff % self.granularity == 0, "granularity", self.granularity,
                  f"a divisor of d_ff = {self.d_ff}")  # fmt: skip
+        _require(self.n_layers % self.moe_every == 0, "moe_every", self.moe_every,
+                 f"a divisor of n_layers = {self.n_layers}")  # fmt: skip
+        if self.n_experts == 1:
+            dense = "with n_experts = 1: a dense layer is one expert of width d_ff"
+            _require(self.granularity == 1, "granularity", self.granularity, f"1 {dense}")
+            _require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {dense}")
+        _require(not (self.renormalize_top_k and self.top_k == 1), "renormalize_top_k", self.renormalize_top_k,
+                 "False with top_k = 1: the only gate would always be 1, and the router learn nothing")  # fmt: skip
         _require(self.rope_theta > 1, "rope_theta", self.rope_theta, "a number > 1")
 
     @property
@@ -101,6 +115,10 @@ class ModelConfig(_Record):
     def sparsity(self) -> float:
         """S = (E - K) / E, the share of experts that a token leaves idle (Abnar et al. 2025, Sec. 1)."""
         return (self.n_experts - self.top_k) / self.n_experts
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a block, counted from 0, has experts rather than a dense feed-forward layer."""
+        return self.is_moe and (layer + 1) % self.moe_every == 0
 
     @property
     def is_moe(self) -> bool:
@@ -124,6 +142,8 @@ class TrainConfig(_Record):
         beta1, beta2, epsilon: AdamW's moments.
         clip_norm: gradients are scaled down to this global norm.
         load_balance: weight of the load-balancing loss (Fedus et al. 2022, Eq. 4-6).
+        balance_bias_rate: step by which each expert's selection bias moves against its load after a step (Wang et
+            al. 2024, auxiliary-loss-free balancing); 0 leaves the biases at zero.
         router_z: weight of the router z-loss (Zoph et al. 2022, Eq. 5).
         validation_tokens: size of the fixed held-out set the loss is measured on.
         seed: draws the initial weights and the order of the data. Data order does not depend on the model,
@@ -146,6 +166,7 @@ class TrainConfig(_Record):
     epsilon: float = 1e-8
     clip_norm: float = 1.0
     load_balance: float = 1e-2
+    balance_bias_rate: float = 0.0
     router_z: float = 1e-3
     validation_tokens: int = 65_536
     seed: int = 0
@@ -157,7 +178,7 @@ class TrainConfig(_Record):
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "a whole number >= 0")
         for name in ("learning_rate", "embedding_lr_factor", "router_lr_factor", "epsilon", "clip_norm"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a number > 0")
-        for name in ("weight_decay", "load_balance", "router_z"):
+        for name in ("weight_decay", "load_balance", "balance_bias_rate", "router_z"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "a number >= 0")
         for name in ("warmup_fraction", "final_lr_fraction", "beta1", "beta2"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")

@@ -24,8 +24,10 @@ class Parameters:
         unembedding: output projection, V x D; 0 when tied to the embedding.
         attention: query, key, value and output projections of all layers.
         norms: gains of all RMSNorms.
-        router: E x D per layer; 0 when E = 1.
-        experts: all experts of all layers.
+        router: E x D per layer with experts; 0 when E = 1.
+        feed_forward: what every token passes through beside its K experts: shared experts, and the dense layers
+            between layers with experts.
+        experts: all routed experts of all layers; in a dense model, its feed-forward layers.
         active_experts: the part of ``experts`` that one token passes through.
     """
 
@@ -34,18 +36,20 @@ class Parameters:
     attention: int
     norms: int
     router: int
+    feed_forward: int
     experts: int
     active_experts: int
 
     @property
     def total(self) -> int:
         """N: every parameter, embeddings included."""
-        return self.embedding + self.unembedding + self.attention + self.norms + self.router + self.experts
+        return self.active - self.active_experts + self.experts
 
     @property
     def active(self) -> int:
         """N_a: always-on parameters plus the chosen experts'; embeddings included."""
-        return self.total - self.experts + self.active_experts
+        always = self.embedding + self.unembedding + self.attention + self.norms + self.router + self.feed_forward
+        return always + self.active_experts
 
     @property
     def total_non_embedding(self) -> int:
@@ -69,15 +73,17 @@ def count_parameters(model: ModelConfig) -> Parameters:
     """
     d, layers = model.d_model, model.n_layers
     expert = 3 * d * model.d_expert  # SwiGLU: gate, up and down projections
+    routed = layers // model.moe_every
     qk_gains = 2 * d if model.qk_norm else 0
     return Parameters(
         embedding=model.vocab_size * d,
         unembedding=0 if model.tied_embeddings else model.vocab_size * d,
         attention=layers * 4 * d * d,
         norms=layers * (2 * d + qk_gains) + d,
-        router=layers * model.n_experts * d if model.is_moe else 0,
-        experts=layers * model.n_experts * expert,
-        active_experts=layers * model.top_k * expert,
+        router=routed * model.n_experts * d if model.is_moe else 0,
+        feed_forward=(layers - routed) * 3 * d * model.d_ff + routed * model.shared_experts * expert,
+        experts=routed * model.n_experts * expert,
+        active_experts=routed * model.top_k * expert,
     )
 
 
@@ -94,22 +100,23 @@ def forward_flops_per_token(model: ModelConfig, convention: FlopsConvention = "e
         FLOPs per token.
 
     Raises:
-        ValueError: unknown convention, or ``eq9`` for a model whose d_ff is not 4 d.
+        ValueError: unknown convention, or ``eq9`` for a model that Eq. 9 does not describe.
     """
+    p = count_parameters(model)
     if convention == "6na":
-        return 2 * count_parameters(model).active
-    d, layers = model.d_model, model.n_layers
-    attention = 4 * d * d + 2 * model.context * d  # projections; logits and values over T keys
+        return 2 * p.active
+    d = model.d_model
+    # Each weight is one multiply-add a token; attention adds logits and values over T keys.
+    products = p.attention + model.n_layers * 2 * model.context * d + p.feed_forward + p.active_experts
     if convention == "eq9":
-        if model.d_ff != 4 * d:
-            raise ValueError(f"Eq. 9 takes d_ff = 4 d_model = {4 * d}; this model has d_ff = {model.d_ff}")
-        # 12 K d^2 / G in the paper; written through d_expert = 4 d / G to stay in whole numbers.
-        experts = model.top_k * 3 * d * model.d_expert
-        return 2 * (layers * (attention + experts) + model.vocab_size * d)
+        if model.d_ff != 4 * d or p.feed_forward:
+            raise ValueError(
+                f"Eq. 9 takes experts in every layer, none shared, and d_ff = 4 d_model = {4 * d}; this model has "
+                f"moe_every = {model.moe_every}, shared_experts = {model.shared_experts}, d_ff = {model.d_ff}"
+            )
+        return 2 * (products + model.vocab_size * d)
     if convention == "exact":
-        router = model.n_experts * d if model.is_moe else 0
-        experts = model.top_k * 3 * d * model.d_expert
-        return 2 * (layers * (attention + router + experts) + model.vocab_size * d)
+        return 2 * (products + p.router + model.vocab_size * d)
     raise ValueError(f"convention {convention!r}: expected one of {get_args(FlopsConvention)}")
 
 
@@ -199,4 +206,5 @@ def decode_weight_bytes(model: ModelConfig, batch: int, bytes_per_parameter: flo
     touched = expected_experts_touched(model, batch) / model.n_experts
     output = p.embedding if model.tied_embeddings else p.unembedding
     lookup = 0 if model.tied_embeddings else min(batch, model.vocab_size) * model.d_model
-    return (p.attention + p.norms + p.router + touched * p.experts + output + lookup) * bytes_per_parameter
+    always = p.attention + p.norms + p.router + p.feed_forward + output + lookup
+    return (always + touched * p.experts) * bytes_per_parameter

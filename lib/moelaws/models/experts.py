@@ -7,72 +7,20 @@ K experts chosen per token, M = T K rows to compute, N = 2 F (gate and up side b
 expert side by side, no token dropped, no padding. A test holds the two equal, forward and gradient.
 """
 
-from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moelaws.config import ModelConfig
+from moelaws.models.feedforward import RowsByExpert, feed_forward, networks, networks_backward, swiglu
+from moelaws.models.product import on_cpu
+from moelaws.models.router import RouterStatistics, route
 
-
-@dataclass(frozen=True)
-class RouterStatistics:
-    """What one router did with one batch.
-
-    Attributes:
-        load_E: share of all T K choices that each expert received; sums to 1.
-        entropy: entropy of the router's distribution over experts, in nats, mean over tokens (scalar).
-        load_balance: load-balancing loss, E sum_e load_e p_e: 1 when balanced, E when collapsed (scalar, with
-            gradient). Fedus et al. 2022, Eq. 4-6, with the load counted over all K choices.
-        router_z: mean squared log-partition of the router's logits (scalar, with gradient).
-            Zoph et al. 2022, Eq. 5.
-        ids_TK: the experts chosen, best first.
-    """
-
-    load_E: Tensor
-    entropy: Tensor
-    load_balance: Tensor
-    router_z: Tensor
-    ids_TK: Tensor
-
-
-def route(x_TD: Tensor, weight_ED: Tensor, top_k: int, renormalize: bool) -> tuple[Tensor, RouterStatistics]:
-    """Choose K experts for every token by softmax and top-k (Fedus et al. 2022; OLMoE, Muennighoff et al. 2024).
-
-    Args:
-        x_TD: tokens.
-        weight_ED: router weights, one row an expert.
-        top_k: K.
-        renormalize: whether the K chosen probabilities are rescaled to sum to one.
-
-    Returns:
-        gates_TK, the weight of each chosen expert, and the statistics of the choice.
-    """
-    n_experts = weight_ED.shape[0]
-    # The router works in fp32 whatever the rest does: a rounded logit changes which expert is chosen.
-    logits_TE = F.linear(x_TD.float(), weight_ED.float())
-    log_z_T1 = logits_TE.logsumexp(-1, keepdim=True)
-    log_probs_TE = logits_TE - log_z_T1
-    probs_TE = log_probs_TE.exp()
-    gates_TK, ids_TK = probs_TE.topk(top_k, dim=-1)
-    if renormalize:
-        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True)
-    load_E = torch.bincount(ids_TK.flatten(), minlength=n_experts) / ids_TK.numel()
-    statistics = RouterStatistics(
-        load_E=load_E,
-        entropy=-(probs_TE * log_probs_TE).detach().sum(-1).mean(),
-        load_balance=n_experts * (load_E * probs_TE.mean(0)).sum(),
-        router_z=log_z_T1.square().mean(),
-        ids_TK=ids_TK,
-    )
-    return gates_TK, statistics
-
-
-def swiglu(gate_up_MN: Tensor) -> Tensor:
-    """SiLU of the first half times the second half: M x 2F in, M x F out."""
-    gate_MF, up_MF = gate_up_MN.chunk(2, dim=-1)
-    return F.silu(gate_MF) * up_MF
+# With fewer multiply-adds in an expert's product, one grouped product for all experts beats a product for each.
+_WORK_FOR_PRODUCTS = 4_000_000
 
 
 def experts_by_loop(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: Tensor, w_out_EFD: Tensor) -> Tensor:
@@ -97,10 +45,10 @@ def experts_by_loop(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: Te
 
 
 def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: Tensor, w_out_EFD: Tensor) -> Tensor:
-    """The same sum as ``experts_by_loop``, computed with one grouped matrix product a projection.
+    """The same sum as ``experts_by_loop``, with the rows of each expert brought together.
 
-    Rows are sorted by expert, so that each expert's rows are one contiguous slice; nothing is padded or dropped,
-    and an expert without tokens costs nothing.
+    Rows are sorted by expert, so that each expert's rows are one contiguous slice; no choice is dropped, and an
+    expert without tokens costs nothing.
 
     Args:
         x_TD, gates_TK, ids_TK, w_in_EDN, w_out_EFD: as in ``experts_by_loop``; fp32 or bf16, not float64.
@@ -108,12 +56,14 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     Returns:
         The weighted sum over each token's K experts, T x D.
     """
+    if on_cpu(x_TD):
+        return _Experts.apply(x_TD, gates_TK, ids_TK, w_in_EDN, w_out_EFD)
     n_tokens, top_k = ids_TK.shape
     sorted_ids_M, order_M = ids_TK.flatten().sort(stable=True)
     ends_E = torch.searchsorted(
         sorted_ids_M, torch.arange(w_in_EDN.shape[0], device=x_TD.device), right=True, out_int32=True
     )
-    rows_MD = x_TD.index_select(0, order_M // top_k if top_k > 1 else order_M)
+    rows_MD = x_TD.index_select(0, order_M // top_k)
     hidden_MF = swiglu(F.grouped_mm(rows_MD, w_in_EDN, offs=ends_E))
     y_MD = F.grouped_mm(hidden_MF, w_out_EFD, offs=ends_E)
     place_M = torch.empty_like(order_M)
@@ -122,14 +72,108 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     return (y_TKD * gates_TK.to(y_TKD.dtype).unsqueeze(-1)).sum(1)
 
 
-class ExpertsLayer(nn.Module):
-    """A router and E SwiGLU experts; with E = 1, the dense feed-forward layer (no router, gate 1).
+def bring_together(ids_TK: Tensor, w_in_EDN: Tensor) -> tuple[Tensor, int, RowsByExpert]:
+    """Plan where each choice's row goes so that every expert's rows are one slice.
+
+    oneDNN prepares a kernel for every new shape, which takes milliseconds. So where each expert gets a product of
+    its own, its slice is filled up with rows of zeros to one of a few round lengths.
+
+    Args:
+        ids_TK: the chosen experts.
+        w_in_EDN: the experts' first matrices, whose size decides how they are multiplied.
+
+    Returns:
+        place_M, the row of each choice; the number of rows; and where each expert's rows lie.
+    """
+    counts = torch.bincount(ids_TK.flatten(), minlength=len(w_in_EDN))
+    grouped = ids_TK.numel() * w_in_EDN[0].numel() < _WORK_FOR_PRODUCTS * len(w_in_EDN)
+    lengths = counts.tolist() if grouped else [_round_up(count) for count in counts.tolist()]
+    ends = list(accumulate(lengths))
+    spans = [(e, end - length, end) for e, (end, length) in enumerate(zip(ends, lengths, strict=True)) if length]
+    sorted_ids_M, order_M = ids_TK.flatten().sort(stable=True)
+    # A choice's row: its rank among its expert's choices, after the row where the expert's slice begins.
+    begin_E = torch.tensor([0, *ends[:-1]]) - (counts.cumsum(0) - counts)
+    place_M = torch.empty_like(order_M)
+    place_M[order_M] = begin_E[sorted_ids_M] + torch.arange(len(order_M))
+    ends_E = torch.tensor(ends, dtype=torch.int32) if grouped else None
+    return place_M, ends[-1], RowsByExpert(spans, ends_E)
+
+
+def _round_up(count: int) -> int:
+    """At most an eighth more, or 15 more: eight lengths an octave."""
+    step = max(16, 1 << max(0, count.bit_length() - 4))
+    return -(-count // step) * step
+
+
+class _Experts(torch.autograd.Function):
+    """Gathering, the experts' networks, gates and scattering, with one backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: Tensor, w_out_EFD: Tensor
+    ) -> Tensor:
+        place_M, n_rows, rows = bring_together(ids_TK, w_in_EDN)
+        x_PD = _scatter(_repeat(x_TD, ids_TK.shape[1]), place_M, n_rows)
+        y_PD, saved = networks(x_PD, w_in_EDN, w_out_EFD, rows)
+        y_TKD = y_PD.index_select(0, place_M).view(*ids_TK.shape, -1)
+        ctx.rows = rows
+        ctx.save_for_backward(gates_TK, place_M, y_TKD, w_in_EDN, w_out_EFD, *saved)
+        return _sum_choices(y_TKD * gates_TK.unsqueeze(-1))
+
+    @staticmethod
+    def backward(ctx: Any, by_out_TD: Tensor) -> tuple[Tensor | None, ...]:
+        gates_TK, place_M, y_TKD, w_in_EDN, w_out_EFD, *saved = ctx.saved_tensors
+        by_gates_TK = torch.linalg.vecdot(y_TKD, by_out_TD.unsqueeze(1))
+        by_y_MD = (by_out_TD.unsqueeze(1) * gates_TK.unsqueeze(-1)).flatten(0, 1)
+        by_y_PD = _scatter(by_y_MD, place_M, len(saved[0]))
+        by_x_PD, by_w_in, by_w_out = networks_backward(by_y_PD, w_in_EDN, w_out_EFD, ctx.rows, saved)
+        by_x_TD = _sum_choices(by_x_PD.index_select(0, place_M).view(y_TKD.shape))
+        return by_x_TD, by_gates_TK, None, by_w_in, by_w_out
+
+
+def _repeat(x_TD: Tensor, times: int) -> Tensor:
+    return x_TD if times == 1 else x_TD.repeat_interleave(times, 0)
+
+
+def _scatter(x_MD: Tensor, place_M: Tensor, n_rows: int) -> Tensor:
+    """Rows at their places, zeros between."""
+    return x_MD.new_zeros(n_rows, x_MD.shape[1]).index_copy_(0, place_M, x_MD)
+
+
+def _sum_choices(y_TKD: Tensor) -> Tensor:
+    return y_TKD.squeeze(1) if y_TKD.shape[1] == 1 else y_TKD.sum(1)
+
+
+class FeedForward(nn.Module):
+    """The dense feed-forward layer, written as one expert that every token passes through.
 
     Attributes:
-        router: weights E x D, or ``None`` in a dense model.
+        w_in: gate and up projections, 1 x D x 2F.
+        w_out: down projection, 1 x F x D.
+    """
+
+    def __init__(self, d_model: int, d_hidden: int) -> None:
+        super().__init__()
+        self.w_in = nn.Parameter(torch.empty(1, d_model, 2 * d_hidden))
+        self.w_out = nn.Parameter(torch.empty(1, d_hidden, d_model))
+
+    def forward(self, x_TD: Tensor) -> tuple[Tensor, None]:
+        """Send every token through; there are no router statistics."""
+        return feed_forward(x_TD, self.w_in, self.w_out), None
+
+
+class ExpertsLayer(nn.Module):
+    """A router, E SwiGLU experts, and experts shared by all tokens if the model has any.
+
+    Attributes:
+        router: weights E x D.
+        balance_bias: added to the router's probabilities when experts are chosen, E; zero unless training moves it.
         w_in: gate and up projections, E x D x 2F.
         w_out: down projections, E x F x D.
+        shared: the shared experts, as one network of their joint width, or ``None``.
     """
+
+    balance_bias: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -141,13 +185,26 @@ class ExpertsLayer(nn.Module):
             )
         self.top_k = config.top_k
         self.renormalize = config.renormalize_top_k
-        self.router = nn.Parameter(torch.empty(shape[0], shape[1])) if config.is_moe else None
+        self.router = nn.Parameter(torch.empty(shape[0], shape[1]))
+        self.register_buffer("balance_bias", torch.zeros(shape[0]))
         self.w_in = nn.Parameter(torch.empty(shape[0], shape[1], 2 * shape[2]))
         self.w_out = nn.Parameter(torch.empty(shape[0], shape[2], shape[1]))
+        shared = config.shared_experts
+        self.shared = FeedForward(config.d_model, shared * config.d_expert) if shared else None
 
-    def forward(self, x_TD: Tensor) -> tuple[Tensor, RouterStatistics | None]:
-        """Send every token through its experts; returns the sum and the router's statistics (none if dense)."""
-        if self.router is None:
-            return swiglu(x_TD @ self.w_in[0]) @ self.w_out[0], None
-        gates_TK, statistics = route(x_TD, self.router, self.top_k, self.renormalize)
-        return experts_by_group(x_TD, gates_TK, statistics.ids_TK, self.w_in, self.w_out), statistics
+    def forward(self, x_TD: Tensor) -> tuple[Tensor, RouterStatistics]:
+        """Send every token through its experts; returns the sum and the router's statistics."""
+        gates_TK, statistics = route(x_TD, self.router, self.top_k, self.renormalize, self.balance_bias)
+        y_TD = experts_by_group(x_TD, gates_TK, statistics.ids_TK, self.w_in, self.w_out)
+        if self.shared is not None:
+            y_TD = y_TD + self.shared(x_TD)[0]
+        return y_TD, statistics
+
+    def balance(self, load_E: Tensor, rate: float) -> None:
+        """Move each expert's bias a step against its load (Wang et al. 2024, Algorithm 1).
+
+        Args:
+            load_E: share of the choices that each expert received.
+            rate: size of the step.
+        """
+        self.balance_bias += rate * torch.sign(load_E.mean() - load_E)

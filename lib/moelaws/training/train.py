@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from moelaws.config import ConfigError, RunConfig, TrainConfig
+from moelaws.counting import training_flops_per_token
 from moelaws.models import Transformer
 from moelaws.training.batches import training_batches
 from moelaws.training.corpus import Corpus
+from moelaws.training.memory import keep_freed_memory
 from moelaws.training.validate import Validation, validate
 
+# FLOPs of a run from which a GPU compiles the model: some minutes of training.
+_COMPILE_FROM = 1e16
 # A loss of three times that of a uniform guess does not come back.
 _EXPLODED = 3.0
 
@@ -74,6 +77,7 @@ def train(
     """
     _check(run, corpus)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    keep_freed_memory()
     with _threads(threads):
         start = time.perf_counter()
         model = Transformer(run.model, seed=run.train.seed).to(place)
@@ -131,19 +135,23 @@ def _steps(
     parameters = list(model.parameters())
     optimiser = _optimiser(model, config)
     batches = training_batches(corpus.train, config.batch_sequences, run.model.context, config.seed)
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
+    compute_loss = torch.compile(model.loss) if _worth_compiling(run, device) else model.loss
     losses: list[float] = []
     for step in range(steps):
         ids = torch.from_numpy(next(batches)).to(device)
         optimiser.zero_grad(set_to_none=True)
-        logits_BTV, routers = model(ids[:, :-1])
-        loss = F.cross_entropy(logits_BTV.float().flatten(0, 1), ids[:, 1:].flatten())
+        with autocast:
+            loss, routers = compute_loss(ids[:, :-1], ids[:, 1:])
         objective = loss
         for router in routers:
             layers = len(routers)
             objective = objective + config.load_balance / layers * router.load_balance
             objective = objective + config.router_z / layers * router.router_z
         objective.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if norm > config.clip_norm:  # most steps need no scaling, which is a pass over every gradient
+            torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
         losses.append(float(loss.detach()))
         problem = _problem(losses[-1], float(norm), run.model.vocab_size)
         if problem:
@@ -151,9 +159,17 @@ def _steps(
         for group in optimiser.param_groups:
             group["lr"] = group["lr_factor"] * learning_rate_at(step, steps, config)
         optimiser.step()
+        if config.balance_bias_rate:
+            model.balance(routers, config.balance_bias_rate)
         if on_step is not None:
             on_step(step + 1, steps, losses[-1])
     return losses, ""
+
+
+def _worth_compiling(run: RunConfig, device: torch.device) -> bool:
+    """On a GPU, for runs that last far longer than the minute that compiling takes."""
+    flops = training_flops_per_token(run.model) * run.steps * run.batch_tokens
+    return device.type == "cuda" and flops > _COMPILE_FROM
 
 
 def _optimiser(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:

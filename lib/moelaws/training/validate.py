@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from moelaws.models import Transformer
 from moelaws.training.batches import validation_windows
@@ -55,8 +54,7 @@ def validate(model: Transformer, corpus: Corpus, validation_tokens: int, batch_s
     losses, loads, entropies, sizes = [], [], [], []
     for batch in np.array_split(windows, math.ceil(len(windows) / batch_sequences)):
         ids = torch.from_numpy(batch).to(device)
-        logits_BTV, routers = model(ids[:, :-1])
-        loss_BT = F.cross_entropy(logits_BTV.float().transpose(1, 2), ids[:, 1:], reduction="none")
+        loss_BT, routers = model.token_losses(ids[:, :-1], ids[:, 1:])
         losses.append(loss_BT.double().mean(1))
         sizes.append(len(batch))
         loads.append([router.load_E.tolist() for router in routers])

@@ -1,0 +1,63 @@
+"""Root-mean-square normalisation with a gain (Zhang & Sennrich 2019)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moelaws.models.product import on_cpu
+
+NORM_EPSILON = 1e-5
+
+
+class RMSNorm(nn.Module):
+    """Divides the last dimension by its root mean square and multiplies it by a gain.
+
+    Attributes:
+        gain: one number a channel; 1 at first.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        if on_cpu(x):
+            return _RMSNorm.apply(x, self.gain)
+        return F.rms_norm(x, self.gain.shape, self.gain, NORM_EPSILON)
+
+
+def normalise(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x over its root mean square along the last dimension, and the factor it was multiplied by; no gradient."""
+    factor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    factor = factor.square_().div_(x.shape[-1]).add_(NORM_EPSILON).rsqrt_()
+    return x * factor, factor
+
+
+def normalise_backward(gradient: Tensor, unit: Tensor, factor: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of ``gain * normalise(x)`` with respect to x and to the gain.
+
+    Args:
+        gradient: of the loss by the output; R x ... x D.
+        unit, factor: what ``normalise`` returned.
+        gain: ... x D.
+    """
+    by_gain = gradient * unit
+    along = torch.linalg.vecdot(by_gain, gain).unsqueeze(-1).div_(-unit.shape[-1])
+    by_x = (gradient * gain).addcmul_(unit, along).mul_(factor)
+    return by_x, by_gain.sum(0)
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain_D: Tensor) -> Tensor:
+        unit, factor = normalise(x.flatten(0, -2))
+        ctx.save_for_backward(unit, factor, gain_D)
+        return (unit * gain_D).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        by_x, by_gain = normalise_backward(gradient.flatten(0, -2), *ctx.saved_tensors)
+        return by_x.view(gradient.shape), by_gain

@@ -1,0 +1,141 @@
+"""The router of a layer with experts: which K of E experts a token goes to, and with what weight.
+
+Shape suffixes: T tokens (batch and time flattened), D model width, E experts, K experts chosen per token.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moelaws.models.product import on_cpu, product, weight_gradient
+
+
+@dataclass(frozen=True)
+class RouterStatistics:
+    """What one router did with one batch.
+
+    Attributes:
+        ids_TK: the experts chosen, best first.
+        probs_TE: the router's distribution over experts (no gradient).
+        load_E: share of all T K choices that each expert received; sums to 1.
+        load_balance: load-balancing loss, E sum_e load_e p_e: 1 when balanced, E when collapsed (scalar, with
+            gradient). Fedus et al. 2022, Eq. 4-6, with the load counted over all K choices.
+        router_z: mean squared log-partition of the router's logits (scalar, with gradient).
+            Zoph et al. 2022, Eq. 5.
+    """
+
+    ids_TK: Tensor
+    probs_TE: Tensor
+    load_E: Tensor
+    load_balance: Tensor
+    router_z: Tensor
+
+    @property
+    def entropy(self) -> Tensor:
+        """Entropy of the router's distribution over experts, in nats, mean over tokens (scalar)."""
+        return torch.special.entr(self.probs_TE).sum(-1).mean()
+
+    @property
+    def dropped(self) -> int:
+        """Choices that no expert computed: none. Dispatch has no capacity limit."""
+        return 0
+
+    def experts_touched(self, batch: int) -> Tensor:
+        """Distinct experts that groups of tokens choose: what a decode step of that many tokens must read.
+
+        Args:
+            batch: tokens in a group, B. Group i takes every (T // B)-th token from the i-th on, so that its tokens
+                stand far apart in the text, like those of different requests.
+
+        Returns:
+            One count a group, T // B of them.
+
+        Raises:
+            ValueError: more tokens in a group than there are.
+        """
+        tokens, top_k = self.ids_TK.shape
+        if not 1 <= batch <= tokens:
+            raise ValueError(f"batch = {batch}: expected 1 to {tokens}, the tokens that were routed")
+        groups = tokens // batch
+        ids = self.ids_TK[: groups * batch].view(batch, groups, top_k).transpose(0, 1).flatten(1)
+        touched = torch.zeros(groups, len(self.load_E), dtype=torch.bool, device=ids.device)
+        return touched.scatter_(1, ids, True).sum(1)
+
+
+def route(
+    x_TD: Tensor, weight_ED: Tensor, top_k: int, renormalize: bool = False, bias_E: Tensor | None = None
+) -> tuple[Tensor, RouterStatistics]:
+    """Choose K experts for every token by softmax and top-k (Fedus et al. 2022; OLMoE, Muennighoff et al. 2024).
+
+    Args:
+        x_TD: tokens.
+        weight_ED: router weights, one row an expert.
+        top_k: K.
+        renormalize: whether the K chosen probabilities are rescaled to sum to one.
+        bias_E: added to the probabilities when experts are chosen, not when they are weighted (Wang et al. 2024).
+
+    Returns:
+        gates_TK, the weight of each chosen expert, and the statistics of the choice.
+    """
+    if on_cpu(x_TD):
+        gates_TK, ids_TK, probs_TE, load_E, load_balance, router_z = _Route.apply(x_TD, weight_ED, top_k, bias_E)
+    else:
+        # The router works in fp32 whatever the rest does: a rounded logit changes which expert is chosen.
+        with torch.autocast(x_TD.device.type, enabled=False):
+            logits_TE = F.linear(x_TD.float(), weight_ED.float())
+        log_z_T1 = logits_TE.logsumexp(-1, keepdim=True)
+        probs_TE = (logits_TE - log_z_T1).exp()
+        ids_TK, load_E = _choose(probs_TE.detach(), top_k, bias_E)
+        gates_TK = probs_TE.gather(1, ids_TK)
+        load_balance = len(load_E) * (load_E * probs_TE.mean(0)).sum()
+        router_z = log_z_T1.square().mean()
+    statistics = RouterStatistics(ids_TK, probs_TE.detach(), load_E, load_balance, router_z)
+    if renormalize:
+        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True)
+    return gates_TK, statistics
+
+
+def _choose(probs_TE: Tensor, top_k: int, bias_E: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The K best experts of each token, and the share of all choices that each expert got."""
+    scores_TE = probs_TE if bias_E is None else probs_TE + bias_E
+    ids_TK = scores_TE.argmax(-1, keepdim=True) if top_k == 1 else scores_TE.topk(top_k, dim=-1).indices
+    ones_M = torch.ones(ids_TK.numel(), device=ids_TK.device)
+    load_E = ones_M.new_zeros(probs_TE.shape[1]).scatter_add_(0, ids_TK.flatten(), ones_M) / ids_TK.numel()
+    return ids_TK, load_E
+
+
+class _Route(torch.autograd.Function):
+    """The same choice with one backward pass over the logits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TD: Tensor, weight_ED: Tensor, top_k: int, bias_E: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        logits_TE = product(x_TD, weight_ED)
+        top_T1 = logits_TE.amax(-1, keepdim=True)
+        probs_TE = (logits_TE - top_T1).exp_()
+        sum_T1 = probs_TE.sum(-1, keepdim=True)
+        probs_TE.div_(sum_T1)
+        log_z_T1 = sum_T1.log_().add_(top_T1)
+        ids_TK, load_E = _choose(probs_TE, top_k, bias_E)
+        gates_TK = probs_TE.gather(1, ids_TK)
+        load_balance = torch.dot(load_E, probs_TE.mean(0)) * len(load_E)
+        router_z = log_z_T1.square().mean()
+        ctx.mark_non_differentiable(ids_TK, probs_TE, load_E)
+        ctx.save_for_backward(x_TD, weight_ED, ids_TK, probs_TE, load_E, log_z_T1)
+        return gates_TK, ids_TK, probs_TE, load_E, load_balance, router_z
+
+    @staticmethod
+    def backward(ctx: Any, by_gates_TK: Tensor, *others: Tensor) -> tuple[Tensor | None, ...]:
+        x_TD, weight_ED, ids_TK, probs_TE, load_E, log_z_T1 = ctx.saved_tensors
+        by_balance, by_z = others[-2:]
+        tokens = len(x_TD)
+        by_mean_E = load_E * (by_balance * len(load_E) / tokens)
+        by_probs_TE = by_mean_E.expand_as(probs_TE).scatter_add(1, ids_TK, by_gates_TK)
+        # d p_e / d logit_f = p_e (1[e = f] - p_f);  d log z / d logit_f = p_f
+        shift_T1 = log_z_T1 * (2 * by_z / tokens) - torch.linalg.vecdot(by_probs_TE, probs_TE).unsqueeze(1)
+        by_logits_TE = by_probs_TE.add_(shift_T1).mul_(probs_TE)
+        return product(by_logits_TE, weight_ED.t()), weight_gradient(by_logits_TE, x_TD), None, None
