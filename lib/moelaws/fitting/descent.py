@@ -19,9 +19,13 @@ _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
 _MANY = 500_000
 """Starts x runs from which on the first descent goes in two stages."""
-_FEW_RUNS = 100
+_RUNS_PER_PARAMETER = 10
+"""Runs of the table that its first stage sees, for each free parameter."""
 _ROUNDS = 3
 _FIRST_DELTA = 0.03
+_COARSE_DELTA = 0.1
+_HOPELESS = 3.0
+"""An end that still moves, at this many times the best one's objective, is left there."""
 _LANDED = 8
 """Distinct ends of leaps that are followed to the bottom."""
 _LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
@@ -99,8 +103,8 @@ def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minim
 def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarray]:
     """The first descent of a published grid's hundreds of thousands of starts, or on very many runs.
 
-    All descend on a hundred runs of the table, to a coarse tolerance; those that then predict the same go on
-    together, on all runs.
+    All descend on a few runs of the table, to a coarse tolerance; those that then predict the same go on together, to
+    a fine one; those that then predict the same descend on all runs.
 
     Args:
         problem: the fit's problem.
@@ -109,12 +113,15 @@ def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarra
     Returns:
         The distinct ends, and for every start the index of its end, [starts].
     """
-    coarse = problem.thinned(_FEW_RUNS)
+    coarse = problem.thinned(_RUNS_PER_PARAMETER * len(problem.free))
     if coarse.objective.robust:
-        coarse = coarse.with_delta(max(coarse.objective.delta, _FIRST_DELTA))
-    ends = minimise(coarse, theta, steps=24, tolerance=1e-3)
-    first, label = _merge(coarse, ends)
-    return first_descent(problem, ends.theta[first]), label
+        coarse = coarse.with_delta(max(coarse.objective.delta, _COARSE_DELTA))
+    label = np.arange(len(theta))
+    for steps, tolerance in ((24, 1e-3), (60, 1e-6)):
+        ends = minimise(coarse, theta, steps, tolerance, brake=8.0)
+        first, kind = _merge(coarse, ends)
+        theta, label = ends.theta[first], kind[label]
+    return first_descent(problem, theta), label
 
 
 def _merge(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +156,12 @@ def polish(problem: Problem, theta: np.ndarray) -> Minima:
     """
     if problem.objective.robust:
         theta = minimise(problem, theta, steps=25, tolerance=1e-6).theta
-    minima = minimise(problem, theta, steps=60, tolerance=1e-12, exact=True)
+    minima = minimise(problem, theta, steps=12, tolerance=1e-12, exact=True)
+    # What is still moving so far above the best will not overtake it.
+    moving = np.flatnonzero(~minima.converged & (minima.value <= _HOPELESS * minima.value.min() + _exact_fit(problem)))
+    if len(moving):
+        on = minimise(problem, minima.theta[moving], steps=48, tolerance=1e-12, exact=True)
+        minima.theta[moving], minima.value[moving], minima.converged[moving] = on.theta, on.value, on.converged
     for _ in range(12):
         near = minima.value <= minima.value.min() * 1.01 + _exact_fit(problem)
         moving = np.flatnonzero(~minima.converged & near & np.isfinite(minima.value))[:8]

@@ -11,10 +11,6 @@ _CELLS = 20_000
 """Starts x runs in one chunk: its arrays stay in the processor's cache, and memory does not grow with the starts."""
 
 
-_WAVE = 12
-"""Steps after which the starts that are still moving are regrouped."""
-
-
 @dataclass(frozen=True)
 class Minima:
     """Where descents from many starts ended.
@@ -38,7 +34,7 @@ class Minima:
 
 def minimise(
     problem: Problem, theta: np.ndarray, steps: int = 100, tolerance: float = 1e-10, exact: bool = False,
-    rows: np.ndarray | None = None,
+    rows: np.ndarray | None = None, brake: float = 4.0,
 ) -> Minima:  # fmt: skip
     """Descend from every start to the local minimum below it, within the bounds.
 
@@ -50,6 +46,8 @@ def minimise(
         exact: add the exact second derivatives of the residuals to the Hessian. Slower per step by the number of
             parameters, quadratic at the end; worth it for a few starts near a minimum.
         rows: for a problem with weights of several replicates, the replicate of each start.
+        brake: factor on the damping after a step that did not help. A larger one gives up sooner on starts from which
+            no step helps, and misses a few minima.
 
     Returns:
         The minima, in the order of the starts.
@@ -57,39 +55,69 @@ def minimise(
     _keep_freed_memory()
     n = len(theta)
     rows = np.zeros(n, dtype=int) if rows is None else rows
-    state = State(
+    ends = Minima(
         np.clip(theta, problem.lower, problem.upper), np.full(n, np.inf), np.zeros(n, dtype=bool),
-        np.zeros(n, dtype=int), np.full(n, 1e-2),
+        np.zeros(n, dtype=int),
     )  # fmt: skip
     chunk = max(4, _CELLS // problem.blocks[0].n_runs)
-    live = np.arange(n)
-    for wave in range(0, steps, _WAVE):
-        # Starts that have ended leave gaps in their chunks; regrouping the others keeps the chunks full.
-        for i in range(0, len(live), chunk):
-            _descend(problem, state, live[i : i + chunk], min(_WAVE, steps - wave), tolerance, exact, rows)
-        live = live[~state.ended[live]]
-        if not len(live):
-            break
-    return Minima(state.theta, state.value, state.ended & np.isfinite(state.value), state.steps)
+    first = 0
+    moving = Moving.none(theta.shape[1])
+    while first < n or len(moving.start):
+        if first < n and len(moving.start) <= chunk // 2:
+            # Starts that have ended leave gaps in the chunk; waiting ones fill them.
+            fresh = np.arange(first, min(n, first + chunk - len(moving.start)))
+            first = int(fresh[-1]) + 1
+            model = _model(problem, ends.theta[fresh], exact, rows[fresh])
+            moving = moving.joined(Moving(fresh, ends.theta[fresh], np.full(len(fresh), 1e-2), model))
+        moving = _advance(problem, moving, ends, steps, tolerance, exact, rows, brake)
+    return ends
+
+
+Model = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Value [starts], gradient [starts, P], Hessian [starts, P, P], diagonal of a majorising Hessian [starts, P]."""
 
 
 @dataclass(frozen=True)
-class State:
-    """Where all starts are. The arrays change as the descent goes on.
+class Moving:
+    """Starts on their way.
 
     Attributes:
-        theta: coordinates, [starts, P].
-        value: the objective, [starts].
-        ended: whether a start has come to rest or has no value, [starts].
-        steps: iterations so far, [starts].
-        damping: share of the majorant's diagonal added to the Hessian, [starts].
+        start: which starts, [moving].
+        at: their coordinates, [moving, P].
+        damping: share of the majorant's diagonal added to the Hessian, [moving].
+        model: the objective around these coordinates.
     """
 
-    theta: np.ndarray
-    value: np.ndarray
-    ended: np.ndarray
-    steps: np.ndarray
+    start: np.ndarray
+    at: np.ndarray
     damping: np.ndarray
+    model: Model
+
+    @classmethod
+    def none(cls, p: int) -> "Moving":
+        """Nothing on its way, of P coordinates."""
+        return cls(
+            np.empty(0, dtype=int), np.empty((0, p)), np.empty(0),
+            (np.empty(0), np.empty((0, p)), np.empty((0, p, p)), np.empty((0, p))),
+        )  # fmt: skip
+
+    def joined(self, other: "Moving") -> "Moving":
+        """These starts and others."""
+        if not len(self.start):
+            return other
+        value, slope, hessian, metric = (np.concatenate(pair) for pair in zip(self.model, other.model, strict=True))
+        return Moving(
+            np.concatenate([self.start, other.start]), np.concatenate([self.at, other.at]),
+            np.concatenate([self.damping, other.damping]), (value, slope, hessian, metric),
+        )  # fmt: skip
+
+    def only(self, which: np.ndarray) -> "Moving":
+        """Some of the starts, by index."""
+        value, slope, hessian, metric = self.model
+        return Moving(
+            self.start[which], self.at[which], self.damping[which],
+            (value[which], slope[which], hessian[which], metric[which]),
+        )  # fmt: skip
 
 
 @cache
@@ -99,44 +127,45 @@ def _keep_freed_memory() -> None:
     np.empty(3_500_000)
 
 
-def _descend(
-    problem: Problem, state: State, live: np.ndarray, steps: int, tolerance: float, exact: bool, rows: np.ndarray
-) -> None:
-    """Take some starts a few steps down, and note in the state where they got to."""
-    at, damping = state.theta[live], state.damping[live]
-    value, slope, hessian, metric = _model(problem, at, exact, rows[live])
-    for _ in range(steps):
-        low, high = at <= problem.lower, at >= problem.upper
-        pinned = (low & (slope > 0)) | (high & (slope < 0))
-        move, promise = _step(slope, hessian, metric, damping, pinned)
-        trial = np.clip(at + move, problem.lower, problem.upper)
-        new = _model(problem, trial, exact, rows[live])
-        with np.errstate(invalid="ignore"):  # a start without a value, tried again without one
-            gain = value - new[0]
-        done = (promise <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
-        better = gain > 0
-        at[better] = trial[better]
-        for old, fresh in zip((value, slope, hessian, metric), new, strict=True):
-            old[better] = fresh[better]
-        good = better & (gain > 0.75 * promise)
-        damping = np.where(good, damping * 0.1, np.where(better & (gain > 0.25 * promise), damping, damping * 4.0))
-        damping = np.clip(damping, 1e-12, 1e15)
-        done |= damping >= 1e14
-        state.steps[live] += 1
-        if done.any():
-            ended = live[done]
-            state.theta[ended], state.value[ended], state.ended[ended] = at[done], value[done], True
-            stay = ~done
-            live, at, damping = live[stay], at[stay], damping[stay]
-            value, slope, hessian, metric = value[stay], slope[stay], hessian[stay], metric[stay]
-            if not len(live):
-                return
-    state.theta[live], state.value[live], state.damping[live] = at, value, damping
+def _advance(
+    problem: Problem, moving: Moving, ends: Minima, steps: int, tolerance: float, exact: bool, rows: np.ndarray,
+    brake: float,
+) -> Moving:  # fmt: skip
+    """Try one step from every start; note in ``ends`` those that have come to rest or run out of steps.
+
+    Returns:
+        The starts that go on.
+    """
+    start, at, damping = moving.start, moving.at, moving.damping
+    value, slope, hessian, metric = moving.model
+    pinned = ((at <= problem.lower) & (slope > 0)) | ((at >= problem.upper) & (slope < 0))
+    move, promise = _step(slope, hessian, metric, damping, pinned)
+    trial = np.minimum(np.maximum(at + move, problem.lower), problem.upper)
+    new = _model(problem, trial, exact, rows[start])
+    with np.errstate(invalid="ignore"):  # a start without a value, tried again without one
+        gain = value - new[0]
+    done = (promise <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
+    better = gain > 0
+    good = better & (gain > 0.75 * promise)
+    damping = damping * np.where(good, 0.1, np.where(better & (gain > 0.25 * promise), 1.0, brake))
+    damping = np.minimum(np.maximum(damping, 1e-12), 1e15)
+    done |= damping >= 1e14
+    # Most steps are good ones: taking all and putting the others back moves the least memory.
+    worse = np.flatnonzero(~better)
+    for old, fresh in zip((at, *moving.model), (trial, *new), strict=True):
+        fresh[worse] = old[worse]
+    moving = Moving(start, trial, damping, new)
+    ends.steps[start] += 1
+    leave = done | (ends.steps[start] >= steps)
+    if not leave.any():
+        return moving
+    ended = start[leave]
+    ends.theta[ended], ends.value[ended] = trial[leave], new[0][leave]
+    ends.converged[ended] = done[leave] & np.isfinite(new[0][leave])
+    return moving.only(np.flatnonzero(~leave))
 
 
-def _model(
-    problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _model(problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray) -> Model:
     """Value, gradient, Hessian and the diagonal of a majorising Hessian at each point."""
     parts = [_model_of_block(block, theta, exact, rows) for block in problem.blocks]
     value, gradient, hessian, metric = parts[0]
@@ -144,23 +173,22 @@ def _model(
         value, gradient, hessian, metric = (
             a + b for a, b in zip((value, gradient, hessian, metric), part, strict=True)
         )
-    bad = ~(np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2)))
-    value[bad] = np.inf
-    gradient[bad], hessian[bad], metric[bad] = 0.0, 0.0, 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities of both signs
+        bad = ~np.isfinite(value + gradient.sum(axis=1) + hessian.sum(axis=(1, 2)))
+    if bad.any():
+        value[bad] = np.inf
+        gradient[bad], hessian[bad], metric[bad] = 0.0, 0.0, 1.0
     return value, gradient, hessian, metric
 
 
-def _model_of_block(
-    problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _model_of_block(problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray) -> Model:
     with np.errstate(all="ignore"):
         residuals, slopes = problem.linearise(theta)
         weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
-        value = problem.value(residuals, rows)
-        gradient = np.matmul(slopes, problem.objective.slopes(residuals, weights)[:, :, None])[:, :, 0]
-        cap = problem.objective.majorants(residuals, weights)
+        value, pull, cap = problem.objective.measure(residuals, weights)
+        gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]
         hessian = np.matmul(slopes * cap[:, None, :], slopes.transpose(0, 2, 1))
-        metric = np.einsum("bii->bi", hessian).copy()
+        metric = hessian.diagonal(axis1=1, axis2=2).copy()
         if exact:
             if problem.objective.robust:
                 bend = problem.objective.curvatures(residuals, weights)
@@ -174,20 +202,21 @@ def _step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The damped Newton step, and how much the model says it gains."""
     p = slope.shape[1]
-    slope = np.where(pinned, 0.0, slope)
-    held = pinned[:, :, None] | pinned[:, None, :]
-    hessian = np.where(held, 0.0, hessian)
     # Parameters differ by orders of magnitude in effect: work in units in which the majorant's diagonal is one.
     unit = 1.0 / np.sqrt(np.maximum(metric, 1e-30 * metric.max(axis=1, keepdims=True) + 1e-300))
-    scaled = hessian * unit[:, :, None] * unit[:, None, :]
     pull = slope * unit
-    shifted = scaled + (damping[:, None] + 0.0)[:, :, None] * np.eye(p)
-    shifted += np.einsum("bi,ij->bij", pinned.astype(float), np.eye(p))
+    shifted = hessian * unit[:, :, None]
+    shifted *= unit[:, None, :]
+    extra = damping[:, None]
+    if pinned.any():
+        pull[pinned] = 0.0
+        shifted[pinned[:, :, None] | pinned[:, None, :]] = 0.0
+        extra = extra + pinned
+    shifted.reshape(-1, p * p)[:, :: p + 1] += extra
     try:
         move = -np.linalg.solve(shifted, pull[:, :, None])[:, :, 0]
     except np.linalg.LinAlgError:
         move = -np.linalg.solve(shifted + 1e-8 * np.eye(p), pull[:, :, None])[:, :, 0]
-    down = np.einsum("bi,bi->b", move, pull)
-    curved = np.einsum("bi,bij,bj->b", move, scaled, move)
-    promise = -(down + 0.5 * curved)
+    # With (H + damping) move = -pull, the model's gain -(pull + H move / 2) move needs no product with H.
+    promise = 0.5 * ((damping[:, None] * move - pull) * move).sum(axis=1)
     return move * unit, promise

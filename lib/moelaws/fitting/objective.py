@@ -76,5 +76,21 @@ class Objective:
             return 2.0 * weights
         return weights * (self.delta / np.maximum(np.abs(residuals), self.delta))
 
+    def measure(self, residuals: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sum of the summands, [starts], and their slopes and majorants, [starts, runs], in one pass."""
+        weights = self._sided(residuals, weights)
+        if not self.robust:
+            pull = 2.0 * weights * residuals
+            return 0.5 * np.einsum("bn,bn->b", pull, residuals), pull, np.broadcast_to(2.0 * weights, pull.shape)
+        near = np.minimum(np.maximum(residuals, -self.delta), self.delta)
+        cap = np.abs(residuals)
+        np.maximum(cap, self.delta, out=cap)
+        np.divide(self.delta, cap, out=cap)
+        cap *= weights
+        pull = near * weights
+        near *= -0.5
+        near += residuals
+        return np.einsum("bn,bn->b", pull, near), pull, cap
+
     def _sided(self, residuals: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return weights if self.over == 1.0 else np.where(residuals > 0, self.over * weights, weights)

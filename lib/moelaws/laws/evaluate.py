@@ -3,12 +3,13 @@
 Forward differentiation: every part of the tree carries its value and its derivatives by those parameters that
 occur in it. Products and powers of positive quantities are computed as exp(sum of logs), the form in which nearly
 all scaling laws are sums of exponentials of linear forms; nothing overflows on the way, and one exp per term is all
-that a law costs. Complex arrays pass through unchanged, which gives exact second derivatives by a complex step.
+that a law costs. Complex arrays are taken as a complex step, which gives exact second derivatives: their imaginary
+parts are infinitesimal (1e-30), and only their first order is kept.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,9 +36,8 @@ class Given:
     is_log: bool
 
 
-@dataclass(frozen=True)
-class Dual:
-    """A value and its derivatives by the named parameters."""
+class Dual(NamedTuple):
+    """A value and its derivatives by the named parameters. A tuple, because an evaluation makes dozens."""
 
     value: Array
     parts: dict[str, Array]
@@ -149,7 +149,7 @@ class Evaluation:
                 return Dual(value, {})
             case Name(name):
                 given = self._given(name)
-                value = np.exp(given.array) if given.is_log else given.array
+                value = _exp_of(given.array) if given.is_log else given.array
                 return Dual(value, {name: value if given.is_log else 1.0} if name in self.derivatives else {})
             case Negative(part):
                 inner = self.value(part)
@@ -179,9 +179,9 @@ class Evaluation:
                 return _scale(self.log(part), 0.5)
         inner = self.value(node)
         if not inner.parts:
-            return Dual(np.log(inner.value), {})
+            return Dual(_log_of(inner.value), {})
         inverse = 1.0 / inner.value
-        return Dual(np.log(inner.value), {name: slope * inverse for name, slope in inner.parts.items()})
+        return Dual(_log_of(inner.value), {name: slope * inverse for name, slope in inner.parts.items()})
 
     def _is_positive(self, node: Node) -> bool:
         match node:
@@ -240,8 +240,28 @@ def _reciprocal(a: Dual) -> Dual:
 
 
 def _exp(a: Dual) -> Dual:
-    value = np.exp(a.value)
+    value = _exp_of(a.value)
     return Dual(value, {name: _times(slope, value) for name, slope in a.parts.items()})
+
+
+def _exp_of(array: Array) -> Array:
+    """exp; for a complex step, whose imaginary part is infinitesimal, without sines and cosines: eight times faster."""
+    if not np.iscomplexobj(array):
+        return np.exp(array)
+    value = np.empty_like(array)
+    np.exp(array.real, out=value.real)
+    np.multiply(value.real, array.imag, out=value.imag)
+    return value
+
+
+def _log_of(array: Array) -> Array:
+    """ln, nan for a negative number; for a complex step see ``_exp_of``."""
+    if not np.iscomplexobj(array):
+        return np.log(array)
+    value = np.empty_like(array)
+    np.log(array.real, out=value.real)
+    np.divide(array.imag, array.real, out=value.imag)
+    return value
 
 
 def _times(slope: Array, factor: Array) -> Array:
