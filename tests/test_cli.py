@@ -1,12 +1,13 @@
 """The command line: what it prints, and that wrong input ends in one sentence and exit code 2."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from moelaws.cli import main
 from moelaws.cli.sweep import find_sweep
-from moelaws.training.sweeps import isoflop_first
+from small_sweep import tiny_sweep
 
 TABLE = "loss,tokens,n_experts,top_k\n3.5,1000,8,1\n3.4,2000,8,2\n"
 
@@ -42,23 +43,51 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
         (["sweep", "nothing"], "sweep 'nothing': moelaws.training.sweeps has isoflop_first"),
         (["sweep", "no.such.module:sweep"], "no module 'no'"),
         (["sweep", "isoflop_first", "--workers", "0"], "--workers 0: expected a whole number >= 1"),
+        (["sweep", "isoflop_first", "--limit", "0"], "--limit 0: expected a whole number >= 1"),
+        (["sweep", "isoflop_first", "--workers", "2", "--scheduler", "x"], "--workers is for local processes"),
+        (["sweep", "small_sweep:tiny_sweep", "--device", "gpu", "--out", "OUT"], "device 'gpu': expected auto, cpu"),
+        (["sweep", "small_sweep:tiny_sweep", "--device", "cuda:99", "--out", "OUT"], "PyTorch sees"),
+        (
+            ["sweep", "small_sweep:tiny_sweep", "--scheduler", "tcp://127.0.0.1:1", "--out", "OUT"],
+            "no Dask scheduler answers at tcp://127.0.0.1:1",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_2(
     table: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([table if a == "TABLE" else a for a in arguments]) == 2
+    places = {"TABLE": table, "OUT": table.replace("runs.csv", "out.csv")}
+    assert main([places.get(a, a) for a in arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
 
 
-def test_a_dry_run_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_forecasts_and_records_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs.csv"
-    assert main(["sweep", "isoflop_first", "--dry-run", "--out", str(out)]) == 0
-    assert f"\n{len(isoflop_first())} runs, " in capsys.readouterr().out
+    dry = ["sweep", "small_sweep:tiny_sweep", "--dry-run", "--workers", "1", "--out", str(out)]
+    assert main(dry) == 0
+    printed = capsys.readouterr().out
+    assert f"\n{len(tiny_sweep())} runs, " in printed
+    assert re.search(r"\nabout \d+ s with 1 worker on this machine, each at [\d.]+ GFLOP/s \(from some", printed)
     assert not out.exists()
+
+
+def test_a_sweep_tells_its_progress_and_a_dry_run_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sweep", "small_sweep:tiny_sweep", "--workers", "1", "--out", str(tmp_path / "runs.csv")]
+    assert main([*arguments, "--limit", "2"]) == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert re.match(r" +1/2  C .*  E 4 +d 16 +seed 5  loss \d\.\d{4}  \d+ s  5\d% of the FLOPs at [\d.]+ GF", first)
+    assert second.endswith("100% of the FLOPs at" + second.partition("FLOPs at")[2])
+    assert second.endswith(" 0 s left")
+    assert last.startswith("2 runs trained, 6 in the sweep; table: ")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "6 of them are in" in capsys.readouterr().out
 
 
 def test_a_sweep_on_a_table_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,222 +1,183 @@
-"""Sweeps: resumable whatever is killed, no row lost or doubled, losses equal to those of an undisturbed sweep."""
+"""Sweeps that nothing happens to: what is run, in which order, where, and what is told. Faults: test_sweep_faults."""
 
-import concurrent.futures
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from moelaws.config import ModelConfig, RunConfig, TrainConfig
-from moelaws.runs import TableInUseError, read_runs
-from moelaws.training import sweep, sweeps
+from moelaws.config import RunConfig
+from moelaws.runs import read_runs
+from moelaws.runs.append import recorded_runs
+from moelaws.training import executors, sweep, sweeps
 from moelaws.training.corpus import CorpusError
+from moelaws.training.executors import LocalWorkers, WorkersError, check_device, take_gpu
+from moelaws.training.progress import Progress, spoken
 from moelaws.training.recipe import learning_rate, tiny_model
 from moelaws.training.record import run_of
-from moelaws.training.sweep import SweepError, SweepRun, run_sweep
+from moelaws.training.sweep import SweepError, SweepRun, pin, run_sweep, train_row
+from small_sweep import RUNS, Inline, rows, tiny_sweep, undisturbed
 
 
-def tiny_sweep(runs: int = 6, steps: int = 12) -> list[SweepRun]:
-    """Runs of a fraction of a second, in the order shortest first."""
-    model = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=32)
-    return [
-        SweepRun(
-            RunConfig(
-                model, TrainConfig(tokens=32 * 4 * (steps + i), batch_sequences=4, validation_tokens=512, seed=i)
-            ),
-            "tiny",
-            budget=1e9,
-        )
-        for i in range(runs)
-    ]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    path = tmp_path_factory.mktemp("sweep") / "runs.csv"
-    assert run_sweep(tiny_sweep(), path, executor=_Inline()) == 6
-    return _losses(path)
-
-
-class _Inline(concurrent.futures.Executor):
-    """Runs each call at once, here, and keeps the order: any executor will do."""
-
-    def __init__(self) -> None:
-        self.submitted: list[SweepRun] = []
-
-    def submit(self, fn, /, *args, **kwargs):
-        self.submitted.append(args[0])
-        future: concurrent.futures.Future = concurrent.futures.Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def _losses(path: Path) -> dict[str, float]:
-    runs = read_runs(path)
-    assert runs["run_id"].is_unique
-    return dict(zip(runs["run_id"], runs["loss"], strict=True))
-
-
-def test_worker_processes_give_the_same_bits(tmp_path: Path, undisturbed: dict[str, float]) -> None:
+def test_worker_processes_give_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    assert run_sweep(tiny_sweep(), path, workers=2) == 6
-    assert _losses(path) == undisturbed
+    assert run_sweep(tiny_sweep(), path, workers=2) == RUNS
+    assert rows(path) == undisturbed()
 
 
-def test_what_is_recorded_is_not_run_again(tmp_path: Path, undisturbed: dict[str, float]) -> None:
+def test_what_is_recorded_is_not_run_again(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     runs = tiny_sweep()
-    assert run_sweep(runs, path, limit=2, executor=_Inline()) == 2
+    assert recorded_runs(path) == set()
+    assert run_sweep(runs, path, limit=2, executor=Inline()) == 2
     first = path.read_text()
-    assert run_sweep(runs + runs, path, executor=_Inline()) == 4
+    assert len(recorded_runs(path)) == 2
+    assert run_sweep(runs + runs, path, executor=Inline()) == RUNS - 2
     assert path.read_text().startswith(first)
-    assert _losses(path) == undisturbed
-    assert run_sweep(runs, path, executor=_Inline()) == 0
+    assert rows(path) == undisturbed()
+    assert recorded_runs(path) == set(undisturbed())
+    assert run_sweep(runs, path, executor=Inline()) == 0
 
 
 def test_the_longest_runs_come_first_and_progress_is_told(tmp_path: Path) -> None:
-    executor = _Inline()
-    seen: list[tuple[int, float]] = []
+    executor = Inline()
+    seen: list[tuple[int, float, float]] = []
     run_sweep(
-        tiny_sweep(3), tmp_path / "runs.csv", executor=executor,
-        on_row=lambda _, progress: seen.append((progress.runs, progress.seconds_left)),
+        tiny_sweep(runs=3), tmp_path / "runs.csv", executor=executor,
+        on_row=lambda _, progress: seen.append((progress.runs, progress.flops, progress.seconds_left)),
     )  # fmt: skip
     flops = [item.train_flops for item in executor.submitted]
     assert flops == sorted(flops, reverse=True)
-    assert [runs for runs, _ in seen] == [1, 2, 3]
-    assert seen[-1][1] == 0
+    assert [runs for runs, _, _ in seen] == [1, 2, 3]
+    assert flops[-1] <= seen[0][1] < seen[1][1] < seen[2][1] == sum(flops)
+    assert seen[-1][2] == 0
 
 
-COORDINATOR = """
-import sys
-sys.path.append({tests!r})
-from moelaws.training.sweep import run_sweep
-from test_sweep import tiny_sweep
-
-if __name__ == "__main__":
-    run_sweep(tiny_sweep(steps={steps}), {path!r}, workers=2, on_row=lambda row, _: print(row["run_id"], flush=True))
-"""
-
-
-def _coordinator(folder: Path, path: Path, steps: int = 12) -> subprocess.Popen:
-    script = folder / "coordinator.py"
-    script.write_text(COORDINATOR.format(tests=str(Path(__file__).parent), path=str(path), steps=steps))
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-
-
-def _children(process: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                command = (entry / "cmdline").read_text()
-            except OSError:
-                continue
-            if int(fields[1]) == process and "spawn_main" in command:
-                found.append(int(entry.name))
-    return found
+def test_the_rest_is_foretold_from_flops_and_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    progress = Progress(total_runs=4, total_flops=100.0, workers=2)
+    assert progress.seconds_left == float("inf")
+    now = 1010.0  # after 10 s: one run of 40 is done, the other worker is in the middle of another run of 40
+    progress.count(flops=40.0, seconds=10.0)
+    assert progress.rate == 4.0
+    assert progress.seconds_left == pytest.approx(100 / 8 - 10)
+    now = 1010.5
+    assert progress.seconds_left == pytest.approx(100 / 8 - 10.5)
+    progress.count(40.0, 10.5)
+    progress.count(10.0, 2.5)
+    progress.count(10.0, 2.5)
+    assert progress.seconds_left == 0
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes through /proc")
-def test_a_killed_coordinator_loses_and_doubles_nothing(tmp_path: Path, undisturbed: dict[str, float]) -> None:
-    path = tmp_path / "runs.csv"
-    coordinator = _coordinator(tmp_path, path)
-    assert coordinator.stdout is not None
-    coordinator.stdout.readline()  # one row is on the disk
-    workers = _children(coordinator.pid)
-    assert workers
-    coordinator.send_signal(signal.SIGKILL)
-    coordinator.communicate()
-    deadline = time.time() + 20
-    while any(Path(f"/proc/{worker}/task").exists() and _alive(worker) for worker in workers):
-        assert time.time() < deadline, "workers outlive their killed coordinator"
-        time.sleep(0.1)
-    recorded = _losses(path)
-    assert 1 <= len(recorded) <= 6
-    with path.open("ab") as file:
-        file.write(b"0123,tiny,fin")  # and it was in the middle of a row
-    with pytest.warns(UserWarning, match="was cut short by a crash"):
-        run_sweep(tiny_sweep(), path, executor=_Inline())
-    assert _losses(path) == undisturbed
-
-
-def _alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes through /proc")
-def test_a_killed_worker_is_replaced(tmp_path: Path, undisturbed: dict[str, float]) -> None:
-    path = tmp_path / "runs.csv"
-    coordinator = _coordinator(tmp_path, path)
-    assert coordinator.stdout is not None
-    coordinator.stdout.readline()
-    for worker in _children(coordinator.pid)[:1]:
-        os.kill(worker, signal.SIGKILL)
-    coordinator.communicate(timeout=120)
-    assert coordinator.returncode == 0
-    assert _losses(path) == undisturbed
-
-
-def test_a_second_sweep_on_the_table_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "runs.csv"
-    first = _coordinator(tmp_path, path, steps=400)
-    try:
-        assert first.stdout is not None
-        first.stdout.readline()
-        with pytest.raises(TableInUseError, match=r"runs\.csv: another process is writing"):
-            run_sweep(tiny_sweep(), path, executor=_Inline())
-    finally:
-        first.kill()
-        first.communicate()
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (600, "10 min"), (3 * 3600, "3.0 h"), (86400 * 4, "4.0 days")]
+)
+def test_durations_are_spoken(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
 
 
 def test_a_failing_run_does_not_take_the_others_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, bad = sweep.train_row, tiny_sweep()[2].run.train.seed
+    bad = tiny_sweep()[2].run.train.seed
 
     def sometimes(item: SweepRun, device: str) -> dict:
         if item.run.train.seed == bad:
             raise MemoryError("not enough")
-        return real(item, device)
+        return train_row(item, device)
 
     monkeypatch.setattr(sweep, "train_row", sometimes)
     path = tmp_path / "runs.csv"
+    events: list[str] = []
     with pytest.raises(
         SweepError, match=r"1 runs ended in an error, the first: run [0-9a-f]{16}: MemoryError: not enough"
     ):
-        run_sweep(tiny_sweep(), path, executor=_Inline())
-    assert len(_losses(path)) == 5
+        run_sweep(tiny_sweep(), path, executor=Inline(), on_event=events.append)
+    assert [event.partition(": ")[2] for event in events] == [
+        "MemoryError: not enough; the sweep goes on without it",
+    ]
+    assert len(rows(path)) == RUNS - 1
     monkeypatch.undo()
-    assert run_sweep(tiny_sweep(), path, executor=_Inline()) == 1  # the failed run is tried again
+    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 1  # the failed run is tried again
+    assert rows(path) == undisturbed()
 
 
-def test_a_diverged_run_is_recorded_once(tmp_path: Path) -> None:
-    item = tiny_sweep(1)[0]
-    hot = replace(item, run=replace(item.run, train=replace(item.run.train, learning_rate=1e30)))
+def test_a_row_of_another_run_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "train_row", lambda item, device: train_row(item, device) | {"run_id": "0" * 16})
+    with pytest.raises(WorkersError, match="a worker made row 0000000000000000: it has another version of the code"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", executor=Inline())
+    assert rows(tmp_path / "runs.csv") == {}
+
+
+def test_a_table_that_changes_its_device_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.csv"
-    assert run_sweep([hot], path, executor=_Inline()) == 1
-    row = read_runs(path).iloc[0]
-    assert row["status"] == "diverged"
-    assert "nan" in row["reason"]
-    assert run_sweep([hot], path, executor=_Inline()) == 0
+    events: list[str] = []
+    run_sweep(tiny_sweep(), path, limit=2, executor=Inline(), on_event=events.append)
+    assert events == []
+    monkeypatch.setattr(sweep, "train_row", lambda item, device: train_row(item, device) | {"device": "Some GPU"})
+    run_sweep(tiny_sweep(), path, executor=Inline(), on_event=events.append)
+    assert len(events) == 1
+    assert "runs.csv has runs made on cpu with torch" in events[0]
+    assert "from now on they are made on Some GPU with torch" in events[0]
 
 
 def test_a_sweep_on_a_missing_text_runs_nothing(tmp_path: Path) -> None:
-    item = tiny_sweep(1)[0]
+    item = tiny_sweep(runs=1)[0]
     astray = replace(item, run=replace(item.run, corpus=str(tmp_path / "absent.txt")))
     with pytest.raises(CorpusError, match=r"absent\.txt: no such file"):
         run_sweep([astray], tmp_path / "runs.csv")
     assert not (tmp_path / "runs.csv").exists()
+
+
+def test_a_text_is_pinned_by_content_not_by_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ids = []
+    for name, text in (("a", "one two three four. "), ("b", "one two three four. "), ("a", "five six seven. ")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "own.txt").write_text("\n".join(text * 20 for _ in range(200)))
+        item = tiny_sweep(runs=1)[0]
+        model = replace(item.run.model, vocab_size=262)
+        ((run_id, found),) = pin([replace(item, run=RunConfig(model, item.run.train, f"{name}/own.txt"))]).items()
+        assert found.run.corpus == str(tmp_path / name / "own.txt")  # workers may have another folder
+        assert train_row(found, "cpu")["run_id"] == run_id
+        ids.append(run_id)
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2]  # a changed text is another text, also in a process that has read the first
+
+
+def test_missing_packages_are_named_with_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = executors.importlib.util.find_spec
+    monkeypatch.setattr(executors.importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    with pytest.raises(WorkersError, match=r"torch is not installed; training needs pip install 'moelaws\[train\]'"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv")
+
+
+def test_several_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for count in (0, 1):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        take_gpu(1, "auto")
+    assert taken == []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    for number in range(4):
+        take_gpu(number, "cuda")
+    take_gpu(2, "cuda:1")
+    take_gpu(2, "cpu")
+    assert taken == [0, 1, 2, 0]
+    check_device("cuda:2")
+    with pytest.raises(WorkersError, match="device 'cuda:3': PyTorch sees 3 CUDA devices on this machine"):
+        check_device("cuda:3")
+    with pytest.raises(WorkersError, match="device 'gpu': expected auto, cpu, cuda, or one GPU"):
+        check_device("gpu")
+
+
+def test_workers_make_one_call_each_at_a_time_in_the_order_given() -> None:
+    with LocalWorkers(2, device="cpu") as workers:
+        calls = [workers.submit(divmod, n, 3) for n in range(20)]
+        assert [call.result() for call in calls] == [divmod(n, 3) for n in range(20)]
+        with pytest.raises(ZeroDivisionError):
+            workers.submit(divmod, 1, 0).result()
 
 
 RECORDED = Path(__file__).parent.parent / "data" / "runs" / "isoflop_first.csv"
@@ -224,7 +185,7 @@ RECORDED = Path(__file__).parent.parent / "data" / "runs" / "isoflop_first.csv"
 
 def test_the_recorded_sweep_is_the_one_the_code_describes() -> None:
     recorded = read_runs(RECORDED)
-    wanted = {sweep._pin(item).run.run_id: item for item in sweeps.isoflop_first()}
+    wanted = pin(sweeps.isoflop_first())
     assert set(recorded["run_id"]) == set(wanted)
     for _, row in recorded.iterrows():
         assert run_of(dict(row)).run_id == row["run_id"]
@@ -238,8 +199,7 @@ def test_recorded_runs_can_be_run_again() -> None:
     seeds = recorded[recorded.groupby(["budget", "n_experts", "d_model"])["loss"].transform("size") >= 3]
     noise = seeds.groupby(["budget", "n_experts", "d_model"])["loss"].std().max()
     shortest = recorded.sort_values("seconds").iloc[0]
-    wanted = {sweep._pin(item).run.run_id: item for item in sweeps.isoflop_first()}
-    again = sweep.train_row(wanted[shortest["run_id"]], "cpu")
+    again = train_row(pin(sweeps.isoflop_first())[shortest["run_id"]], "cpu")
     same = all(again[name] == shortest[name] for name in ("machine", "torch_version", "threads"))
     assert again["loss"] == (shortest["loss"] if same else pytest.approx(shortest["loss"], abs=3 * noise))
 

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moelaws.runs.append import recorded_runs
+
 if TYPE_CHECKING:
-    from moelaws.training.sweep import Progress, SweepRun
+    from moelaws.training.progress import Progress
+    from moelaws.training.sweep import SweepRun
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,33 +18,46 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("sweep", help="train the runs of a sweep; a stopped sweep goes on where it was")
     parser.add_argument("name", help="a function of moelaws.training.sweeps, or PACKAGE.MODULE:FUNCTION of yours")
     parser.add_argument("--out", type=Path, help="run table to append to (default data/runs/NAME.csv)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
+    parser.add_argument("--workers", type=int, help="local processes of one thread each (default 2)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="run on the Dask cluster with this scheduler instead")
     parser.add_argument("--limit", type=int, help="stop after this many runs")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--dry-run", action="store_true", help="print the runs and their FLOPs, train nothing")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (GPUs in turn) or one GPU, as in cuda:1")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the runs, their FLOPs and how long they would take here"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep, a line a run."""
-    try:
-        from moelaws.training.sweep import SweepError, run_sweep
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
-    if options.workers < 1:
-        raise ValueError(f"--workers {options.workers}: expected a whole number >= 1")
+    from moelaws.training.executors import require_training
+
+    require_training()
+    from moelaws.training.sweep import SweepError, run_sweep
+
+    if options.workers is not None and options.scheduler is not None:
+        raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
+    for name in ("workers", "limit"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: expected a whole number >= 1")
     runs = find_sweep(options.name)()
-    if options.dry_run:
-        _print_runs(runs)
-        return 0
     out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
+    if options.dry_run:
+        _forecast(runs, out, options)
+        return 0
     try:
         count = run_sweep(
-            runs, out, workers=options.workers, limit=options.limit, device=options.device, on_row=_print_row
-        )
+            runs, out, workers=options.workers or 2, limit=options.limit, scheduler=options.scheduler,
+            device=options.device, on_row=_print_row, on_event=_print_event,
+        )  # fmt: skip
     except SweepError as error:
-        print(f"moelaws: {error}")
+        print(f"moelaws: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        done = len(recorded_runs(out))
+        print(f"\nmoelaws: interrupted; {done} runs are safe in {out}, the same command goes on", file=sys.stderr)
+        return 130
     print(f"{count} runs trained, {len(runs)} in the sweep; table: {out}")
     return 0
 
@@ -71,6 +87,31 @@ def find_sweep(name: str) -> Any:
     return found
 
 
+def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) -> None:
+    """Print the runs, and how long those without a row would take."""
+    from moelaws.training.estimate import estimate
+    from moelaws.training.progress import spoken
+    from moelaws.training.sweep import open_workers, pin
+
+    pinned = pin(runs)
+    _print_runs(list(pinned.values()))
+    done = recorded_runs(out) & set(pinned)
+    waiting = [item for run_id, item in pinned.items() if run_id not in done]
+    waiting = sorted(waiting, key=lambda item: -item.train_flops)[: options.limit]
+    if done:
+        print(f"{len(done)} of them are in {out}; {len(waiting)} would be trained")
+    if not waiting:
+        return
+    with open_workers(waiting, options.workers or 2, options.scheduler, options.device, _print_event) as pool:
+        found = estimate(waiting, pool, pool.workers, options.device)
+    place = f"the cluster at {options.scheduler}" if options.scheduler else "this machine"
+    plural = "workers" if found.workers > 1 else "worker"
+    print(
+        f"about {spoken(found.seconds)} with {found.workers} {plural} on {place}, each at {found.rate / 1e9:.1f} "
+        f"GFLOP/s (from some steps of {found.samples} configurations, met within {found.misfit:.0%})"
+    )
+
+
 def _print_runs(runs: "list[SweepRun]") -> None:
     print(f"{'budget':>9} {'E':>3} {'K':>2} {'d':>4} {'tokens':>10} {'FLOPs':>9} {'seed':>4}")
     for item in sorted(runs, key=lambda item: -item.train_flops):
@@ -79,14 +120,21 @@ def _print_runs(runs: "list[SweepRun]") -> None:
             f"{item.budget or 0:9.2g} {model.n_experts:3} {model.top_k:2} {model.d_model:4} {train.tokens:10} "
             f"{item.train_flops:9.3g} {train.seed:4}"
         )
-    print(f"{len(runs)} runs, {sum(item.train_flops for item in runs):.3g} FLOPs")
+    print(f"{len(runs)} runs, {sum(item.train_flops for item in runs):.3g} FLOPs", flush=True)
 
 
 def _print_row(row: dict[str, Any], progress: "Progress") -> None:
+    from moelaws.training.progress import spoken
+
     result = f"loss {row['loss']:.4f}" if "loss" in row else f"{row['status']}: {row['reason']}"
     print(
         f"{progress.runs:4}/{progress.total_runs}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} "
-        f"d {row['d_model']:<4} seed {row['seed']}  {result}  {row['seconds']:.0f} s  "
-        f"left {progress.seconds_left / 60:.1f} min",
+        f"d {row['d_model']:<4} seed {row['seed']}  {result}  {spoken(row['seconds'])}  "
+        f"{progress.flops / progress.total_flops:.0%} of the FLOPs at {progress.rate * progress.workers / 1e9:.1f} "
+        f"GFLOP/s, {spoken(progress.seconds_left)} left",
         flush=True,
     )
+
+
+def _print_event(sentence: str) -> None:
+    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)

@@ -3,8 +3,10 @@
 import csv
 import io
 import os
+import socket
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -36,7 +38,7 @@ class RunTable:
         try:
             _repair(self.path)
             self._check_header()
-            self._done = {row["run_id"] for row in self._rows()} if "run_id" in self.columns else set()
+            self._done = self.values("run_id") if "run_id" in self.columns else set()
         except BaseException:
             self.close()
             raise
@@ -56,6 +58,8 @@ class RunTable:
             RunTableError: an unknown column, or a run_id that has a row already; nothing is written.
             OSError: the disk is full or gone; what was half written is cut off again.
         """
+        if self._lock.closed:
+            raise RunTableError(f"{self.path.name}: the table is closed")
         unknown = sorted(set(row) - set(self.columns))
         if unknown:
             raise RunTableError(f"{self.path.name}: no column {unknown[0]!r} in the header")
@@ -65,6 +69,16 @@ class RunTable:
         self._write_line([_cell(row.get(name)) for name in self.columns])
         if run_id is not None:
             self._done.add(run_id)
+
+    def values(self, *names: str) -> set[Any]:
+        """What the rows hold in a column, as text; for several columns, the tuples that occur.
+
+        Args:
+            names: columns of the header.
+        """
+        with self.path.open(newline="", encoding="utf-8") as file:
+            rows = [tuple(row[name] for name in names) for row in csv.DictReader(file)]
+        return {row[0] for row in rows} if len(names) == 1 else set(rows)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -78,13 +92,10 @@ class RunTable:
     ) -> None:
         self.close()
 
-    def _rows(self) -> Iterable[dict[str, str]]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-
     def _check_header(self) -> None:
         if not self.path.exists() or self.path.stat().st_size == 0:
             self._write_line(self.columns)
+            _sync_folder(self.path.parent)
             return
         with self.path.open(newline="", encoding="utf-8") as file:
             header = next(csv.reader(file))
@@ -101,20 +112,47 @@ class RunTable:
         with self.path.open("ab", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
             data = line.getvalue().encode()
+            written = 0
             try:
-                written = 0
                 while written < len(data):
                     written += file.write(data[written:])
                 os.fsync(file.fileno())
-            except OSError:
-                file.truncate(before)
+            except BaseException as error:
+                # An interrupt (Ctrl-C) may come when the row is whole: then it stays.
+                if isinstance(error, OSError) or written < len(data):
+                    file.truncate(before)
                 raise
+
+
+def recorded_runs(path: str | Path) -> frozenset[str]:
+    """Ids of the runs that have a whole row in a table; for looking only, without the table's lock.
+
+    Args:
+        path: the CSV file; an absent one holds no runs.
+    """
+    path = Path(path)
+    if not path.exists():
+        return frozenset()
+    with path.open(newline="", encoding="utf-8") as file:
+        whole = (line for line in file if line.endswith("\n"))
+        return frozenset(row.get("run_id") or "" for row in csv.DictReader(whole)) - {""}
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    # One row is one line, or a torn last line could not be told from a whole one.
+    return repr(value) if isinstance(value, float) else " ".join(str(value).splitlines())
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file survives a power cut when its folder has been written too."""
+    if os.name != "nt":
+        entry = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(entry)
+        finally:
+            os.close(entry)
 
 
 def _repair(path: Path) -> None:
@@ -136,7 +174,8 @@ def _repair(path: Path) -> None:
 
 def _take_lock(path: Path) -> IO[bytes]:
     # A lock of the operating system, not a marker file: it cannot be left behind by a killed process.
-    lock = path.with_name(path.name + ".lock").open("ab")
+    file = path.with_name(path.name + ".lock")
+    lock = file.open("a+b", buffering=0)
     try:
         if os.name == "nt":
             import msvcrt
@@ -146,9 +185,24 @@ def _take_lock(path: Path) -> IO[bytes]:
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
+        holder = ""
+        with suppress(OSError):  # Windows lets nobody read what is locked
+            lock.seek(0)
+            holder = lock.read().decode(errors="replace")
         lock.close()
         raise TableInUseError(
-            f"{path.name}: another process is writing to this table; wait for it, or write to another file"
+            f"{path.name}: another process is writing to this table"
+            f"{f' ({holder})' if holder else ''}; wait for it, or write to another file"
         ) from None
+    except OSError as error:
+        lock.close()
+        raise RunTableError(
+            f"{path.name}: the file system cannot lock the table ({error.strerror}), so two writers could not be "
+            "told apart; write to a local disk"
+        ) from None
+    # Who holds it, for the one who is refused; a full disk must not stop a table from being opened.
+    with suppress(OSError):
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
     return lock

@@ -1,12 +1,8 @@
 """Running many runs: resumable, longest first, on any ``concurrent.futures`` executor, one writer of the table."""
 
 import concurrent.futures as futures
-import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +11,10 @@ from typing import Any
 from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.runs import RunTable
+from moelaws.training.cluster import DaskWorkers, connect, step_watch
 from moelaws.training.corpus import Corpus, load_corpus
+from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
+from moelaws.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,7 @@ class SweepRun:
 
 
 class SweepError(RuntimeError):
-    """Some runs of a sweep ended in an error; the others are recorded."""
-
-
-# Several deaths in a row without one finished run are not bad luck.
-_BROKEN_POOLS = 3
+    """A sweep ended before its last run; what was recorded is safe, and starting it again goes on from there."""
 
 
 def run_sweep(
@@ -55,8 +50,10 @@ def run_sweep(
     workers: int = 2,
     limit: int | None = None,
     executor: futures.Executor | None = None,
+    scheduler: str | None = None,
     device: str = "auto",
-    on_row: Callable[[dict[str, Any], "Progress"], None] | None = None,
+    on_row: Callable[[dict[str, Any], Progress], None] | None = None,
+    on_event: Callable[[str], None] | None = None,
 ) -> int:
     """Train every run that has no row yet and append the rows as they come.
 
@@ -66,11 +63,13 @@ def run_sweep(
     Args:
         wanted: the runs; those equal in every field count once.
         table: the CSV file to append to; made if absent.
-        workers: local worker processes of one thread each, when no executor is given.
+        workers: local worker processes of one torch thread each, when neither of the next two is given.
         limit: stop after this many runs.
         executor: where to run instead: anything with ``submit`` whose workers can import moelaws.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        scheduler: where to run instead: the address of a Dask scheduler, or its scheduler file.
+        device: ``auto``, ``cpu``, ``cuda`` (the machine's GPUs in turn) or one GPU, as in ``cuda:1``.
         on_row: called after each row with the row and the progress so far.
+        on_event: told in one sentence what else happens: a run's error, a killed worker, a wait.
 
     Returns:
         The number of runs trained now.
@@ -78,122 +77,164 @@ def run_sweep(
     Raises:
         ConfigError, CorpusError: a run that cannot be trained; nothing is run.
         TableInUseError: another sweep writes to this table.
-        SweepError: runs that ended in an error, by name; the rest are recorded.
+        WorkersError: no worker can train anything, and why.
+        SweepError: some runs ended in an error, by name, or no more rows can be written; the rest is recorded.
     """
-    pinned = {item.run.run_id: item for item in map(_pin, wanted)}
-    with RunTable(table) as out:
+    pinned = pin(wanted)
+    tell = on_event or _say_nothing
+    with _open(table) as out:
         waiting = [item for run_id, item in pinned.items() if run_id not in out.done]
         # Longest first: the last runs to finish are then short, and no worker waits long for another.
         waiting.sort(key=lambda item: -item.train_flops)
         waiting = waiting[:limit]
-        progress = Progress(len(waiting), sum(item.train_flops for item in waiting))
-        broken = 0
-        failures: list[str] = []
-        while waiting:
-            pool = executor or local_workers(workers)
-            done_before = progress.runs
-            try:
-                for item, row in _results(pool, waiting, device, failures):
-                    out.append(row)
-                    progress.count(item)
-                    if on_row is not None:
-                        on_row(row, progress)
-                break
-            except BrokenProcessPool:
-                # A worker was killed. Its runs have no row; start a new pool on what is left.
-                broken = broken + 1 if progress.runs == done_before else 0
-                if executor is not None or broken >= _BROKEN_POOLS:
-                    raise SweepError(
-                        "worker processes keep dying; the recorded runs are safe, start the sweep again to go on"
-                    ) from None
-                waiting = [item for item in waiting if item.run.run_id not in out.done]
-            finally:
-                if executor is None:
-                    pool.shutdown(wait=False, cancel_futures=True)
-    if failures:
-        raise SweepError(f"{len(failures)} runs ended in an error, the first: {failures[0]}")
-    return progress.runs
+        if not waiting:
+            return 0
+        if executor is not None:
+            return _collect(executor, waiting, device, out, on_row, tell)
+        with open_workers(waiting, workers, scheduler, device, tell) as pool:
+            return _collect(pool, waiting, device, out, on_row, tell)
 
 
-class Progress:
-    """How far a sweep is, in runs and in FLOPs (runs differ in length; FLOPs say how long the rest takes).
+def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
+    """Fix the text of each run by its fingerprint, so that the run's identity is that of the text it reads.
 
-    Attributes:
-        runs, total_runs: finished and wanted runs of this call.
-        flops, total_flops: likewise.
+    Args:
+        wanted: the runs of a sweep.
+
+    Returns:
+        Run id -> run, in the order given.
+
+    Raises:
+        CorpusError: a text is missing, cannot be read or is too short.
     """
-
-    def __init__(self, total_runs: int, total_flops: float) -> None:
-        self.runs, self.total_runs = 0, total_runs
-        self.flops, self.total_flops = 0.0, total_flops
-        self._start = time.perf_counter()
-
-    def count(self, item: SweepRun) -> None:
-        """Count one more finished run."""
-        self.runs += 1
-        self.flops += item.train_flops
-
-    @property
-    def seconds(self) -> float:
-        """Wall time since the start."""
-        return time.perf_counter() - self._start
-
-    @property
-    def seconds_left(self) -> float:
-        """Wall time the rest takes at the rate so far."""
-        return self.seconds * (self.total_flops - self.flops) / self.flops if self.flops else float("inf")
+    corpora: dict[tuple[str, int], Corpus] = {}
+    pinned = {}
+    for item in wanted:
+        # Workers may have another working folder.
+        source = str(Path(item.run.corpus).resolve()) if Path(item.run.corpus).exists() else item.run.corpus
+        key = source, item.run.model.vocab_size
+        corpus = corpora.get(key) or corpora.setdefault(key, load_corpus(*key))
+        corpus.require(item.run.train.batch_sequences, item.run.model.context)
+        run = replace(item.run, corpus=source, corpus_sha256=corpus.sha256)
+        pinned[run.run_id] = replace(item, run=run)
+    return pinned
 
 
-def local_workers(count: int) -> futures.ProcessPoolExecutor:
-    """Fresh processes of one torch thread each, which end when the process that made them ends."""
-    return futures.ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
+def open_workers(
+    waiting: Iterable[SweepRun], workers: int = 2, scheduler: str | None = None, device: str = "auto",
+    on_event: Callable[[str], None] | None = None,
+) -> AbstractContextManager[LocalWorkers | DaskWorkers]:  # fmt: skip
+    """The workers of a sweep: local processes, or those of a Dask cluster.
+
+    Args:
+        waiting: the pinned runs they are for.
+        workers, scheduler, device, on_event: see ``run_sweep``.
+
+    Returns:
+        A context manager that gives an executor and ends what it started.
+
+    Raises:
+        WorkersError: no worker can train the runs, and why.
+    """
+    waiting = list(waiting)
+    if scheduler is not None:
+        texts = {(item.run.corpus, item.run.model.vocab_size, item.run.corpus_sha256) for item in waiting}
+        return connect(scheduler, tuple(sorted(texts)), on_event or _say_nothing)
+    require_training()
+    check_device(device)
+    return LocalWorkers(min(workers, len(waiting)), device, on_event)
 
 
 def train_row(item: SweepRun, device: str) -> dict[str, Any]:
-    """Train one run and describe it as a row; what a worker does."""
+    """Train one pinned run and describe it as a row; what a worker does.
+
+    Args:
+        item: the run.
+        device: see ``run_sweep``.
+    """
     from moelaws.training.record import make_row
     from moelaws.training.train import train
 
-    corpus = _corpus(item.run.corpus, item.run.model.vocab_size)
-    result = train(item.run, corpus, device=device, threads=1)
+    corpus = corpus_of(item.run)
+    result = train(item.run, corpus, device=device, threads=1, on_step=step_watch())
     return make_row(result, corpus, item.sweep, item.budget, item.convention)
 
 
-def _results(
-    pool: futures.Executor, waiting: list[SweepRun], device: str, failures: list[str]
-) -> Iterable[tuple[SweepRun, dict[str, Any]]]:
-    pending = {pool.submit(train_row, item, device): item for item in waiting}
-    for future in futures.as_completed(pending):
-        item = pending[future]
-        try:
-            yield item, future.result()
-        except BrokenProcessPool:
-            raise
-        except Exception as error:  # one run's error must not take the others with it
-            failures.append(f"run {item.run.run_id}: {type(error).__name__}: {error}")
-
-
-def _pin(item: SweepRun) -> SweepRun:
-    """Fix the corpus by its fingerprint, so that the run's identity is that of the text it reads."""
-    corpus = _corpus(item.run.corpus, item.run.model.vocab_size)
-    corpus.require(item.run.train.batch_sequences, item.run.model.context)
-    return replace(item, run=replace(item.run, corpus_sha256=corpus.sha256))
+def corpus_of(run: RunConfig) -> Corpus:
+    """The text of a pinned run; loaded once per process."""
+    return _corpus(run.corpus, run.model.vocab_size, run.corpus_sha256)
 
 
 @lru_cache(maxsize=4)
-def _corpus(source: str, vocab_size: int) -> Corpus:
+def _corpus(source: str, vocab_size: int, sha256: str) -> Corpus:
+    # The fingerprint is part of the key: a text that was changed is another text, also for a worker that lives long.
     return load_corpus(source, vocab_size)
 
 
-def _end_with_parent() -> None:
-    """Let a worker die with its coordinator, even one that was killed and could not say goodbye."""
-    parent = multiprocessing.parent_process()
+def _open(table: str | Path) -> RunTable:
+    try:
+        return RunTable(table)
+    except OSError as error:
+        raise SweepError(f"{table}: {error.strerror or error}; nothing was run") from None
 
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _collect(
+    pool: futures.Executor, waiting: list[SweepRun], device: str, out: RunTable,
+    on_row: Callable[[dict[str, Any], Progress], None] | None, tell: Callable[[str], None],
+) -> int:  # fmt: skip
+    """Submit the runs, append their rows; one run's error does not take the others with it."""
+    progress = Progress(len(waiting), sum(item.train_flops for item in waiting))
+    made_with = out.values(*_NUMERICS)
+    failures: list[str] = []
+    pending = {pool.submit(train_row, item, device): item for item in waiting}
+    try:
+        for future in futures.as_completed(pending):
+            item = pending[future]
+            try:
+                row = future.result()
+                if row["run_id"] != item.run.run_id:
+                    raise WorkersError(f"a worker made row {row['run_id']}: it has another version of the code")
+            except WorkersError:
+                raise
+            except futures.CancelledError:
+                raise SweepError(f"the workers are gone; {_AGAIN}") from None
+            except Exception as error:
+                failures.append(f"run {item.run.run_id}: {type(error).__name__}: {error}")
+                tell(f"{failures[-1]}; the sweep goes on without it")
+                continue
+            _append(out, row)
+            progress.workers = getattr(pool, "workers", 1)  # a cluster grows and shrinks
+            progress.count(item.train_flops, row["seconds"])
+            numerics = tuple(str(row[name]) for name in _NUMERICS)
+            if made_with and numerics not in made_with:
+                earlier = ", ".join(" with torch ".join(pair) for pair in sorted(made_with))
+                tell(
+                    f"{out.path.name} has runs made on {earlier}; from now on they are made on "
+                    f"{' with torch '.join(numerics)}, where the same run ends with a slightly other loss"
+                )
+            made_with.add(numerics)
+            if on_row is not None:
+                on_row(row, progress)
+    finally:
+        for future in pending:
+            future.cancel()
+    if failures:
+        raise SweepError(f"{len(failures)} runs ended in an error, the first: {failures[0]}; {_AGAIN}")
+    return progress.runs
+
+
+_AGAIN = "the recorded runs are safe, and the same command goes on with what is missing"
+
+# What decides the last digits of a loss, besides the run itself.
+_NUMERICS = ("device", "torch_version")
+
+
+def _append(out: RunTable, row: dict[str, Any]) -> None:
+    try:
+        out.append(row)
+    except OSError as error:
+        raise SweepError(f"{out.path}: {error.strerror or error}; {_AGAIN}") from None
+
+
+def _say_nothing(_: str) -> None:
+    pass

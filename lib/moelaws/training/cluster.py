@@ -1,0 +1,212 @@
+"""A Dask cluster as the place where a sweep runs: found by address, checked before the first run."""
+
+import asyncio
+import concurrent.futures as futures
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import moelaws
+from moelaws.training.corpus import load_corpus
+from moelaws.training.executors import WorkersError, require_training
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Text = tuple[str, int, str]
+"""A corpus as a worker must find it: source, vocabulary size, fingerprint of the tokens."""
+
+_CONNECT_SECONDS = 5
+
+
+def _fingerprint() -> str:
+    """Hash of the code that decides what a run gives; a version number would not see a changed checkout."""
+    package = Path(moelaws.__file__).parent
+    files = [package / "config.py", package / "counting.py"]
+    files += sorted((package / "models").glob("*.py")) + sorted((package / "training").glob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+# At import: what a process that lives long has loaded, not what lies on its disk by now.
+CODE = f"{moelaws.__version__} ({_fingerprint()})"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a worker must have in common with the coordinator.
+
+    Attributes:
+        code: version and fingerprint of the library.
+        texts: what the sweep's runs read.
+    """
+
+    code: str
+    texts: tuple[Text, ...]
+
+
+class DaskWorkers(futures.Executor):
+    """The workers of a Dask cluster, with the interface of any executor.
+
+    Calls start in the order in which they were submitted, one at a time in each worker. The scheduler gives a call
+    whose worker was lost to another worker; one that has cost several workers their life ends in an error.
+    """
+
+    def __init__(self, client: "Client", terms: Terms) -> None:
+        self._client, self._terms = client, terms
+        self._executor = client.get_executor(pure=False)
+        self._count = 1
+
+    @property
+    def workers(self) -> int:
+        """Threads of all workers that are there now."""
+        with suppress(OSError):
+            self._count = sum(self._client.nthreads().values()) or self._count
+        return self._count
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        """Make a call in a worker of the cluster that keeps to the terms."""
+        future: futures.Future[Any] = self._executor.submit(_call, self._terms, fn, args, kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the calls end or, without ``wait``, give them up."""
+        self._executor.shutdown(wait=wait and not cancel_futures)
+
+
+@contextmanager
+def connect(
+    address: str, texts: tuple[Text, ...], tell: Callable[[str], None] = lambda _: None
+) -> Iterator[DaskWorkers]:
+    """Connect to a Dask cluster, wait for its first worker, and check that its workers can train the sweep.
+
+    Args:
+        address: of the scheduler, as in ``tcp://10.0.0.1:8786``, or the path of its scheduler file.
+        texts: what the runs read.
+        tell: told in one sentence when there is no worker yet.
+
+    Yields:
+        The cluster's workers as an executor.
+
+    Raises:
+        WorkersError: no scheduler answers; a worker has another moelaws, another text or several threads.
+    """
+    terms = Terms(CODE, texts)
+    client = _client(address)
+    try:
+        if not client.nthreads():
+            tell(f"the cluster at {address} has no workers yet; waiting for the first")
+            client.wait_for_workers(1)
+        _check(client, terms)
+        workers = DaskWorkers(client, terms)
+        try:
+            yield workers
+        finally:
+            with suppress(OSError, RuntimeError):  # the scheduler may be what is gone
+                workers.shutdown(wait=False)
+    finally:
+        with suppress(OSError, RuntimeError):
+            client.close(timeout=2)
+
+
+def step_watch() -> Callable[[int, int, float], None] | None:
+    """A function to call after each step, which ends a run in a Dask worker whose coordinator is gone.
+
+    Returns:
+        It raises ``CancelledError`` when nobody waits for the run any more; ``None`` outside a Dask worker.
+    """
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+        key = worker.get_current_task()
+    except (ValueError, AttributeError):
+        return None
+
+    def check(step: int, steps: int, loss: float) -> None:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise futures.CancelledError(f"step {step} of {steps}: nobody waits for this run any more")
+
+    return check
+
+
+def _client(address: str) -> "Client":
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise WorkersError("distributed is not installed; a Dask cluster needs pip install 'moelaws[scale]'") from None
+    file = Path(address)
+    where = {"scheduler_file": address} if file.suffix == ".json" and file.is_file() else {"address": address}
+    try:
+        return Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WorkersError(f"no Dask scheduler answers at {address} ({reason or type(error).__name__})") from None
+
+
+def _check(client: "Client", terms: Terms) -> None:
+    for worker, answer in client.run(_answer, terms, on_error="return").items():
+        if isinstance(answer, ModuleNotFoundError):
+            answer = f"{answer}; install the same moelaws there, with the train extra"
+        elif isinstance(answer, BaseException):
+            answer = f"{type(answer).__name__}: {answer}"
+        if answer:
+            raise WorkersError(f"worker {worker}: {answer}")
+    for worker, threads in client.nthreads().items():
+        try:
+            _one_thread(threads)
+        except WorkersError as error:
+            raise WorkersError(f"worker {worker}: {error}") from None
+
+
+async def _answer(terms: Terms) -> str:
+    # In a thread, because tokenizing a text for the first time would silence the worker for too long.
+    try:
+        await asyncio.to_thread(_keep, terms)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _call(terms: Terms, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a worker does: check itself, because it may have come after the sweep's start, and make the call."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    try:
+        _keep(terms)
+        _one_thread(worker.state.nthreads)
+    except ValueError as error:
+        raise WorkersError(f"worker {worker.address}: {error}") from None
+    return fn(*args, **kwargs)
+
+
+@lru_cache(maxsize=8)
+def _keep(terms: Terms) -> None:
+    """Check that this process can do the sweep's runs; once, if it can.
+
+    Raises:
+        WorkersError, CorpusError: it cannot.
+    """
+    if terms.code != CODE:
+        raise WorkersError(f"it has moelaws {CODE}, this is moelaws {terms.code}; install the same there")
+    require_training()
+    for source, vocab_size, sha256 in terms.texts:
+        found = load_corpus(source, vocab_size).sha256
+        if found != sha256:
+            raise WorkersError(f"its text {source} has the fingerprint {found[:16]}, the sweep's has {sha256[:16]}")
+
+
+def _one_thread(threads: int) -> None:
+    if threads > 1:
+        raise WorkersError(f"it has {threads} threads; start it with --nthreads 1, one run at a time is fastest")

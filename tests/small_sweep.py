@@ -1,0 +1,160 @@
+"""A sweep of seconds, for the tests of sweeps: its runs, its undisturbed result, and processes to disturb it with."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import Executor, Future
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.training.sweep import SweepRun, run_sweep, train_row
+
+HERE = Path(__file__).parent
+RUNS = 6
+
+# What differs between two trainings of the same run.
+PROVENANCE = ("seconds", "tokens_per_second", "finished_at")
+
+
+def tiny_sweep(steps: int = 12, runs: int = RUNS) -> list[SweepRun]:
+    """Runs of a fraction of a second, in the order shortest first."""
+    model = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=32)
+    batch = {"batch_sequences": 4, "validation_tokens": 512}
+    trains = [TrainConfig(tokens=32 * 4 * (steps + i), seed=i, **batch) for i in range(runs)]
+    return [SweepRun(RunConfig(model, train), "tiny", budget=1e9) for train in trains]
+
+
+def slow_sweep() -> list[SweepRun]:
+    """The same with runs of seconds, to be disturbed in the middle of one."""
+    return tiny_sweep(steps=200)
+
+
+def endless_sweep() -> list[SweepRun]:
+    """Runs of an hour, of which none is awaited."""
+    return tiny_sweep(steps=1_000_000, runs=2)
+
+
+def rows(path: Path) -> dict[str, dict[str, str]]:
+    """Run id -> row as it stands in the file, without provenance; refuses a doubled row."""
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    table = {row["run_id"]: {name: row[name] for name in row if name not in PROVENANCE} for row in found}
+    assert len(table) == len(found), "a run has two rows"
+    return table
+
+
+@lru_cache
+def undisturbed(sweep: str = "tiny_sweep") -> dict[str, dict[str, str]]:
+    """The rows of a sweep that nothing happened to."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.csv"
+        assert run_sweep(globals()[sweep](), path, executor=Inline()) == RUNS
+        return rows(path)
+
+
+class Inline(Executor):
+    """Runs each call at once, here, and keeps the order: any executor will do."""
+
+    def __init__(self) -> None:
+        self.submitted: list[SweepRun] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        self.submitted.append(args[0])
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def deadly_row(item: SweepRun, device: str) -> dict[str, Any]:
+    """A run that costs its worker its life, as one that takes all memory would; the others are trained."""
+    if item.run.train.seed == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_row(item, device)
+
+
+COORDINATOR = """
+import os, resource, signal, sys
+from pathlib import Path
+import small_sweep
+from moelaws.training.sweep import SweepError, run_sweep
+
+def on_row(row, progress):
+    print(row["run_id"], flush=True)
+    {on_row}
+
+if __name__ == "__main__":
+    try:
+        run_sweep(small_sweep.{sweep}(), {path!r}, workers=2, on_row=on_row, on_event=lambda s: print("event:", s))
+    except SweepError as error:
+        sys.exit(str(error))
+"""
+
+
+def coordinator(path: Path, sweep: str = "tiny_sweep", on_row: str = "pass") -> subprocess.Popen[str]:
+    """Another process that runs a sweep with two workers and prints the id of each recorded run."""
+    script = path.parent / "coordinator.py"
+    script.write_text(COORDINATOR.format(path=str(path), sweep=sweep, on_row=on_row))
+    return subprocess.Popen([sys.executable, str(script)], env=with_tests(), text=True, **_PIPES)
+
+
+def command(*arguments: str) -> subprocess.Popen[str]:
+    """``moelaws sweep`` in a process group of its own, as a terminal would start it."""
+    line = [sys.executable, "-m", "moelaws.cli", "sweep", *arguments]
+    return subprocess.Popen(line, cwd=HERE, env=with_tests(), start_new_session=True, text=True, **_PIPES)
+
+
+_PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+
+def with_tests() -> dict[str, str]:
+    """An environment whose Python finds this module."""
+    paths = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+
+def first_row(process: subprocess.Popen[str]) -> str:
+    """Wait until a coordinator has a row on the disk."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    return line.strip()
+
+
+def workers_of(process: int) -> list[int]:
+    """The worker processes that a coordinator has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command_line = (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if parent == process and "spawn_main" in command_line:
+                found.append(int(entry.name))
+    return found
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(true: Any, what: str, seconds: float = 30) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"after {seconds} s: not {what}"
+        time.sleep(0.05)
