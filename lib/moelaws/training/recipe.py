@@ -7,7 +7,7 @@ from moelaws.config import ModelConfig, TrainConfig
 
 def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: int = 1, vocab_size: int = 1024,
                context: int = 128) -> ModelConfig:  # fmt: skip
-    """The book's family: two layers, d_ff = 4 d (as in Eq. 9 of Abnar et al. 2025), heads of width 16 or 8.
+    """The book's family: two layers, d_ff = 4 d (as in Eq. 9 of Abnar et al. 2025), heads about 16 wide.
 
     Args:
         d_model: width, a multiple of 8.
@@ -20,9 +20,10 @@ def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: in
     Returns:
         The architecture.
     """
-    head = 16 if d_model % 16 == 0 else 8
+    # Narrower heads would spend the step on attention: its cost is one exponential a head and pair of tokens.
+    head = min((w for w in range(2, d_model + 1, 2) if d_model % w == 0), key=lambda width: abs(width - 16))
     return ModelConfig(
-        vocab_size=vocab_size, d_model=d_model, n_layers=2, n_heads=max(1, d_model // head), d_ff=4 * d_model,
+        vocab_size=vocab_size, d_model=d_model, n_layers=2, n_heads=d_model // head, d_ff=4 * d_model,
         n_experts=n_experts, top_k=top_k, granularity=granularity, context=context,
     )  # fmt: skip
 
