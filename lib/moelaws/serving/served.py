@@ -1,0 +1,126 @@
+"""A model as a server sees it: what lies in memory, what every step reads, what only its chosen experts add."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from moelaws.config import ModelConfig
+from moelaws.counting import count_parameters, kv_bytes_per_token
+from moelaws.fitting.family import Family
+from moelaws.serving.shape import ShapeRule
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Served:
+    """Counts of a model; numbers or arrays that broadcast, so that one object can hold many sizes.
+
+    Attributes:
+        total_params: N, what lies in memory.
+        active_params: N_a.
+        always_read: parameters that every step reads: attention, router, norms, unembedding.
+        always_multiplied: those of them that are matrices, two FLOPs a token each.
+        expert_params: parameters of one expert of every routed layer together.
+        n_experts, top_k: E and K.
+        kv_per_token: key and value numbers cached per token of context.
+        layers: layers.
+        expert_layers: those of them whose feed-forward layer is made of experts.
+        width: of the residual stream, d.
+        lookup: numbers of the embedding table that one token reads besides.
+    """
+
+    total_params: Array
+    active_params: Array
+    always_read: Array
+    always_multiplied: Array
+    expert_params: Array
+    n_experts: Array
+    top_k: Array
+    kv_per_token: Array
+    layers: Array
+    expert_layers: Array
+    width: Array
+    lookup: Array = 0.0
+
+    @property
+    def routed_layers(self) -> Array:
+        """Layers with a router."""
+        return np.where(np.asarray(self.n_experts) > 1, self.expert_layers, 0.0)
+
+    @property
+    def row_values(self) -> Array:
+        """Numbers that one token's activations move through memory in one layer, roughly.
+
+        Attention and norms write and read about 24 vectors of width d; an expert gathers and returns 4, and makes 8 of
+        its own hidden width, counted operation by operation in an unfused program. A dense feed-forward layer has a
+        hidden width of 8/3 d, as in Llama.
+        """
+        hidden = self.expert_params / (3 * self.width * np.maximum(self.expert_layers, 1e-9))
+        share = self.expert_layers / self.layers
+        experts = self.top_k * (4 * self.width + 8 * hidden)
+        return 24 * self.width + share * experts + (1 - share) * 8 * self.width * 8 / 3
+
+
+def served_config(model: ModelConfig) -> Served:
+    """Exact counts of one of our models."""
+    p = count_parameters(model)
+    expert = p.experts / model.n_experts
+    output = p.embedding if model.tied_embeddings else p.unembedding
+    return Served(
+        total_params=p.total,
+        active_params=p.active,
+        always_read=p.attention + p.norms + p.router + output,
+        always_multiplied=p.attention + p.router + output,
+        expert_params=expert,
+        n_experts=model.n_experts,
+        top_k=model.top_k,
+        kv_per_token=kv_bytes_per_token(model, 1),
+        layers=model.n_layers,
+        expert_layers=model.n_layers,
+        width=model.d_model,
+        lookup=0 if model.tied_embeddings else model.d_model,
+    )
+
+
+def served_family(
+    family: Family, size: Array, n_experts: Array, top_k: Array, shape: ShapeRule, expert_share: float = 1.0
+) -> Served:
+    """Counts of a family's model, from N, N_a, E and K alone.
+
+    One expert has (N - N_a) / (E - K) parameters: what is idle, over how many idle. Where none is idle all is read,
+    and the split does not matter. All always-on parameters count as read and multiplied, embeddings too.
+
+    Args:
+        family: sizes.
+        size: the family's size.
+        n_experts, top_k: E and K; all broadcast.
+        shape: width and depth by size, for the cache where the family has none, and for communication.
+        expert_share: share of the layers that are made of experts; one half in Yun et al. 2024.
+
+    Returns:
+        The counts, of the broadcast shape.
+    """
+    size, n_experts, top_k = np.broadcast_arrays(*(np.asarray(v, float) for v in (size, n_experts, top_k)))
+    total = np.asarray(family.total_params(size, n_experts, top_k), float)
+    active = np.asarray(family.active_params(size, n_experts, top_k), float)
+    idle = n_experts - top_k
+    expert = np.divide(total - active, idle, out=np.zeros_like(total), where=idle > 0)
+    always = active - top_k * expert
+    dense = family.dense_params(size, n_experts, top_k)
+    cache = np.asarray(family.kv_per_token(size, n_experts, top_k), float)
+    layers, width = shape.layers(dense), shape.width(dense)
+    return Served(
+        total_params=total,
+        active_params=active,
+        always_read=always,
+        always_multiplied=always,
+        expert_params=expert,
+        n_experts=n_experts,
+        top_k=top_k,
+        kv_per_token=np.where(cache > 0, cache, 2 * shape.cached(dense)),
+        layers=layers,
+        expert_layers=np.where(expert > 0, expert_share * layers, 0.0),
+        width=width,
+    )

@@ -1,0 +1,119 @@
+"""Calibration: the constants of a machine that is known, noise, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moelaws.config import ModelConfig
+from moelaws.serving.calibration import Errors, bare_rule, calibrate, works
+from moelaws.serving.roofline import Machine, step_seconds
+from moelaws.serving.timings import TimingError, configurations, model_of, read_timings
+
+TRUTH = Machine(
+    flops_per_second=4e10, bytes_per_second=9e9, row_bytes_per_second=2e10, overlap=0.4,
+    seconds_per_step=3e-5, seconds_per_layer=9e-5, seconds_per_routed_layer=1.2e-4, seconds_per_expert=2e-6,
+    seconds_per_idle_check=1.5e-6,
+)  # fmt: skip
+
+
+def grid() -> pd.DataFrame:
+    """Settings of a sweep over models, batches and prompts, without times."""
+    rows = []
+    for d in (32, 64, 128, 256):
+        for layers in (1, 2, 4):
+            for experts, k in ((1, 1), (4, 1), (16, 1), (64, 2)):
+                for batch in (1, 4, 16, 64, 256):
+                    for prompt in (16, 256):
+                        rows.append(
+                            {
+                                "vocab_size": 1024, "d_model": d, "n_layers": layers, "n_heads": 4, "d_ff": 4 * d,
+                                "n_experts": experts, "top_k": k, "granularity": 1, "context": 128,
+                                "batch": batch, "prompt_tokens": prompt, "new_tokens": 8,
+                            }
+                        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def timed(noise: float) -> pd.DataFrame:
+    """The grid with a known machine's times."""
+    table, rng = grid(), np.random.default_rng(0)
+    for phase, column in (("decode", "decode_step_seconds"), ("prefill", "prefill_seconds")):
+        exact = step_seconds(TRUTH, works(table, phase))
+        table[column] = exact * np.exp(rng.normal(0, noise, len(table)))
+    return table
+
+
+def test_constants_of_a_known_machine_come_back():
+    found = calibrate(timed(0.0))
+    assert found.held_out.p90 < 1e-3
+    for name, value in vars(TRUTH).items():
+        if name not in ("gpus", "link_bytes_per_second", "link_seconds"):
+            assert getattr(found.machine, name) == pytest.approx(value, rel=0.02), name
+
+
+def test_noise_and_disturbed_timings_leave_the_machine_as_it_is():
+    table = timed(0.05)
+    table.loc[::37, "decode_step_seconds"] *= 4  # somebody else used the processor
+    found = calibrate(table)
+    assert found.held_out.median < 0.06
+    assert found.machine.bytes_per_second == pytest.approx(TRUTH.bytes_per_second, rel=0.1)
+    assert found.machine.seconds_per_layer == pytest.approx(TRUTH.seconds_per_layer, rel=0.1)
+
+
+def test_rules_of_thumb_are_further_off_even_with_constants_of_their_own():
+    table = timed(0.05)
+    median = {rule: calibrate(table, rule=rule).held_out.median for rule in ("distinct", "total", "active")}
+    assert median["distinct"] < 0.6 * min(median["total"], median["active"])
+    assert bare_rule(table, "distinct").median > 3 * median["distinct"]
+
+
+def test_measured_experts_are_used_where_they_are_given():
+    table = grid().head(40)
+    fewer = table.assign(experts_touched=np.where(table["n_experts"] > 1, 1.5, np.nan))
+    assert (works(fewer, "decode").experts_touched[table["n_experts"] > 1] == 1.5).all()
+    assert (works(fewer, "decode", "total").experts_touched == table["n_experts"]).all()
+
+
+def test_prefill_is_calibrated_too():
+    found = calibrate(timed(0.02), "prefill")
+    assert found.held_out.median < 0.03
+
+
+def test_held_out_means_held_out():
+    # One configuration is timed wrongly by a factor of three: a fit that had seen it would come nearer.
+    table = timed(0.0)
+    odd = configurations(table) == 5
+    table.loc[odd, "decode_step_seconds"] *= 3
+    predicted = calibrate(table).predicted
+    assert np.median(predicted[odd] / table.loc[odd, "decode_step_seconds"]) == pytest.approx(1 / 3, rel=0.05)
+
+
+def test_too_few_timings_are_refused():
+    with pytest.raises(ValueError, match="a calibration needs 18 timings of 3 configurations, found 10 of 1"):
+        calibrate(timed(0.0).head(10))
+
+
+def test_errors():
+    found = Errors.of(np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0]))
+    assert (found.median, found.n) == (0.5, 3)
+
+
+def test_a_timing_table_is_read_and_checked(tmp_path):
+    path = tmp_path / "timings.csv"
+    table = timed(0.0).assign(tied_embeddings="False", machine="a laptop")
+    table.to_csv(path, index=False)
+    read = read_timings(path)
+    assert len(read) == len(table)
+    assert configurations(read).max() == 47
+    assert model_of(read.iloc[30]) == ModelConfig(
+        d_model=32, n_layers=1, n_experts=64, top_k=2, d_ff=128, tied_embeddings=False
+    )
+    table.loc[3, "prefill_seconds"] = 0.0
+    table.to_csv(path, index=False)
+    with pytest.raises(
+        TimingError, match=r"timings.csv: row 5, column 'prefill_seconds': found 0.0, expected a number"
+    ):
+        read_timings(path)
+    table.drop(columns="batch").to_csv(path, index=False)
+    with pytest.raises(ValueError, match="no column 'batch'"):
+        read_timings(path)
