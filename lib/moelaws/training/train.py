@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -15,9 +14,10 @@ from moelaws.models import Transformer
 from moelaws.training.batches import training_batches
 from moelaws.training.corpus import Corpus
 from moelaws.training.memory import keep_freed_memory
+from moelaws.training.step import TrainingStep
 from moelaws.training.validate import Validation, validate
 
-# FLOPs of a run from which a GPU compiles the model: some minutes of training.
+# FLOPs of a run from which a GPU compiles the model, which takes it a minute.
 _COMPILE_FROM = 1e16
 # A loss of three times that of a uniform guess does not come back.
 _EXPLODED = 3.0
@@ -131,69 +131,19 @@ def _steps(
 ) -> tuple[list[float], str]:
     """Run the optimiser; returns the losses and, if the run diverged, why."""
     config, steps = run.train, run.steps
-    device = model.embedding.device
-    parameters = list(model.parameters())
-    optimiser = _optimiser(model, config)
+    flops = training_flops_per_token(run.model) * steps * run.batch_tokens
+    take_step = TrainingStep(model, config, compiled=flops > _COMPILE_FROM)
     batches = training_batches(corpus.train, config.batch_sequences, run.model.context, config.seed)
-    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
-    compute_loss = torch.compile(model.loss) if _worth_compiling(run, device) else model.loss
     losses: list[float] = []
     for step in range(steps):
-        ids = torch.from_numpy(next(batches)).to(device)
-        optimiser.zero_grad(set_to_none=True)
-        with autocast:
-            loss, routers = compute_loss(ids[:, :-1], ids[:, 1:])
-        objective = loss
-        for router in routers:
-            layers = len(routers)
-            objective = objective + config.load_balance / layers * router.load_balance
-            objective = objective + config.router_z / layers * router.router_z
-        objective.backward()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if norm > config.clip_norm:  # most steps need no scaling, which is a pass over every gradient
-            torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
-        losses.append(float(loss.detach()))
-        problem = _problem(losses[-1], float(norm), run.model.vocab_size)
+        loss, norm = take_step(torch.from_numpy(next(batches)), learning_rate_at(step, steps, config))
+        losses.append(loss)
+        problem = _problem(loss, norm, run.model.vocab_size)
         if problem:
             return losses, f"step {step + 1} of {steps}: {problem}"
-        for group in optimiser.param_groups:
-            group["lr"] = group["lr_factor"] * learning_rate_at(step, steps, config)
-        optimiser.step()
-        if config.balance_bias_rate:
-            model.balance(routers, config.balance_bias_rate)
         if on_step is not None:
-            on_step(step + 1, steps, losses[-1])
+            on_step(step + 1, steps, loss)
     return losses, ""
-
-
-def _worth_compiling(run: RunConfig, device: torch.device) -> bool:
-    """On a GPU, for runs that last far longer than the minute that compiling takes."""
-    flops = training_flops_per_token(run.model) * run.steps * run.batch_tokens
-    return device.type == "cuda" and flops > _COMPILE_FROM
-
-
-def _optimiser(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with rates of their own for embeddings and routers, and without weight decay on gains."""
-    groups: dict[str, dict[str, Any]] = {
-        kind: {"params": [], "weight_decay": 0.0 if kind == "gain" else config.weight_decay, "lr_factor": factor}
-        for kind, factor in {
-            "matrix": 1.0,
-            "gain": 1.0,
-            "router": config.router_lr_factor,
-            "embedding": config.embedding_lr_factor,
-            "unembedding": config.embedding_lr_factor,
-        }.items()
-    }
-    for name, parameter in model.named_parameters():
-        kind = name.rpartition(".")[2]
-        groups[kind if kind in groups else "matrix"]["params"].append(parameter)
-    return torch.optim.AdamW(
-        [group for group in groups.values() if group["params"]],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
-    )
 
 
 def _problem(loss: float, gradient_norm: float, vocab_size: int) -> str:

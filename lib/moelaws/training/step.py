@@ -1,0 +1,90 @@
+"""One optimiser step: loss, gradients, clipping, AdamW, balance."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moelaws.config import TrainConfig
+from moelaws.models import Transformer
+
+
+class TrainingStep:
+    """Takes steps of one model: fp32 on the CPU, bf16 autocast on CUDA.
+
+    Args:
+        model: the model, on its device.
+        config: the recipe; the learning rate comes with each step.
+        compiled: whether CUDA runs a compiled model; the CPU has layers of its own and compiles nothing.
+
+    Attributes:
+        optimiser: AdamW, with rates of their own for embeddings and routers, and no weight decay on gains.
+    """
+
+    def __init__(self, model: Transformer, config: TrainConfig, compiled: bool = False) -> None:
+        self._model, self._config = model, config
+        self._device = model.embedding.device
+        on_cuda = self._device.type == "cuda"
+        self._autocast = torch.autocast("cuda", torch.bfloat16, enabled=on_cuda)
+        self._compute_loss = torch.compile(model.loss) if on_cuda and compiled else model.loss
+        self._parameters = list(model.parameters())
+        self.optimiser = _optimiser(model, config)
+
+    def __call__(self, windows: Tensor, learning_rate: float) -> tuple[float, float]:
+        """Take a step.
+
+        Args:
+            windows: token ids, sequences x (context + 1).
+            learning_rate: of this step; groups scale it by their factor.
+
+        Returns:
+            Cross-entropy of the batch in nats per token, and the gradient's norm before clipping. Where either is
+            not finite, the weights are left as they were.
+        """
+        config = self._config
+        ids = windows.to(self._device, non_blocking=True)
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._autocast:
+            loss, routers = self._compute_loss(ids[:, :-1], ids[:, 1:])
+        objective = loss
+        for router in routers:
+            layers = len(routers)
+            objective = objective + config.load_balance / layers * router.load_balance
+            objective = objective + config.router_z / layers * router.router_z
+        objective.backward()
+        total_norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        cross_entropy, norm = float(loss.detach()), float(total_norm)
+        if not math.isfinite(cross_entropy) or not math.isfinite(norm):
+            return cross_entropy, norm
+        if norm > config.clip_norm:  # most steps need no scaling, which is a pass over every gradient
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, config.clip_norm, total_norm)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["lr_factor"] * learning_rate
+        self.optimiser.step()
+        if config.balance_bias_rate:
+            self._model.balance(routers, config.balance_bias_rate)
+        return cross_entropy, norm
+
+
+def _optimiser(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
+    groups: dict[str, dict[str, Any]] = {
+        kind: {"params": [], "weight_decay": 0.0 if kind == "gain" else config.weight_decay, "lr_factor": factor}
+        for kind, factor in {
+            "matrix": 1.0,
+            "gain": 1.0,
+            "router": config.router_lr_factor,
+            "embedding": config.embedding_lr_factor,
+            "unembedding": config.embedding_lr_factor,
+        }.items()
+    }
+    for name, parameter in model.named_parameters():
+        kind = name.rpartition(".")[2]
+        groups[kind if kind in groups else "matrix"]["params"].append(parameter)
+    return torch.optim.AdamW(
+        [group for group in groups.values() if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=True,
+    )
