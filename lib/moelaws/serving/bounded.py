@@ -182,7 +182,7 @@ def least_dollars(
     low, high = (float(end) for end in ends)
     # The best size reaches the loss within the budget, so a grid through it never comes back empty-handed.
     log_size = np.concatenate([np.linspace(low, middle, _SIZES), np.linspace(middle, high, _SIZES)[1:]])
-    for _ in range(3):
+    for _ in range(4):
         value = dollars(log_size)
         if not np.isfinite(value).any():
             raise OptimumError(why_not(trade, _smallest(log_size, flops_needed, train_flops), n_experts, top_k))

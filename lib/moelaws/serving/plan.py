@@ -199,7 +199,8 @@ def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:
     cheapest = _least([r for r in rows if r.kind == "cheapest" and r.fits], "total_dollars")
     best = _least([r for r in rows if r.kind == "best at cost" and r.fits], "loss")
     if cheapest is None:
-        raise PlanError(_below_floor(request, trade, target) or reasons[-1])
+        too_large = _least([r for r in rows if r.kind == "cheapest"], "memory_gb")
+        raise PlanError(_below_floor(request, trade, target) or (too_large.note if too_large else reasons[-1]))
     return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, _notes(request, trade, name, base))
 
 
