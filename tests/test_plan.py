@@ -112,7 +112,7 @@ def test_least_dollars_against_every_size():
     # Above the dense model's best, where its range of sizes is not a single one.
     target, tokens = best_loss(1) + 0.01, 3e15
     for e in (1, 4, 8):
-        n = np.geomspace(1e6, 1e10, 400_001)
+        n = np.append(np.geomspace(1e6, 1e10, 400_001), smallest_n(e, target))
         with np.errstate(divide="ignore", invalid="ignore"):
             d = B / (target - 2 - A / (e * n))
         flops = np.where(d > 0, 6 * n * d, np.inf)
