@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moelaws.config import ModelConfig
-from moelaws.models.norm import RMSNorm, normalise, normalise_backward
+from moelaws.models.norm import RMSNorm, normalise, normalise_backward_
 from moelaws.models.product import linear, on_cpu, product, weight_gradient
 
 
@@ -113,16 +113,15 @@ class _QueriesKeysValues(torch.autograd.Function):
         x_RD, w_qkv, turn_TJ, *norm = ctx.saved_tensors
         sequences, time, width = by_q_BTD.shape
         by_qkv_R3D = x_RD.new_empty(len(x_RD), 3 * width)
-        by_qk_BT2D = torch.stack((by_q_BTD, by_k_BTD), dim=2)
-        _pairs(by_qk_BT2D).mul_(turn_TJ.conj().unsqueeze(1))
-        by_qk_R2D = by_qk_BT2D.view(len(x_RD), 2, width)
+        by_qkv_R3D[:, 2 * width :] = by_v_BTD.reshape(-1, width)
+        by_qk_R2D = by_qkv_R3D[:, : 2 * width].unflatten(-1, (2, width))
+        for i, by_output_BTD in enumerate((by_q_BTD, by_k_BTD)):
+            turned_BTD = by_qk_R2D[:, i].unflatten(0, (sequences, time))
+            torch.mul(_pairs(by_output_BTD), turn_TJ.conj_physical(), out=_pairs(turned_BTD))
         by_gains: tuple[Tensor, ...] = ()
         if norm:
             gain_2D, unit_R2D, factor_R21 = norm
-            by_qk_R2D, by_gain_2D = normalise_backward(by_qk_R2D, unit_R2D, factor_R21, gain_2D)
-            by_gains = by_gain_2D.unbind(0)
-        by_qkv_R3D[:, : 2 * width] = by_qk_R2D.flatten(1)
-        by_qkv_R3D[:, 2 * width :] = by_v_BTD.reshape(-1, width)
+            by_gains = normalise_backward_(by_qk_R2D, unit_R2D, factor_R21, gain_2D).unbind(0)
         by_x_BTD = product(by_qkv_R3D, w_qkv.t()).view(sequences, time, width)
         return by_x_BTD, weight_gradient(by_qkv_R3D, x_RD), None, *by_gains
 

@@ -49,12 +49,13 @@ class _CrossEntropy(torch.autograd.Function):
         total = features_RD.new_zeros(())
         by_features, by_unembedding = [], None
         for x_RD, target_R in zip(features_RD.split(_ROWS), targets_R.split(_ROWS), strict=True):
-            logits_RV = product(x_RD, unembedding_VD)
-            of_target_R1 = logits_RV.gather(1, target_R[:, None])
-            top_R1 = logits_RV.amax(1, keepdim=True)
-            probs_RV = torch.softmax(logits_RV, 1)
-            # log-sum-exp from the largest logit and its probability: softmax has taken the exponentials already
-            total += (top_R1 - probs_RV.amax(1, keepdim=True).log() - of_target_R1).sum()
+            probs_RV = torch.softmax(product(x_RD, unembedding_VD), 1)
+            of_target_R1 = probs_RV.gather(1, target_R[:, None])
+            if of_target_R1.min() == 0:  # less than fp32 can hold: only the logits still know how much less
+                logs_RV = torch.log_softmax(product(x_RD, unembedding_VD), 1)
+                total -= logs_RV.gather(1, target_R[:, None]).sum()
+            else:
+                total -= of_target_R1.log().sum()
             if any(ctx.needs_input_grad):
                 by_logits_RV = probs_RV.scatter_add_(1, target_R[:, None], torch.full_like(of_target_R1, -1))
                 by_features.append(product(by_logits_RV, unembedding_VD.t()))

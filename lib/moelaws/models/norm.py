@@ -36,8 +36,8 @@ def normalise(x: Tensor) -> tuple[Tensor, Tensor]:
     return x * factor, factor
 
 
-def normalise_backward(gradient: Tensor, unit: Tensor, factor: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of ``gain * normalise(x)`` with respect to x and to the gain.
+def normalise_backward_(gradient: Tensor, unit: Tensor, factor: Tensor, gain: Tensor) -> Tensor:
+    """Gradient of ``gain * normalise(x)`` with respect to the gain; ``gradient`` becomes the one with respect to x.
 
     Args:
         gradient: of the loss by the output; R x ... x D.
@@ -46,8 +46,8 @@ def normalise_backward(gradient: Tensor, unit: Tensor, factor: Tensor, gain: Ten
     """
     by_gain = gradient * unit
     along = torch.linalg.vecdot(by_gain, gain).unsqueeze(-1).div_(-unit.shape[-1])
-    by_x = (gradient * gain).addcmul_(unit, along).mul_(factor)
-    return by_x, by_gain.sum(0)
+    gradient.mul_(gain).addcmul_(unit, along).mul_(factor)
+    return by_gain.sum(0)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -59,5 +59,6 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        by_x, by_gain = normalise_backward(gradient.flatten(0, -2), *ctx.saved_tensors)
+        by_x = gradient.flatten(0, -2).clone()
+        by_gain = normalise_backward_(by_x, *ctx.saved_tensors)
         return by_x.view(gradient.shape), by_gain

@@ -48,6 +48,8 @@ class Transformer(nn.Module):
         unembedding: V x D, or ``None`` when tied.
     """
 
+    _turns: Tensor
+
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
@@ -57,6 +59,7 @@ class Transformer(nn.Module):
         self.unembedding = (
             None if config.tied_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.d_model))
         )
+        self.register_buffer("_turns", rotary_table(config, torch.arange(config.context)), persistent=False)
         self._initialise(torch.Generator().manual_seed(seed))
 
     def forward(self, ids_BT: Tensor) -> tuple[Tensor, list[RouterStatistics]]:
@@ -100,7 +103,7 @@ class Transformer(nn.Module):
 
     def features(self, ids_BT: Tensor) -> tuple[Tensor, list[RouterStatistics]]:
         """Everything before the unembedding: normalised residual stream B x T x D, and router statistics."""
-        turn_TJ = rotary_table(self.config, torch.arange(ids_BT.shape[1], device=ids_BT.device))
+        turn_TJ = self.turns(ids_BT.shape[1])
         x_BTD = F.embedding(ids_BT, self.embedding)
         statistics = []
         for block in self.blocks:
@@ -108,6 +111,12 @@ class Transformer(nn.Module):
             if layer_statistics is not None:
                 statistics.append(layer_statistics)
         return self.final_norm(x_BTD), statistics
+
+    def turns(self, end: int, start: int = 0) -> Tensor:
+        """Rotations of the positions from ``start`` to before ``end``: T x J."""
+        if end <= len(self._turns):
+            return self._turns[start:end]
+        return rotary_table(self.config, torch.arange(start, end, device=self.embedding.device))
 
     @property
     def output_weight(self) -> Tensor:
