@@ -12,9 +12,10 @@ import pytest
 
 from moelaws.fitting.forecaster import Forecaster, OptimumError
 from moelaws.laws import law_from_formula
-from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, least_dollars, loss_optimal, with_memory
+from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, loss_optimal, with_memory
 from moelaws.serving.cost import Deployment, Traffic
 from moelaws.serving.forecasters import ours, published, read_fit
+from moelaws.serving.frontier import least_dollars, same_loss_models
 from moelaws.serving.plan import PlanError, Request, Row, plan
 from moelaws.serving.shape import ShapeRule
 
@@ -130,6 +131,25 @@ def test_more_to_serve_means_smaller_and_longer_trained():
     assert sizes[0] > sizes[1] > sizes[2]
     assert found[0].allocation.train_flops == pytest.approx(C / 8, rel=1e-4)  # L* depends on C E
     assert found[2].allocation.train_flops == pytest.approx(C, rel=1e-3)
+
+
+def test_sizes_of_one_loss():
+    target = best_loss(1) + 0.01
+    table = same_loss_models(TRADE, C, target, (1, 8))
+    assert set(table["n_experts"]) == {1, 8}
+    predicted = LAW.predict(TOY.params, table)
+    assert np.asarray(predicted) == pytest.approx(target, abs=1e-5)
+    assert (table["train_flops"] <= C).all()
+    assert table["train_seconds"].to_numpy() == pytest.approx(table["train_flops"] / 1e14)
+    assert table["serve_seconds"].to_numpy() == pytest.approx(1e-12 * table["total_params"] / 10)
+    eight = table[table["n_experts"] == 8]
+    assert eight["active_params"].min() == pytest.approx(smallest_n(8, target), rel=0.01)
+    # The cheapest row is what least_dollars finds, as far as a grid of 60 sizes can.
+    dollars = 0.001 * (table["train_seconds"] + 1e10 * table["serve_seconds"])
+    least = min(least_dollars(TRADE, C, target, e, 1, 1e10).total_dollars(1e10) for e in (1, 8))
+    assert dollars.min() == pytest.approx(least, rel=0.01)
+    with pytest.raises(OptimumError, match=r"no model reaches the loss 2\.05 within"):
+        same_loss_models(TRADE, C, 2.05, (1, 2))
 
 
 def test_memory_by_hand():

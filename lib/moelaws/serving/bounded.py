@@ -1,6 +1,5 @@
-"""Loss against serving cost: Algorithms 1 and 2 of Yun et al. 2024, and the total cost of Sardana et al. 2024."""
+"""Loss against serving cost: Algorithms 1 and 2 of Yun et al. 2024, Sec. 5.2."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 from moelaws.fitting.family import Memory
 from moelaws.fitting.forecaster import Allocation, Forecaster, OptimumError, size_of
 from moelaws.fitting.optimum import best_size, smallest_size
-from moelaws.fitting.search import crossing
 from moelaws.serving.cost import Deployment, Serving, largest_batch, serve
 from moelaws.serving.served import Served, served_family
 from moelaws.serving.shape import SHAPE, ShapeRule
@@ -18,11 +16,6 @@ Array = Any
 
 _GRID = 513
 """Sizes among which a bound on cost is located; cost jumps where another processor is needed, so halving could err."""
-
-_SIZES = 97
-"""Sizes on either side of the best one, and in each refinement, for the least dollars."""
-
-_LOG_TOKENS = (np.log(1e3), np.log(1e30))
 
 
 @dataclass(frozen=True)
@@ -135,64 +128,7 @@ def bounded_cost(
             )
         last = int(np.flatnonzero(within)[-1])
         log_size = np.linspace(log_size[last], log_size[min(last + 1, _GRID - 1)], _GRID)
-    return option_of(trade, _allocation(forecaster, np.exp(log_size[0]), n_experts, top_k, train_flops))
-
-
-def least_dollars(
-    trade: Trade, train_flops: float, loss: float, n_experts: float, top_k: float, serve_tokens: float
-) -> Option:
-    """The model that reaches a loss for the least dollars of training and serving together (Sardana et al. 2024).
-
-    Training may use less than the budget. With nothing to serve, it is the model that needs the least compute.
-
-    Args:
-        trade: law and deployment.
-        train_flops: largest training budget.
-        loss: to be reached.
-        n_experts, top_k: E and K.
-        serve_tokens: output tokens served over the model's life.
-
-    Raises:
-        OptimumError: the budget does not reach the loss, or what reaches it does not fit the processors.
-    """
-    forecaster = trade.forecaster
-    best = best_size(forecaster, train_flops, n_experts, top_k)
-    if best.loss > loss + 1e-12:
-        raise OptimumError(
-            f"the loss {loss:.4f} is out of reach at {train_flops:.3g} FLOPs with E = {n_experts:g}, K = {top_k:g}: "
-            f"the best is {best.loss:.4f}"
-        )
-    params = {name: values[:1] for name, values in forecaster.rows().items()}
-
-    def flops_needed(size: Array) -> Array:
-        log_tokens = _tokens_for_loss(forecaster, params, size, n_experts, top_k, loss)
-        return np.exp(log_tokens) * forecaster.family.flops_per_token(size, n_experts, top_k)
-
-    def dollars(log_size: Array) -> Array:
-        size = np.exp(log_size)
-        flops = flops_needed(size)
-        total = trade.deployment.training_dollars(flops)
-        if serve_tokens:
-            total = total + trade.serving(size, n_experts, top_k).dollars_per_token * serve_tokens
-        # The loss-optimal size needs the whole budget; rounding must not exclude it.
-        return np.where(flops <= train_flops * (1 + 1e-6), total, np.inf)
-
-    ends = forecaster.log_sizes(train_flops, n_experts, top_k)
-    middle = np.log(_size(forecaster, best.total_params, n_experts, top_k))
-    low, high = (float(end) for end in ends)
-    # The best size reaches the loss within the budget, so a grid through it never comes back empty-handed.
-    log_size = np.concatenate([np.linspace(low, middle, _SIZES), np.linspace(middle, high, _SIZES)[1:]])
-    for _ in range(4):
-        value = dollars(log_size)
-        if not np.isfinite(value).any():
-            raise OptimumError(why_not(trade, _smallest(log_size, flops_needed, train_flops), n_experts, top_k))
-        at = int(np.argmin(value))
-        found = log_size[at]
-        log_size = np.linspace(log_size[max(at - 1, 0)], log_size[min(at + 1, len(log_size) - 1)], _SIZES)
-    size = float(np.exp(found))
-    return option_of(
-        trade, _allocation(forecaster, size, n_experts, top_k, float(min(flops_needed(size), train_flops)))
-    )
+    return option_of(trade, allocation_in(forecaster, np.exp(log_size[0]), n_experts, top_k, train_flops))
 
 
 def why_not(trade: Trade, size: float, n_experts: float, top_k: float) -> str:
@@ -225,34 +161,15 @@ def with_memory(trade: Trade, train_flops: float, n_experts: float, top_k: float
     return bounded_cost(trade, train_flops, np.finfo(float).max, n_experts, top_k)
 
 
-def _smallest(log_size: Array, flops_needed: Callable[[Array], Array], train_flops: float) -> float:
-    """The smallest size that reaches the loss within the budget."""
-    within = flops_needed(np.exp(log_size)) <= train_flops * (1 + 1e-6)
-    return float(np.exp(log_size[within].min()))
-
-
-def _tokens_for_loss(
-    forecaster: Forecaster, params: dict[str, Array], size: Array, n_experts: float, top_k: float, loss: float
-) -> Array:
-    columns = forecaster.family.columns(np.asarray(size, float), n_experts, top_k)
-
-    def shortfall(log_tokens: Array) -> Array:
-        return loss - np.asarray(
-            forecaster.law.predict({n: v[0, 0] for n, v in params.items()}, columns | {"tokens": np.exp(log_tokens)})
-        )
-
-    shape = np.shape(size)
-    found = crossing(shortfall, np.full(shape, _LOG_TOKENS[0]), np.full(shape, _LOG_TOKENS[1]))
-    return np.where(shortfall(found + 1e-6) >= 0, found, np.inf)
-
-
-def _size(forecaster: Forecaster, total_params: float, n_experts: float, top_k: float) -> float:
+def size_in(forecaster: Forecaster, total_params: float, n_experts: float, top_k: float) -> float:
+    """The family's size at which it has N parameters."""
     return float(size_of(forecaster.family.total_params, total_params, n_experts, top_k))
 
 
-def _allocation(
+def allocation_in(
     forecaster: Forecaster, size: float, n_experts: float, top_k: float, train_flops: float, level: float = 0.95
 ) -> Allocation:
+    """A model of this size that spends this training budget, with the law's intervals."""
     run = forecaster.run(forecaster.rows(), np.array([[size]]), n_experts, top_k, train_flops)
     count = len(run["loss"])
     columns = {name: np.broadcast_to(values, (count, 1))[:, 0] for name, values in run.items()}
@@ -262,7 +179,7 @@ def _allocation(
 def option_of(trade: Trade, allocation: Allocation) -> Option:
     """A model of the law's family with its serving."""
     forecaster, deployment = trade.forecaster, trade.deployment
-    size = _size(forecaster, allocation.total_params, allocation.n_experts, allocation.top_k)
+    size = size_in(forecaster, allocation.total_params, allocation.n_experts, allocation.top_k)
     serving = trade.serving(size, allocation.n_experts, allocation.top_k)
     return Option(
         allocation=allocation,

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from moelaws.fitting.forecaster import Forecaster, OptimumError
-from moelaws.serving.bounded import Option, Trade, bounded_cost, least_dollars, loss_optimal, why_not, with_memory
+from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
 from moelaws.serving.forecasters import FITTED_BUDGETS
+from moelaws.serving.frontier import least_dollars
 
 Kind = Literal["loss-optimal", "cheapest", "best at cost"]
 """``loss-optimal``: the lowest loss at the training budget, whatever serving costs. ``cheapest``: the least dollars of
