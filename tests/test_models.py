@@ -116,6 +116,19 @@ def test_the_cpu_s_layers_equal_the_plain_ones_forward_and_gradient(fields: dict
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-6)
 
 
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_plain_layers_run_in_half_precision(top_k: int) -> None:
+    model = Transformer(replace(SMALL, top_k=top_k, shared_experts=1), seed=2)
+    ids = torch.randint(96, (4, 17), generator=torch.Generator().manual_seed(0))
+    exact, _ = model.loss(ids[:, :-1], ids[:, 1:])
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, statistics = model.loss(ids[:, :-1], ids[:, 1:])
+    assert 0 < abs(float((rounded - exact).detach())) < 0.02
+    assert statistics[0].probs_TE.dtype == torch.float32  # the router is never rounded
+    rounded.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_losses_are_those_of_the_logits() -> None:
     model = Transformer(SMALL, seed=1)
     ids = torch.randint(96, (3, 17), generator=torch.Generator().manual_seed(0))

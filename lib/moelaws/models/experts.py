@@ -63,9 +63,11 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     ends_E = torch.searchsorted(
         sorted_ids_M, torch.arange(w_in_EDN.shape[0], device=x_TD.device), right=True, out_int32=True
     )
-    rows_MD = x_TD.index_select(0, order_M // top_k)
-    hidden_MF = swiglu(F.grouped_mm(rows_MD, w_in_EDN, offs=ends_E))
-    y_MD = F.grouped_mm(hidden_MF, w_out_EFD, offs=ends_E)
+    device = x_TD.device.type  # autocast does not know grouped products
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_TD.dtype
+    rows_MD = x_TD.index_select(0, order_M // top_k).to(dtype)
+    hidden_MF = swiglu(F.grouped_mm(rows_MD, w_in_EDN.to(dtype), offs=ends_E))
+    y_MD = F.grouped_mm(hidden_MF, w_out_EFD.to(dtype), offs=ends_E)
     place_M = torch.empty_like(order_M)
     place_M[order_M] = torch.arange(order_M.numel(), device=x_TD.device)
     y_TKD = y_MD.index_select(0, place_M).view(n_tokens, top_k, -1)

@@ -26,7 +26,7 @@ class RMSNorm(nn.Module):
         """Normalise the last dimension."""
         if on_cpu(x):
             return _RMSNorm.apply(x, self.gain)
-        return F.rms_norm(x, self.gain.shape, self.gain, NORM_EPSILON)
+        return F.rms_norm(x, self.gain.shape, self.gain.to(x.dtype), NORM_EPSILON)
 
 
 def normalise(x: Tensor) -> tuple[Tensor, Tensor]:

