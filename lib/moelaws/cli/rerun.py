@@ -1,0 +1,62 @@
+"""``moelaws rerun``: train recorded runs again and compare; keep their checkpoints if asked."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from moelaws.runs import read_runs
+from moelaws.runs.where import rows_where
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("rerun", help="train recorded runs again from their rows, and compare the losses")
+    parser.add_argument("table", type=Path, help="a run table that moelaws sweep wrote")
+    parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "train_flops < 1e11"')
+    parser.add_argument("--sample", type=int, default=2, help="how many, drawn at random (default 2)")
+    parser.add_argument("--smallest", action="store_true", help="those of the fewest FLOPs, not a random sample")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--exact", action="store_true", help="demand equal bits: the recording machine and versions")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write each model to FOLDER/RUN_ID (OLMoE layout)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, compare, print a line a run; 1 if one disagrees."""
+    try:
+        from moelaws.models.checkpoint import save_checkpoint
+        from moelaws.training.corpus import load_corpus
+        from moelaws.training.rerun import rerun
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
+    if options.sample < 1:
+        raise ValueError(f"--sample {options.sample}: expected a whole number >= 1")
+    table = read_runs(options.table)
+    disagree = 0
+    for item in rerun(_choose(table, options), table, options.device):
+        verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
+        disagree += not (item.equal if options.exact else item.agrees)
+        print(
+            f"{item.row['run_id']}  C {item.row['train_flops']:.2g}  E {item.row['n_experts']:<3} "
+            f"d {item.row['d_model']:<4} recorded {item.row['loss']:.6f}  found {item.loss:.6f}  {verdict}",
+            flush=True,
+        )
+        if options.save is not None:
+            model = item.result.model
+            corpus = load_corpus(item.result.run.corpus, model.config.vocab_size)
+            save_checkpoint(model, options.save / item.row["run_id"], corpus.tokenizer_file)
+    if disagree:
+        print(f"moelaws: {disagree} of the runs are not what {options.table.name} says")
+    return int(disagree > 0)
+
+
+def _choose(table: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+    if options.where:
+        table = table[rows_where(table, options.where)]
+    if table.empty:
+        raise ValueError(f"{options.table.name}: no run meets {options.where!r}")
+    if options.smallest:
+        return table.nsmallest(options.sample, "train_flops")
+    return table.sample(min(options.sample, len(table)), random_state=options.seed)

