@@ -24,7 +24,7 @@ ALLOWED = {
     "serving": {"config", "counting", "runs", "laws", "fitting"},
     "charts": {"config", "counting", "runs", "laws", "fitting"},
     "book": {"charts"},
-    "cli": {"book", "config", "counting", "runs", "laws", "fitting", "training", "serving"},
+    "cli": {"book", "config", "counting", "runs", "laws", "fitting", "models", "training", "serving"},
 }
 # The half of serving that runs models, and what it may import besides.
 RUNS_MODELS = ("serving/generate.py", "serving/measure.py")

@@ -63,7 +63,8 @@ def rerun(runs: pd.DataFrame, table: pd.DataFrame, device: str = "auto") -> Iter
         ConfigError, CorpusError: a row names a run, or a text, that cannot be had here.
     """
     finished = table[table["status"] == "finished"]
-    for row in runs.to_dict("records"):
+    for record in runs.to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
         run = run_of(row)
         corpus = load_corpus(run.corpus, run.model.vocab_size)
         yield Rerun(row, train(run, corpus, device=device), _noise(finished, row))
