@@ -1,0 +1,54 @@
+"""The best value of a setting, and what the chosen one gives away: against a law that is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moelaws.fitting.tuning import TuningError, tune
+
+
+def _runs(best: dict[int, float], noise: float, seeds: int = 2, octaves: tuple[float, ...] = (-2, -1, 0, 1, 2)):
+    """Losses 3 + 0.1 (log2 value - log2 best)^2 at widths with different best values."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"d_model": width, "rate": 2.0**z, "rule": 1.0, "seed": seed,
+         "loss": 3 + 0.1 * (z - np.log2(value)) ** 2 + noise * rng.normal()}
+        for width, value in best.items() for z in octaves for seed in range(seeds)
+    )  # fmt: skip
+
+
+def test_vertex_and_regret_of_an_exact_parabola() -> None:
+    found = tune(_runs({16: 1.0, 32: 2**0.5, 64: 0.5}, 1e-9), "rate", "rule", ["d_model"]).set_index("d_model")
+    np.testing.assert_allclose(found["best"], [1.0, 2**0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(found["regret"], [0.0, 0.1 * 0.25, 0.1], atol=1e-7)
+    assert found["bracketed"].all()
+    assert (found["runs"] == 6).all()
+
+
+def test_a_best_value_beyond_those_tried_is_not_bracketed() -> None:
+    found = tune(_runs({16: 8.0}, 1e-9), "rate", "rule", ["d_model"]).iloc[0]
+    assert not found["bracketed"]
+    assert found["best"] == pytest.approx(8.0, rel=1e-5)
+
+
+def test_errors_are_those_of_the_noise() -> None:
+    rows = []
+    for repetition in range(300):
+        rng = np.random.default_rng(repetition)
+        runs = _runs({16: 2**0.4}, 0.0, octaves=(-1, 0, 1))
+        runs["loss"] += 0.01 * rng.normal(size=len(runs))
+        rows.append(tune(runs, "rate", "rule", ["d_model"]).iloc[0])
+    found = pd.DataFrame(rows)
+    regret = found["regret"].astype(float)
+    assert regret.mean() == pytest.approx(0.1 * 0.16, abs=0.002)
+    # The noise is estimated from three pairs each: right on average, not every time.
+    assert regret.std() == pytest.approx(np.sqrt((found["regret_se"].astype(float) ** 2).mean()), rel=0.2)
+    inside = (found["best_low"] < 2**0.4) & (found["best_high"] > 2**0.4)
+    assert 0.8 < inside.mean() <= 1
+
+
+def test_runs_that_cannot_tell_are_refused() -> None:
+    with pytest.raises(TuningError, match="no value of rate was run with two seeds"):
+        tune(_runs({16: 1.0}, 0.01, seeds=1), "rate", "rule", ["d_model"])
+    with pytest.raises(TuningError, match="a point with 2 values of rate: expected at least three"):
+        tune(_runs({16: 1.0}, 0.01, octaves=(0, 1)), "rate", "rule", ["d_model"])
