@@ -32,8 +32,7 @@ def tune(runs: pd.DataFrame, setting: str, chosen: str, by: Sequence[str]) -> pd
         TuningError: a point with fewer than three values near its best, or no value with two seeds anywhere.
     """
     by = list(by)
-    octaves = np.log2(runs[setting] / runs[chosen]).round(6).rename("octaves")
-    table = runs.assign(octaves=octaves)
+    table = runs.assign(octaves=np.log2((runs[setting] / runs[chosen]).to_numpy(float)).round(6))
     spread = table.groupby([*by, "octaves"])["loss"].agg(["size", "var"])
     spread = spread[spread["size"] > 1]
     if spread.empty:
