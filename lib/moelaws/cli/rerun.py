@@ -27,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     """Train, compare, print a line a run; 1 if one disagrees."""
     try:
         from moelaws.models.checkpoint import save_checkpoint
-        from moelaws.training.corpus import load_corpus
         from moelaws.training.rerun import rerun
+        from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
     if options.sample < 1:
@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
         )
         if options.save is not None:
             model = item.result.model
-            corpus = load_corpus(item.result.run.corpus, model.config.vocab_size)
-            save_checkpoint(model, options.save / item.row["run_id"], corpus.tokenizer_file)
+            text = load_text(item.result.run.corpus, model.config.vocab_size)
+            save_checkpoint(model, options.save / item.row["run_id"], getattr(text, "tokenizer_file", None))
     if disagree:
         print(f"moelaws: {disagree} of the runs are not what {options.table.name} says")
     return int(disagree > 0)

@@ -62,7 +62,15 @@ _ALL = (
     # Results
     _positive("loss", "nats/token", "L, validation cross-entropy after the last step"),
     Column("loss_se", "number", "nats/token", "standard error of the loss over validation sequences", 0, optional=True),
-    _positive("bits_per_byte", "bits/byte", "validation loss per byte of text, comparable across tokenizers"),
+    Column(
+        "bits_per_byte",
+        "number",
+        "bits/byte",
+        "validation loss per byte of text, comparable across tokenizers; empty for a synthetic language",
+        0,
+        exclusive=True,
+        optional=True,
+    ),
     _positive("train_loss", "nats/token", "mean training cross-entropy over the last tenth of the steps"),
     Column(
         "router_entropy",
@@ -120,7 +128,9 @@ _ALL = (
     _count("validation_tokens", "tokens", "size of the validation set asked for"),
     _count("seed", "", "draws the initial weights and the data order", 0),
     # Data
-    _text("corpus", "text the run read: sotu, or a file or folder name"),
+    _text(
+        "corpus", "text the run read: a corpus of the book, a synthetic language, or a file or folder"
+    ),
     _text("corpus_sha256", "fingerprint of the assembled tokens"),
     _count("unique_tokens", "tokens", "distinct training tokens the run saw: at most the pool"),
     _positive("epochs", "", "training tokens over the pool's tokens"),

@@ -14,20 +14,19 @@ import torch
 from moelaws import __version__
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
-from moelaws.training.batches import pool_tokens
-from moelaws.training.corpus import Corpus
+from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
 
 
 def make_row(
-    result: TrainingResult, corpus: Corpus, sweep: str = "", budget: float | None = None,
+    result: TrainingResult, text: Text, sweep: str = "", budget: float | None = None,
     convention: FlopsConvention = "exact",
 ) -> dict[str, Any]:  # fmt: skip
     """Describe a run by the columns of the run table.
 
     Args:
         result: what the run produced.
-        corpus: the text it read.
+        text: what it read.
         sweep: name of the sweep that asked for it.
         budget: nominal training FLOPs of its isoFLOP group, if it has one.
         convention: how ``train_flops`` is counted.
@@ -37,7 +36,7 @@ def make_row(
     """
     run, validation = result.run, result.validation
     tokens = run.steps * run.batch_tokens
-    pool = pool_tokens(corpus.train, run.model.context)
+    pool = text.pool(run.model.context, tokens)
     parameters = count_parameters(run.model)
     row: dict[str, Any] = {
         "run_id": run.run_id,
@@ -53,8 +52,8 @@ def make_row(
         **run.model.to_dict(),
         **run.train.to_dict(),
         "tokens": tokens,
-        "corpus": Path(run.corpus).name,
-        "corpus_sha256": corpus.sha256,
+        "corpus": text.name,
+        "corpus_sha256": text.sha256,
         "unique_tokens": min(tokens, pool),
         "epochs": tokens / pool,
         "seconds": result.seconds,
@@ -72,14 +71,14 @@ def make_row(
         last = result.train_loss[-max(1, len(result.train_loss) // 10) :]
         row |= {
             "loss": validation.loss,
-            "bits_per_byte": validation.bits_per_byte,
             "train_loss": sum(last) / len(last),
             "router_entropy": validation.router_entropy,
             "load_imbalance": validation.load_imbalance,
             "expert_load": json.dumps([[round(share, 5) for share in layer] for layer in validation.load]),
         }
-        if math.isfinite(validation.loss_se):
-            row["loss_se"] = validation.loss_se
+        for name in ("loss_se", "bits_per_byte"):
+            if math.isfinite(value := getattr(validation, name)):
+                row[name] = value
     return row
 
 

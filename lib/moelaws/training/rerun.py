@@ -9,8 +9,8 @@ import pandas as pd
 
 from moelaws.config import ModelConfig, TrainConfig
 from moelaws.runs import pooled_noise, seed_spread
-from moelaws.training.corpus import load_corpus
 from moelaws.training.record import run_of
+from moelaws.training.text import load_text
 from moelaws.training.train import TrainingResult, train
 
 _STANDARD_DEVIATIONS = 3
@@ -66,8 +66,8 @@ def rerun(runs: pd.DataFrame, table: pd.DataFrame, device: str = "auto") -> Iter
     for record in runs.to_dict("records"):
         row = {str(name): value for name, value in record.items()}
         run = run_of(row)
-        corpus = load_corpus(run.corpus, run.model.vocab_size)
-        yield Rerun(row, train(run, corpus, device=device), _noise(finished, row))
+        text = load_text(run.corpus, run.model.vocab_size)
+        yield Rerun(row, train(run, text, device=device), _noise(finished, row))
 
 
 def _noise(finished: pd.DataFrame, row: dict[str, Any]) -> float:

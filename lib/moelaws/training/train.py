@@ -11,10 +11,9 @@ import torch
 from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import training_flops_per_token
 from moelaws.models import Transformer
-from moelaws.training.batches import training_batches
-from moelaws.training.corpus import Corpus
 from moelaws.training.memory import keep_freed_memory
 from moelaws.training.step import TrainingStep
+from moelaws.training.text import Text
 from moelaws.training.validate import Validation, validate
 
 # FLOPs of a run from which a GPU compiles the model, which takes it a minute.
@@ -54,7 +53,7 @@ class TrainingResult:
 
 def train(
     run: RunConfig,
-    corpus: Corpus,
+    text: Text,
     device: str = "auto",
     threads: int = 1,
     on_step: Callable[[int, int, float], None] | None = None,
@@ -63,7 +62,7 @@ def train(
 
     Args:
         run: what to train.
-        corpus: the text, tokenized with the model's vocabulary.
+        text: what to read, in the model's vocabulary.
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         threads: torch threads on the CPU. One is fastest for models this small; run several processes instead.
         on_step: called after each step with (step, steps, loss).
@@ -75,15 +74,15 @@ def train(
         ConfigError: the model's vocabulary is not the corpus's, or the corpus is not the one the run names.
         CorpusError: the text is too short for one batch.
     """
-    _check(run, corpus)
+    _check(run, text)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     keep_freed_memory()
     with _threads(threads):
         start = time.perf_counter()
         model = Transformer(run.model, seed=run.train.seed).to(place)
-        losses, reason = _steps(model, run, corpus, on_step)
+        losses, reason = _steps(model, run, text, on_step)
         training_seconds = time.perf_counter() - start
-        validation = None if reason else validate(model, corpus, run.train.validation_tokens)
+        validation = None if reason else validate(model, text, run.train.validation_tokens)
         if validation is not None and not math.isfinite(validation.loss):
             reason, validation = "validation loss is not finite", None
         return TrainingResult(
@@ -116,24 +115,24 @@ def learning_rate_at(step: int, steps: int, config: TrainConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _check(run: RunConfig, corpus: Corpus) -> None:
-    if run.model.vocab_size != corpus.vocab_size:
+def _check(run: RunConfig, text: Text) -> None:
+    if run.model.vocab_size != text.vocab_size:
         raise ConfigError(
-            f"vocab_size = {run.model.vocab_size}: expected {corpus.vocab_size}, the vocabulary of {corpus.name}"
+            f"vocab_size = {run.model.vocab_size}: expected {text.vocab_size}, the vocabulary of {text.name}"
         )
-    if run.corpus_sha256 and run.corpus_sha256 != corpus.sha256:
-        raise ConfigError(f"corpus_sha256 = {run.corpus_sha256!r}: {corpus.name} has {corpus.sha256!r}")
-    corpus.require(run.train.batch_sequences, run.model.context)
+    if run.corpus_sha256 and run.corpus_sha256 != text.sha256:
+        raise ConfigError(f"corpus_sha256 = {run.corpus_sha256!r}: {text.name} has {text.sha256!r}")
+    text.require(run.train.batch_sequences, run.model.context)
 
 
 def _steps(
-    model: Transformer, run: RunConfig, corpus: Corpus, on_step: Callable[[int, int, float], None] | None
+    model: Transformer, run: RunConfig, text: Text, on_step: Callable[[int, int, float], None] | None
 ) -> tuple[list[float], str]:
     """Run the optimiser; returns the losses and, if the run diverged, why."""
     config, steps = run.train, run.steps
     flops = training_flops_per_token(run.model) * steps * run.batch_tokens
     take_step = TrainingStep(model, config, compiled=flops > _COMPILE_FROM)
-    batches = training_batches(corpus.train, config.batch_sequences, run.model.context, config.seed)
+    batches = text.batches(config.batch_sequences, run.model.context, config.seed)
     losses: list[float] = []
     for step in range(steps):
         loss, norm = take_step(torch.from_numpy(next(batches)), learning_rate_at(step, steps, config))
