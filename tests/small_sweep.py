@@ -32,7 +32,7 @@ def tiny_sweep(steps: int = 12, runs: int = RUNS) -> list[SweepRun]:
 
 def slow_sweep() -> list[SweepRun]:
     """The same with runs of seconds, to be disturbed in the middle of one."""
-    return tiny_sweep(steps=200)
+    return tiny_sweep(steps=120)
 
 
 def endless_sweep() -> list[SweepRun]:
@@ -85,7 +85,10 @@ COORDINATOR = """
 import os, resource, signal, sys
 from pathlib import Path
 import small_sweep
+from moelaws.training import sweep
 from moelaws.training.sweep import SweepError, run_sweep
+
+sweep.train_row = {run}
 
 def on_row(row, progress):
     print(row["run_id"], flush=True)
@@ -93,16 +96,30 @@ def on_row(row, progress):
 
 if __name__ == "__main__":
     try:
-        run_sweep(small_sweep.{sweep}(), {path!r}, workers=2, on_row=on_row, on_event=lambda s: print("event:", s))
+        run_sweep(
+            small_sweep.{sweep}(), {path!r}, scheduler={scheduler!r}, on_row=on_row,
+            on_event=lambda sentence: print("event:", sentence, flush=True),
+        )
     except SweepError as error:
         sys.exit(str(error))
 """
 
 
-def coordinator(path: Path, sweep: str = "tiny_sweep", on_row: str = "pass") -> subprocess.Popen[str]:
-    """Another process that runs a sweep with two workers and prints the id of each recorded run."""
+def coordinator(
+    path: Path, sweep: str = "tiny_sweep", on_row: str = "pass", scheduler: str | None = None, run: str = "train_row"
+) -> subprocess.Popen[str]:
+    """Another process that runs a sweep, with two workers or on a cluster, and prints the id of each recorded run.
+
+    Args:
+        path: the table.
+        sweep: a sweep of this module.
+        on_row: a statement to execute after each row.
+        scheduler: address of a Dask scheduler.
+        run: the function of this module that trains a run.
+    """
+    values = {"path": str(path), "sweep": sweep, "on_row": on_row, "scheduler": scheduler, "run": f"small_sweep.{run}"}
     script = path.parent / "coordinator.py"
-    script.write_text(COORDINATOR.format(path=str(path), sweep=sweep, on_row=on_row))
+    script.write_text(COORDINATOR.format(**values))
     return subprocess.Popen([sys.executable, str(script)], env=with_tests(), text=True, **_PIPES)
 
 

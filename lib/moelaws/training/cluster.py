@@ -3,6 +3,8 @@
 import asyncio
 import concurrent.futures as futures
 import hashlib
+import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -100,20 +102,21 @@ def connect(
     """
     terms = Terms(CODE, texts)
     client = _client(address)
-    try:
-        if not client.nthreads():
-            tell(f"the cluster at {address} has no workers yet; waiting for the first")
-            client.wait_for_workers(1)
-        _check(client, terms)
-        workers = DaskWorkers(client, terms)
+    with _quiet():
         try:
-            yield workers
+            if not client.nthreads():
+                tell(f"the cluster at {address} has no workers yet; waiting for the first")
+                client.wait_for_workers(1)
+            _check(client, terms)
+            workers = DaskWorkers(client, terms)
+            try:
+                yield workers
+            finally:
+                with suppress(OSError, RuntimeError):  # the scheduler may be what is gone
+                    workers.shutdown(wait=False)
         finally:
-            with suppress(OSError, RuntimeError):  # the scheduler may be what is gone
-                workers.shutdown(wait=False)
-    finally:
-        with suppress(OSError, RuntimeError):
-            client.close(timeout=2)
+            with suppress(OSError, RuntimeError):
+                client.close(timeout=_CONNECT_SECONDS)
 
 
 def step_watch() -> Callable[[int, int, float], None] | None:
@@ -146,20 +149,50 @@ def _client(address: str) -> "Client":
     except ModuleNotFoundError:
         raise WorkersError("distributed is not installed; a Dask cluster needs pip install 'moelaws[scale]'") from None
     file = Path(address)
-    where = {"scheduler_file": address} if file.suffix == ".json" and file.is_file() else {"address": address}
     try:
-        return Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WorkersError(f"no Dask scheduler answers at {address} ({reason or type(error).__name__})") from None
+        at = str(json.loads(file.read_text())["address"]) if file.suffix == ".json" else address
+        # A thread has no event loop yet; a notebook has one that is running.
+        with futures.ThreadPoolExecutor(1) as thread:
+            role = thread.submit(asyncio.run, asyncio.wait_for(_role(at), 2 * _CONNECT_SECONDS)).result()
+    except Exception as error:  # whatever may listen there, or not
+        reason = str(error).partition("\n")[0] or "it listens, but says nothing"
+        raise WorkersError(f"no Dask scheduler answers at {address} ({reason})") from None
+    if role != "Scheduler":
+        raise WorkersError(f"no Dask scheduler answers at {address} (it is a Dask {role})")
+    return Client(at, timeout=_CONNECT_SECONDS, set_as_default=False)
+
+
+async def _role(address: str) -> str:
+    """What Dask process listens at an address. Asked first, because a client that finds none may hang for good."""
+    from distributed.comm import connect
+    from distributed.core import send_recv
+    from distributed.security import Security
+
+    comm = await connect(address, timeout=_CONNECT_SECONDS, **Security().get_connection_args("client"))
+    try:
+        return str((await send_recv(comm, op="identity", reply=True))["type"])
+    finally:
+        comm.abort()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log of what the coordinator says in a sentence: pages of it when a scheduler is lost."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def _check(client: "Client", terms: Terms) -> None:
     for worker, answer in client.run(_answer, terms, on_error="return").items():
-        if isinstance(answer, ModuleNotFoundError):
-            answer = f"{answer}; install the same moelaws there, with the train extra"
-        elif isinstance(answer, BaseException):
-            answer = f"{type(answer).__name__}: {answer}"
+        if isinstance(answer, BaseException):
+            answer = f"it cannot load moelaws {terms.code}; install the same there ({answer})"
         if answer:
             raise WorkersError(f"worker {worker}: {answer}")
     for worker, threads in client.nthreads().items():

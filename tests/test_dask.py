@@ -1,0 +1,295 @@
+"""Sweeps on a Dask cluster: a real scheduler and real workers, on loopback, that are lost and are wrong in turn."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import moelaws
+from moelaws.cli import main
+from moelaws.config import RunConfig
+from moelaws.training.estimate import estimate
+from moelaws.training.executors import WorkersError
+from moelaws.training.sweep import SweepError, SweepRun, open_workers, pin, run_sweep
+from small_sweep import (
+    RUNS,
+    Inline,
+    command,
+    coordinator,
+    first_row,
+    rows,
+    slow_sweep,
+    tiny_sweep,
+    undisturbed,
+    until,
+    with_tests,
+)
+
+distributed = pytest.importorskip("distributed")
+
+
+class Cluster:
+    """A scheduler and its workers, as a reader would start them in terminals.
+
+    Attributes:
+        address: of the scheduler.
+        file: its scheduler file.
+        scheduler: its process.
+        workers: the workers' processes.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self._stack = folder, stack
+        self.file = folder / "scheduler.json"
+        self.scheduler = self._dask("scheduler", "--port", "0", "--scheduler-file", str(self.file))
+        until(self.file.exists, "a scheduler file")
+        until(lambda: self.file.read_text().endswith("}"), "a whole scheduler file")
+        self.address: str = json.loads(self.file.read_text())["address"]
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def add_worker(self, threads: int = 1, pythonpath: Path | None = None) -> None:
+        """Start one more worker and wait until the scheduler knows it."""
+        here = with_tests()
+        if pythonpath is not None:
+            here["PYTHONPATH"] = os.pathsep.join((str(pythonpath), here["PYTHONPATH"]))
+        options = ("--nthreads", str(threads), "--no-nanny", "--local-directory", str(self.folder))
+        self.workers.append(self._dask("worker", self.address, *options, environment=here))
+        with self.client() as client:
+            client.wait_for_workers(len(self.workers), timeout=60)
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """A client of the tests' own, to look inside."""
+        with distributed.Client(self.address, set_as_default=False) as client:
+            yield client
+
+    def busy(self) -> dict[str, int]:
+        """How many runs each worker is training now, by the worker's address."""
+        with self.client() as client:
+            return client.run(lambda dask_worker: len(dask_worker.state.executing))
+
+    def _dask(self, role: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
+        line = [sys.executable, "-m", "dask", role, "--host", "127.0.0.1", "--no-dashboard", *arguments]
+        with (self.folder / f"{role}.log").open("ab") as log:
+            process = subprocess.Popen(line, stdout=log, stderr=log, env=environment or with_tests())
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(tmp_path, stack)
+
+
+@pytest.fixture
+def pair(cluster: Cluster) -> Cluster:
+    """A cluster with two workers."""
+    cluster.add_worker()
+    cluster.add_worker()
+    return cluster
+
+
+def test_a_cluster_gives_the_same_bits_and_more_runs_go_on_the_same_table(pair: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    seen: list[int] = []
+    assert run_sweep(tiny_sweep(), path, limit=3, scheduler=pair.address) == 3
+    assert run_sweep(tiny_sweep(), path, limit=1, workers=1) == 1  # one table, appended to from elsewhere
+    assert run_sweep(
+        tiny_sweep(), path, scheduler=str(pair.file), on_row=lambda _, progress: seen.append(progress.workers)
+    ) == RUNS - 4  # fmt: skip
+    assert rows(path) == undisturbed()
+    assert seen == [2] * (RUNS - 4)
+    assert run_sweep(tiny_sweep(), path, scheduler="tcp://127.0.0.1:1") == 0  # nothing to do, nobody is asked
+
+
+def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", pair.address)
+    first_row(process)
+    until(lambda: all(pair.busy().values()), "two busy workers")
+    pair.workers[0].send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert rows(path) == undisturbed("slow_sweep")
+
+
+def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", cluster.address)
+    assert process.stderr is not None
+    assert "has no workers yet; waiting for the first" in process.stderr.readline()
+    cluster.add_worker()
+    first_row(process)
+    cluster.workers.pop().kill()
+    cluster.add_worker()
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert rows(path) == undisturbed("slow_sweep")
+
+
+def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", pair.address)
+    first_row(process)
+    pair.scheduler.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "moelaws: the workers are gone; the recorded runs are safe" in errors
+    assert "Traceback" not in errors
+    assert 1 <= len(rows(path)) < RUNS
+    run_sweep(slow_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed("slow_sweep")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: signal.Signals) -> None:
+    path = tmp_path / "runs.csv"
+    process = command("small_sweep:endless_sweep", "--out", str(path), "--scheduler", pair.address)
+    until(lambda: all(pair.busy().values()), "two busy workers", seconds=60)
+    os.killpg(process.pid, end)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if end == signal.SIGINT else -end)
+    assert "Traceback" not in errors
+    until(lambda: not any(pair.busy().values()), "idle workers")
+    assert run_sweep(tiny_sweep(), path, scheduler=pair.address) == RUNS  # and they are as good as new
+    assert rows(path) == undisturbed()
+
+
+def test_a_coordinator_killed_in_mid_sweep_is_followed_by_another(pair: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    process = coordinator(path, "slow_sweep", scheduler=pair.address)
+    first_row(process)
+    process.kill()
+    process.communicate()
+    assert 1 <= len(rows(path)) < RUNS
+    run_sweep(slow_sweep(), path, scheduler=pair.address)
+    assert rows(path) == undisturbed("slow_sweep")
+
+
+def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        process = command(
+            "small_sweep:tiny_sweep", "--out", str(tmp_path / "runs.csv"),
+            "--scheduler", f"tcp://127.0.0.1:{deaf.getsockname()[1]}",
+        )  # fmt: skip
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "no Dask scheduler answers at tcp://127.0.0.1:" in errors
+        assert errors.count("\n") == 1
+    with pytest.raises(WorkersError, match="no Dask scheduler answers at no such address"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler="no such address")
+
+
+def test_a_worker_with_other_code_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(Path(moelaws.__file__).parent, other / "moelaws")
+    with (other / "moelaws" / "models" / "experts.py").open("a") as file:
+        file.write("\n# A change that no version number tells of.\n")
+    cluster.add_worker()
+    cluster.add_worker(pythonpath=other)
+    said = rf"worker tcp://127.0.0.1:\d+: it has moelaws {moelaws.__version__} \([0-9a-f]{{8}}\), this is moelaws"
+    with pytest.raises(WorkersError, match=said):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
+    assert rows(tmp_path / "runs.csv") == {}
+
+
+def test_a_worker_without_the_library_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+        import sys
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] == "moelaws":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
+        """)
+    )
+    cluster.add_worker(pythonpath=tmp_path / "blocked")
+    with pytest.raises(WorkersError, match=r"worker tcp://.*: it cannot load moelaws .*No module named"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
+
+
+def _own_text(file: Path) -> list[SweepRun]:
+    item = tiny_sweep(runs=1)[0]
+    return [replace(item, run=RunConfig(replace(item.run.model, vocab_size=262), item.run.train, str(file)))]
+
+
+def test_a_worker_that_reads_another_text_is_refused(pair: Cluster, tmp_path: Path) -> None:
+    text = tmp_path / "own.txt"
+    text.write_text("one two three four five six seven\n" * 2000)
+    pinned = list(pin(_own_text(text)).values())
+    text.write_text("eight nine ten eleven twelve thirteen\n" * 2000)
+    said = r"worker tcp://.*: its text .*own\.txt has the fingerprint [0-9a-f]{16}, the sweep's has"
+    with pytest.raises(WorkersError, match=said), open_workers(pinned, scheduler=pair.address):
+        pass
+    text.unlink()
+    with pytest.raises(WorkersError, match=r"own\.txt: no such file"), open_workers(pinned, scheduler=pair.address):
+        pass
+    text.write_text("one two three four five six seven\n" * 2000)  # repaired, without new workers
+    assert run_sweep(_own_text(text), tmp_path / "runs.csv", scheduler=pair.address) == 1
+
+
+def test_a_worker_of_many_threads_is_refused_whenever_it_comes(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_worker()
+    pinned = list(pin(tiny_sweep()).values())
+    with open_workers(pinned, scheduler=cluster.address) as pool:
+        cluster.workers.pop().kill()
+        cluster.add_worker(threads=4)
+        with pytest.raises(WorkersError, match=r"worker tcp://.*: it has 4 threads; start it with --nthreads 1"):
+            pool.submit(os.getpid).result(timeout=60)
+    with pytest.raises(WorkersError, match="it has 4 threads; start it with --nthreads 1"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
+
+
+def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(cluster: Cluster, tmp_path: Path) -> None:
+    """Here workers come back, as they do under a nanny or a batch system; the scheduler gives the run up in the end."""
+    path = tmp_path / "runs.csv"
+    process = coordinator(path, scheduler=cluster.address, run="deadly_row")
+    cluster.add_worker()
+    while process.poll() is None:
+        if cluster.workers[-1].poll() is not None:
+            cluster.workers.pop()
+            cluster.add_worker()
+        until(lambda: process.poll() is not None or cluster.workers[-1].poll() is not None, "an end", seconds=120)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "KilledWorker" in errors
+    assert "Traceback" not in errors
+    assert rows(path).items() < undisturbed().items()
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed()
+
+
+def test_an_estimate_is_made_where_the_sweep_will_run(pair: Cluster) -> None:
+    pinned = list(pin(tiny_sweep()).values())
+    with open_workers(pinned, scheduler=pair.address) as pool:
+        found = estimate(pinned, pool, pool.workers, seconds=0.5)
+    assert found.workers == 2
+    assert found.seconds > 0
+
+
+def test_dask_itself_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    arguments = ["sweep", "small_sweep:tiny_sweep", "--scheduler", "tcp://127.0.0.1:1"]
+    assert main([*arguments, "--out", str(tmp_path / "runs.csv")]) == 2
+    assert "distributed is not installed; a Dask cluster needs pip install 'moelaws[scale]'" in capsys.readouterr().err
+
+
+def test_sweep_errors_are_not_wrong_input() -> None:
+    assert not issubclass(SweepError, ValueError)
