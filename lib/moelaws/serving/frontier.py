@@ -13,7 +13,7 @@ from moelaws.serving.bounded import Option, Trade, allocation_in, loss_optimal, 
 
 Array = Any
 
-_SIZES = 97
+_SIZES = 257
 """Sizes on either side of the best one, and in each refinement, for the least dollars."""
 
 _LOG_TOKENS = (np.log(1e3), np.log(1e30))
@@ -61,7 +61,7 @@ def least_dollars(
     low, high = (float(end) for end in ends)
     # The best size reaches the loss within the budget, so a grid through it never comes back empty-handed.
     log_size = np.concatenate([np.linspace(low, middle, _SIZES), np.linspace(middle, high, _SIZES)[1:]])
-    for _ in range(4):
+    for _ in range(3):
         value = dollars(log_size)
         if not np.isfinite(value).any():
             raise OptimumError(why_not(trade, _smallest(log_size, flops_needed, train_flops), n_experts, top_k))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from moelaws.fitting.family import alternating, proportional
-from moelaws.fitting.forecaster import Allocation, Forecaster, OptimumError
+from moelaws.fitting.forecaster import Allocation, Forecaster, OptimumError, size_of
 from moelaws.fitting.optimum import best_size, least_compute, smallest_size
 from moelaws.serving.bounded import Option, Trade, bounded_cost, option_of
 from moelaws.serving.claims import Claim, Judged, judge
@@ -138,7 +138,7 @@ def same_cost_flops_saved(s: Setting, flops: float, base: int, e: int) -> float:
         middle = 0.5 * (low + high)
         budget = flops * float(np.exp(middle))
         try:
-            best = option_of(s.trade, best_size(s.trade.forecaster, budget, e, top_k(e)))
+            best = s.optimal(budget, e)
             reached = bounded_cost(s.trade, budget, dollars, e, top_k(e), best).allocation.loss <= loss
         except OptimumError:
             reached = False
@@ -162,11 +162,12 @@ def best_loss_optimal(s: Setting, flops: float, base: int, e: int) -> float:
     budgets = flops * np.geomspace(1 / 16, 8, 15)
     losses = {}
     for count in EXPERTS:
-        found = [s.optimal(float(c), count) for c in budgets]
-        costs = np.log([o.serving.dollars_per_token for o in found])
+        found = [s.optima.best(float(c), count) for c in budgets]
+        sizes = size_of(s.trade.forecaster.family.total_params, [a.total_params for a in found], count, top_k(count))
+        costs = np.log(s.trade.serving(sizes, count, top_k(count)).dollars_per_token)
         fits = np.isfinite(costs)
         if fits.sum() > 1 and costs[fits].min() <= np.log(dollars) <= costs[fits].max():
-            loss = np.array([o.allocation.loss for o in found])
+            loss = np.array([a.loss for a in found])
             order = np.argsort(costs[fits])
             losses[count] = float(np.interp(np.log(dollars), costs[fits][order], loss[fits][order]))
     return float(min(losses, key=losses.__getitem__)) if losses else float("nan")
