@@ -83,7 +83,8 @@ def test_the_explorer_reads_out_the_cheapest_of_its_models():
     best = models.loc[dollars.idxmin()]
     read = re.search(r"Cheapest: E = (\d+), N = ([\d.]+)B", text)
     paid = re.search(r"\$([\d,]+) to train, \$([\d,]+) to serve", text)
-    assert read and paid, text[-3000:]
+    assert read, text[-3000:]
+    assert paid, text[-3000:]
     assert int(read[1]) == best["n_experts"]
     assert float(read[2]) == pytest.approx(best["total_params"] / 1e9, rel=5e-3)
     assert float(paid[1].replace(",", "")) == pytest.approx(2 / 3600 * best["train_seconds"], abs=1)
