@@ -199,6 +199,16 @@ def test_routing_against_hand_worked_numbers() -> None:
     torch.testing.assert_close(renormalised.sum(-1), torch.ones(2))
 
 
+@pytest.mark.parametrize("top_k", [1, 2, 4, 5])
+def test_the_best_experts_come_best_first(top_k: int) -> None:
+    generator = torch.Generator().manual_seed(top_k)
+    x_TD, weight_ED = torch.randn(50, 8, generator=generator), torch.randn(16, 8, generator=generator)
+    expected = torch.softmax(x_TD @ weight_ED.T, -1).topk(top_k)
+    gates_TK, statistics = route(x_TD, weight_ED, top_k)
+    assert torch.equal(statistics.ids_TK, expected.indices)
+    torch.testing.assert_close(gates_TK, expected.values)
+
+
 def test_a_balanced_router_has_balance_loss_one() -> None:
     x_TD = torch.eye(4).repeat(5, 1)
     _, balanced = route(x_TD, 50 * torch.eye(4), top_k=1, renormalize=False)
