@@ -10,6 +10,7 @@ import pytest
 from moelaws.cli import main
 from moelaws.serving import forecasters
 from moelaws.serving.plan import Row
+from test_serving_calibration import TRUTH, timed
 
 USUAL = ["plan", "--train-flops", "1e21", "--serve-tokens", "1e12"]
 
@@ -64,6 +65,22 @@ def test_a_fit_of_ones_own_plans_beside_the_published(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "\nmine: loss to reach" in printed
     assert "1.00 in total_params" in printed  # the same law twice
+
+
+def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):
+    path = tmp_path / "laptop.csv"
+    timed(0.03).to_csv(path, index=False)
+    out = tmp_path / "plan.json"
+    arguments = ["--train-flops", "1e16", "--serve-tokens", "1e7", "--timings", str(path), "--memory-gb", "2"]
+    assert main(["plan", *arguments, "--laws", "abnar2025", "--json", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "laptop.csv: decode steps of unseen configurations predicted within" in printed
+    assert "up to 1 x laptop at $0.1 an hour each" in printed
+    cheapest = json.loads(out.read_text())["laws"][0]["cheapest"]
+    # Weights in fp32, training at the arithmetic of the machine that made the timings.
+    assert cheapest["memory_gb"] == pytest.approx(4 * cheapest["total_params"] / 1e9)
+    seconds = cheapest["train_flops"] / TRUTH.flops_per_second
+    assert cheapest["train_dollars"] == pytest.approx(seconds * 0.1 / 3600, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.output import write_json
-from moelaws.serving.cost import Traffic, deploy
+from moelaws.serving.cost import Deployment, Traffic, deploy, deploy_measured
 from moelaws.serving.forecasters import FAMILIES, OURS, Forecaster, ours, published, read_fit
 from moelaws.serving.hardware import ACCELERATORS, accelerator
 from moelaws.serving.plan import EXPERTS, LawPlan, Plan, PlanError, Request, Row, plan
+
+_CHEAP = 0.1
+"""Dollars an hour of a machine of one's own, where none are given."""
 
 _COLUMNS = {
     "n_experts": ("E", "{:d}"),
@@ -36,8 +39,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--hardware", default="a100-40gb", metavar="NAME", help=f"{', '.join(ACCELERATORS)} (default a100-40gb)"
     )
+    parser.add_argument("--timings", type=Path, metavar="FILE", help="serve on the machine that made this timing table")
+    parser.add_argument("--memory-gb", type=_number, default=8.0, help="of that machine (default 8)")
     parser.add_argument("--gpus", type=_whole, default=8, help="at most so many for one copy (default 8)")
-    parser.add_argument("--dollars-per-hour", type=_number, metavar="X", help="rent of one GPU (default: a round one)")
+    parser.add_argument(
+        "--dollars-per-hour", type=_number, metavar="X", help="rent of one device (default: a round one)"
+    )
     parser.add_argument("--laws", default="abnar2025,ludziejewski2025", metavar="NAME,...", help="and 'ours'")
     parser.add_argument("--law-fit", action="append", type=Path, default=[], metavar="FILE", help="from moelaws fit")
     parser.add_argument("--family", choices=FAMILIES, help="sizes of the models (default: each law's own)")
@@ -56,13 +63,7 @@ def run(options: argparse.Namespace) -> int:
     request = Request(
         options.train_flops, options.serve_tokens, options.experts, options.top_k, options.base_experts, options.loss
     )
-    gpus = tuple(2**i for i in range(options.gpus.bit_length()) if 2**i <= options.gpus)
-    deployment = deploy(
-        accelerator(options.hardware),
-        gpus,
-        traffic=Traffic(options.prompt_tokens, options.output_tokens),
-        dollars_per_hour=options.dollars_per_hour,
-    )
+    deployment = _deployment(options)
     forecasters, missing = _forecasters(options)
     if not forecasters:
         raise PlanError(next(iter(missing.values()), "no law to ask"))
@@ -71,6 +72,25 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, _record(found, missing))
     return 0
+
+
+def _deployment(options: argparse.Namespace) -> Deployment:
+    traffic = Traffic(options.prompt_tokens, options.output_tokens)
+    if options.timings is None:
+        gpus = tuple(2**i for i in range(options.gpus.bit_length()) if 2**i <= options.gpus)
+        device = accelerator(options.hardware)
+        return deploy(device, gpus, traffic=traffic, dollars_per_hour=options.dollars_per_hour)
+    # Only this path needs SciPy's optimisers; every other command starts faster without them.
+    from moelaws.serving.calibration import calibrate
+    from moelaws.serving.timings import read_timings
+
+    found = calibrate(read_timings(options.timings))
+    print(
+        f"{options.timings.name}: decode steps of unseen configurations predicted within "
+        f"{found.held_out.median:.0%} (median) and {found.held_out.p90:.0%} (nine in ten)"
+    )
+    rent = _CHEAP if options.dollars_per_hour is None else options.dollars_per_hour
+    return deploy_measured(options.timings.stem, found.machine, options.memory_gb * 1e9, rent, traffic)
 
 
 def _forecasters(options: argparse.Namespace) -> tuple[dict[str, Forecaster], dict[str, str]]:

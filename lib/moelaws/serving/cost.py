@@ -154,6 +154,39 @@ def deploy(
     )
 
 
+def deploy_measured(
+    name: str,
+    machine: Machine,
+    memory_bytes: float,
+    dollars_per_hour: float,
+    traffic: Traffic = CHAT,
+    bytes_per_value: float = 4,
+    max_batch: float = np.inf,
+) -> Deployment:
+    """A machine whose constants were calibrated to timings, such as the reader's own processor.
+
+    Training is taken to reach the arithmetic that the calibration found in matrix products.
+
+    Args:
+        name: for messages.
+        machine: from ``calibration.calibrate``.
+        memory_bytes: memory for weights and cache.
+        dollars_per_hour: what an hour of it costs.
+        traffic, bytes_per_value, max_batch: see ``Deployment``.
+    """
+    return Deployment(
+        name=name,
+        latency=Roofline({1: machine}, traffic, bytes_per_value),
+        gpus=(1,),
+        memory_bytes=memory_bytes,
+        train_flops_per_second=machine.flops_per_second,
+        dollars_per_hour=dollars_per_hour,
+        traffic=traffic,
+        bytes_per_value=bytes_per_value,
+        max_batch=max_batch,
+    )
+
+
 def largest_batch(deployment: Deployment, model: Served, gpus: int) -> Array:
     """Requests that fit beside the weights, b = (G M0 - N) / ((2p + n) h l) (Eq. 6).
 
