@@ -12,7 +12,6 @@ from torch import Tensor
 
 from moelaws.models.product import on_cpu, product, weight_gradient
 
-
 _FEW = 4  # experts a token, up to which they are chosen one after another
 
 
