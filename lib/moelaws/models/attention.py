@@ -104,7 +104,7 @@ class _QueriesKeysValues(torch.autograd.Function):
             qk_R2D = qk_R2D.contiguous()
             ctx.save_for_backward(x_RD, w_qkv, turn_TJ)
         qk_BT2D = qk_R2D.view(sequences, time, 2, width)
-        _pairs(qk_BT2D).mul_(turn_TJ.unsqueeze(1))
+        pairs(qk_BT2D).mul_(turn_TJ.unsqueeze(1))
         v_BTD = qkv_R3D[:, 2 * width :].view(sequences, time, width)
         return qk_BT2D[:, :, 0], qk_BT2D[:, :, 1], v_BTD
 
@@ -117,7 +117,7 @@ class _QueriesKeysValues(torch.autograd.Function):
         by_qk_R2D = by_qkv_R3D[:, : 2 * width].unflatten(-1, (2, width))
         for i, by_output_BTD in enumerate((by_q_BTD, by_k_BTD)):
             turned_BTD = by_qk_R2D[:, i].unflatten(0, (sequences, time))
-            torch.mul(_pairs(by_output_BTD), turn_TJ.conj_physical(), out=_pairs(turned_BTD))
+            torch.mul(pairs(by_output_BTD), turn_TJ.conj_physical(), out=pairs(turned_BTD))
         by_gains: tuple[Tensor, ...] = ()
         if norm:
             gain_2D, unit_R2D, factor_R21 = norm
@@ -126,6 +126,6 @@ class _QueriesKeysValues(torch.autograd.Function):
         return by_x_BTD, weight_gradient(by_qkv_R3D, x_RD), None, *by_gains
 
 
-def _pairs(x: Tensor) -> Tensor:
-    """The same memory as complex numbers: ... x D to ... x J."""
+def pairs(x: Tensor) -> Tensor:
+    """The same memory as complex numbers: ... x D to ... x J. Even strides, last one 1."""
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
