@@ -204,9 +204,10 @@ def test_recorded_runs_can_be_run_again() -> None:
     assert again["loss"] == (shortest["loss"] if same else pytest.approx(shortest["loss"], abs=3 * noise))
 
 
-def test_the_recipe_scales_with_width() -> None:
-    assert learning_rate(16) > learning_rate(32) > learning_rate(64)
+def test_the_recipe_follows_tokens_experts_and_budget() -> None:
+    assert learning_rate(1, 1e6) == pytest.approx(2 * learning_rate(1, 16e6))
+    assert learning_rate(1, 1e6) > learning_rate(4, 1e6) > learning_rate(8, 1e6) == learning_rate(64, 1e6)
     for width in (16, 24, 40, 64, 96):
         model = tiny_model(width, 8)
         assert model.d_ff == 4 * width
-        assert model.head_dim in (8, 16)
+        assert 12 <= model.head_dim <= 20

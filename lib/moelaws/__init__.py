@@ -1,3 +1,3 @@
 """moelaws: how mixture-of-experts language models scale, in training and in serving."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

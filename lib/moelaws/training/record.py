@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -105,10 +106,17 @@ def _typed(default: Any, value: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def machine() -> str:
-    """The processor's name and core count, for the record."""
+    """The processor's name and core count, for the record; on Linux also its family and model numbers.
+
+    Processors sold under one name may multiply matrices with different instructions, and then round differently.
+    """
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
+        fields = dict(re.findall(r"^([^\t:\n]+?)\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE))
+        numbers = [f"{key} {fields[field]}" for key, field in _NUMBERS if field in fields]
+        name = " ".join([fields.get("model name", name), *([f"({', '.join(numbers)})"] if numbers else [])])
     return f"{name}, {os.cpu_count()} cores"
+
+
+_NUMBERS = (("family", "cpu family"), ("model", "model"), ("stepping", "stepping"))

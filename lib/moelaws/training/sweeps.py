@@ -22,15 +22,23 @@ def isoflop_first() -> list[SweepRun]:
 
 
 def learning_rates() -> list[SweepRun]:
-    """Is the recipe's learning rate fair? Half of it to twice, at three widths and three E; two seeds."""
+    """Where is the best learning rate? Three widths, three budgets, three E, an octave apart; two seeds but at 3e12.
+
+    The values tried are multiples of a first guess, 0.01 (32 / d)^0.7, and go on where the lowest was at an end.
+    """
     runs = []
-    for seed in (0, 1):
-        for width in (24, 40, 64):
-            for n_experts in (1, 8, 32):
-                base = _isoflop("learning_rates", 1e12, tiny_model(width, n_experts), seed)
-                for factor in (0.5, 1.0, 2.0):
-                    rate = base.run.train.learning_rate * factor
-                    train = replace(base.run.train, learning_rate=rate)
+    for budget, width, multiples in (
+        (1e11, 24, (0.5, 1.0, 2.0)),
+        (1e12, 24, (0.25, 0.5, 1.0, 2.0)),
+        (1e12, 40, (0.5, 1.0, 2.0)),
+        (1e12, 64, (0.5, 1.0, 2.0, 4.0)),
+        (3e12, 48, (0.5, 1.0, 2.0)),
+    ):
+        for n_experts in (1, 8, 32):
+            for seed in (0, 1) if budget < 3e12 else (0,):
+                base = _isoflop("learning_rates", budget, tiny_model(width, n_experts), seed)
+                for multiple in multiples:
+                    train = replace(base.run.train, learning_rate=0.01 * (32 / width) ** 0.7 * multiple)
                     runs.append(replace(base, run=replace(base.run, train=train)))
     return runs
 
