@@ -108,13 +108,14 @@ def test_a_mixture_holds_out_what_its_domains_hold_out(mixture: Corpus) -> None:
     assert mixture.sha256 == MIXTURE_SHA256
     assert mixture.vocab_size == VOCAB_SIZE
     assert len(mixture.train) > 10_000_000
-    assert [name for name, _ in mixture.domains] == ["sotu", "docstrings"]
+    assert [name for name, *_ in mixture.domains] == ["sotu", "docstrings"]
     for alone in (load_corpus("sotu"), load_corpus("docstrings")):
         part = mixture.held_out(alone.name)
         texts = mixture.decode(part.validation)
         assert texts == alone.decode(alone.validation)
+        assert mixture.documents(alone.name) == (alone.decode(alone.train), texts)
         assert part.count_bytes(part.validation) == sum(len(text.encode()) for text in texts)
-    whole = np.concatenate([mixture.held_out(name).validation for name, _ in mixture.domains])
+    whole = np.concatenate([mixture.held_out(name).validation for name, *_ in mixture.domains])
     np.testing.assert_array_equal(whole, mixture.validation)
     with pytest.raises(CorpusError, match=r"sotu\+docstrings: no domain 'novel'; expected sotu, docstrings"):
         mixture.held_out("novel")

