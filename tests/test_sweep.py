@@ -12,7 +12,7 @@ from moelaws.training import executors, sweep, sweeps
 from moelaws.training.corpus import CorpusError
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, take_gpu
 from moelaws.training.progress import Progress, spoken
-from moelaws.training.recipe import learning_rate, tiny_model
+from moelaws.training.recipe import batch_sequences, learning_rate, tiny_model
 from moelaws.training.record import run_of
 from moelaws.training.sweep import SweepError, SweepRun, pin, run_sweep, train_row
 from small_sweep import RUNS, Inline, rows, tiny_sweep, undisturbed
@@ -204,9 +204,10 @@ def test_recorded_runs_can_be_run_again() -> None:
     assert again["loss"] == (shortest["loss"] if same else pytest.approx(shortest["loss"], abs=3 * noise))
 
 
-def test_the_recipe_follows_tokens_experts_and_budget() -> None:
-    assert learning_rate(1, 1e6) == pytest.approx(2 * learning_rate(1, 16e6))
-    assert learning_rate(1, 1e6) > learning_rate(4, 1e6) > learning_rate(8, 1e6) == learning_rate(64, 1e6)
+def test_the_recipe_follows_steps_experts_and_budget() -> None:
+    assert learning_rate(1, 1000) == pytest.approx(2**0.3 * learning_rate(1, 2000))
+    assert learning_rate(1, 1000) > learning_rate(4, 1000) > learning_rate(8, 1000) == learning_rate(64, 1000)
+    assert batch_sequences(1e12) == 2 * batch_sequences(3e11)
     for width in (16, 24, 40, 64, 96):
         model = tiny_model(width, 8)
         assert model.d_ff == 4 * width
