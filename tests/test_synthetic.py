@@ -99,6 +99,16 @@ def test_texts_begin_in_the_stationary_state() -> None:
     assert ((pairs - expected) ** 2 / expected).sum() < 63 + 5 * math.sqrt(126)
 
 
+def test_the_validation_windows_have_a_perfect_loss_of_their_own() -> None:
+    language = ZipfMarkov(vocab_size=32)
+    windows = language.validation_windows(64, 65_536)
+    p, first = _conditional(language), language._stationary / language._stationary.sum(1, keepdims=True)
+    losses = -np.log(p[windows[:, :-2], windows[:, 1:-1], windows[:, 2:]])
+    by_hand = (losses.sum() - np.log(first[windows[:, 0], windows[:, 1]]).sum()) / windows[:, 1:].size
+    assert language.perfect_loss(64, 65_536) == pytest.approx(by_hand, abs=1e-12)
+    assert 0 < abs(language.perfect_loss(64, 65_536) - language.lowest_loss(64)) < 0.03
+
+
 def test_zipf_is_zipf() -> None:
     shares = ZipfMarkov(vocab_size=1000)._zipf_V
     assert shares.sum() == 65536

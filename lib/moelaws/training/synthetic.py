@@ -158,8 +158,8 @@ class ZipfMarkov:
     def perfect_losses(self, windows: Windows) -> Floats:
         """The losses of a perfect model, token by token.
 
-        What a model loses beyond these on the same windows is its reducible loss without the luck of the draw, which
-        is most of the standard error of a loss.
+        What a model loses beyond these on the same windows is its reducible loss without the luck of the draw. For a
+        model 0.46 nats above the entropy of the default language that was two thirds of the variance of its loss.
 
         Args:
             windows: token ids, windows x (context + 1).
@@ -168,6 +168,14 @@ class ZipfMarkov:
             -ln p of each predicted token, nats, windows x context.
         """
         return perfect_losses(self._transitions, self._stationary, windows)
+
+    def perfect_loss(self, context: int, validation_tokens: int) -> float:
+        """The loss of a perfect model on the validation windows, nats per token.
+
+        Every run is measured on the same windows, so this, not ``lowest_loss``, is what the losses of ever better
+        runs come to; the two differ by the luck of the draw (0.011 nats for 65,536 tokens of the default language).
+        """
+        return float(self.perfect_losses(self.validation_windows(context, validation_tokens)).mean())
 
     @cached_property
     def _stationary(self) -> Floats:
