@@ -101,6 +101,7 @@ def test_the_tokenizer_goes_with_the_model(tmp_path: Path) -> None:
     [
         ({"shared_experts": 1}, "shared_experts = 1: the OLMoE layout has no place for it"),
         ({"moe_every": 2}, "moe_every = 2: the OLMoE layout has no place for it"),
+        ({"token_shift": True}, "token_shift = True: the OLMoE layout has no place for it"),
         ({"qk_norm": False}, "qk_norm = False: the OLMoE layout has no place for it"),
     ],
 )

@@ -69,6 +69,12 @@ def test_every_field_that_changes_the_computation_changes_the_run_id() -> None:
     assert len({run.run_id, *(other.run_id for other in others)}) == 6
 
 
+def test_a_field_that_came_later_leaves_recorded_ids_alone_at_its_default_only() -> None:
+    run = RunConfig()
+    assert replace(run, model=replace(run.model, token_shift=False)).run_id == "7a05cd31309e3528"
+    assert replace(run, model=replace(run.model, token_shift=True)).run_id != run.run_id
+
+
 def test_the_run_id_is_that_of_what_is_computed() -> None:
     run = RunConfig()
     one_token_more = replace(run, train=replace(run.train, tokens=run.train.tokens + 1))

@@ -35,6 +35,7 @@ MODELS = {
         for g in (1, 2)
     },
     "E 4, K 2, shared": replace(SMALL, n_experts=4, top_k=2, granularity=2, shared_experts=2),
+    "E 4, token shift": replace(SMALL, n_experts=4, token_shift=True),
     "E 4, every second layer": replace(SMALL, n_layers=4, n_experts=4, moe_every=2),
     "E 8, odd sizes": replace(SMALL, n_experts=8, top_k=3, n_layers=3, d_ff=72, granularity=2, tied_embeddings=False),
 }

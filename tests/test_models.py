@@ -159,6 +159,14 @@ def test_experts_stand_in_the_last_block_of_each_group() -> None:
     assert len(model(torch.zeros(1, 4, dtype=torch.long))[1]) == 2
 
 
+def test_the_token_shift_shows_each_token_the_one_before() -> None:
+    model = Transformer(replace(SMALL, token_shift=True, n_layers=1), seed=1)
+    x_BTD = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
+    shifted = model.shift(x_BTD)
+    torch.testing.assert_close(shifted[:, 0], x_BTD[:, 0])
+    torch.testing.assert_close(shifted[:, 1:], x_BTD[:, 1:] + 0.5 * x_BTD[:, :-1])
+
+
 def test_a_balance_bias_changes_the_choice_and_not_the_weight() -> None:
     x_TD, weight_ED = torch.eye(2), torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
     probs_TE = torch.softmax(weight_ED.T, -1)

@@ -69,7 +69,7 @@ def test_the_row_says_everything(sotu: Corpus) -> None:
     run = replace(TINY, corpus_sha256=sotu.sha256)
     result = train(run, sotu)
     row = make_row(result, sotu, sweep="test", budget=1e9)
-    assert set(row) == set(COLUMNS)
+    assert set(row) == set(COLUMNS) - {"perfect_loss"}  # of a real text, nobody knows it
     assert row["tokens"] == 6400
     assert row["train_flops"] == 6400 * training_flops_per_token(run.model)
     assert row["total_params"] == count_parameters(run.model).total

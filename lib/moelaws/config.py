@@ -18,6 +18,12 @@ def _require(condition: bool, field: str, value: object, expected: str) -> None:
         raise ConfigError(f"{field} = {value!r}: expected {expected}")
 
 
+# Fields that came after the first recorded tables. At these values they are no part of a run's identity, so that the
+# runs recorded without them keep their ids.
+_ADDED_LATER: dict[str, Any] = {"token_shift": False}
+_PRESENT = object()
+
+
 class _Record:
     """Dictionary round trip, shared by the frozen configurations below."""
 
@@ -55,6 +61,8 @@ class ModelConfig(_Record):
         qk_norm: whether queries and keys pass an RMSNorm (as in OLMoE).
         tied_embeddings: whether the unembedding is the embedding's transpose.
         rope_theta: base of the rotary frequencies.
+        token_shift: whether each token's embedding also gets the previous token's, scaled by a learned gain a
+            channel (Peng et al. 2023): order-2 statistics can then be learned without attention.
 
     Raises:
         ConfigError: a combination that no model can have, named by field.
@@ -75,6 +83,7 @@ class ModelConfig(_Record):
     qk_norm: bool = True
     tied_embeddings: bool = True
     rope_theta: float = 10_000.0
+    token_shift: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k",
@@ -219,6 +228,7 @@ class RunConfig:
         """
         train = self.train.to_dict() | {"tokens": self.steps * self.batch_tokens}
         text = self.corpus_sha256 or self.corpus
-        identity = {"model": self.model.to_dict(), "train": train, "corpus": text}
+        model = {name: v for name, v in self.model.to_dict().items() if _ADDED_LATER.get(name, _PRESENT) != v}
+        identity = {"model": model, "train": train, "corpus": text}
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

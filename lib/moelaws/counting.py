@@ -23,7 +23,7 @@ class Parameters:
         embedding: token embedding, V x D.
         unembedding: output projection, V x D; 0 when tied to the embedding.
         attention: query, key, value and output projections of all layers.
-        norms: gains of all RMSNorms.
+        norms: gains of all RMSNorms, and of the token shift.
         router: E x D per layer with experts; 0 when E = 1.
         feed_forward: what every token passes through beside its K experts: shared experts, and the dense layers
             between layers with experts.
@@ -79,7 +79,7 @@ def count_parameters(model: ModelConfig) -> Parameters:
         embedding=model.vocab_size * d,
         unembedding=0 if model.tied_embeddings else model.vocab_size * d,
         attention=layers * 4 * d * d,
-        norms=layers * (2 * d + qk_gains) + d,
+        norms=layers * (2 * d + qk_gains) + d + (d if model.token_shift else 0),
         router=routed * model.n_experts * d if model.is_moe else 0,
         feed_forward=(layers - routed) * 3 * d * model.d_ff + routed * model.shared_experts * expert,
         experts=routed * model.n_experts * expert,

@@ -177,6 +177,7 @@ def _require_expressible(model: Transformer) -> None:
         ("shared_experts", config.shared_experts, config.shared_experts == 0),
         ("moe_every", config.moe_every, config.moe_every == 1 or not config.is_moe),
         ("qk_norm", config.qk_norm, config.qk_norm),
+        ("token_shift", config.token_shift, not config.token_shift),
         ("balance_bias", "not zero", not biased),
     ):
         if not absent:

@@ -35,6 +35,18 @@ class Block(nn.Module):
         return x_BTD + y_RD.view_as(x_BTD), statistics
 
 
+class TokenShift(nn.Module):
+    """Adds to each token the previous one, scaled by a gain a channel (Peng et al. 2023, RWKV)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((width,), 0.5))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """The first token of a sequence has nothing added."""
+        return x_BTD + self.gain * F.pad(x_BTD[:, :-1], (0, 0, 1, 0))
+
+
 class Transformer(nn.Module):
     """A tiny OLMoE-style language model; dense when ``config.n_experts == 1``.
 
@@ -54,6 +66,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.d_model))
+        self.shift = TokenShift(config.d_model) if config.token_shift else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.final_norm = RMSNorm(config.d_model)
         self.unembedding = (
@@ -105,6 +118,8 @@ class Transformer(nn.Module):
         """Everything before the unembedding: normalised residual stream B x T x D, and router statistics."""
         turn_TJ = self.turns(ids_BT.shape[1])
         x_BTD = F.embedding(ids_BT, self.embedding)
+        if self.shift is not None:
+            x_BTD = self.shift(x_BTD)
         statistics = []
         for block in self.blocks:
             x_BTD, layer_statistics = block(x_BTD, turn_TJ)

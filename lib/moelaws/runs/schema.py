@@ -71,6 +71,14 @@ _ALL = (
         exclusive=True,
         optional=True,
     ),
+    Column(
+        "perfect_loss",
+        "number",
+        "nats/token",
+        "loss of the perfect predictor on the same validation text; empty where it is not known",
+        0,
+        optional=True,
+    ),
     _positive("train_loss", "nats/token", "mean training cross-entropy over the last tenth of the steps"),
     Column(
         "router_entropy",
@@ -110,6 +118,7 @@ _ALL = (
     _text("qk_norm", "whether queries and keys are normalised"),
     _text("tied_embeddings", "whether unembedding and embedding are one matrix"),
     _positive("rope_theta", "", "base of the rotary frequencies"),
+    _text("token_shift", "whether each token's embedding also gets the previous one's"),
     # Recipe
     _count("batch_sequences", "sequences", "sequences in one optimiser step"),
     _positive("learning_rate", "", "peak learning rate"),

@@ -131,6 +131,9 @@ class Corpus:
         """Bytes of text that the tokens stand for."""
         return int(self.token_bytes[ids].sum())
 
+    def perfect_loss(self, context: int, validation_tokens: int) -> None:
+        """Nobody knows the loss of the perfect predictor of a real text."""
+
     def require(self, batch_sequences: int, context: int) -> None:
         """Check that the text is long enough to train on.
 

