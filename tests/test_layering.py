@@ -27,7 +27,7 @@ ALLOWED = {
     "cli": {"book", "config", "counting", "runs", "laws", "fitting", "models", "training", "serving"},
 }
 # The half of serving that runs models, and what it may import besides.
-RUNS_MODELS = tuple(f"serving/{name}.py" for name in ("cache", "decoder", "generate", "measure", "sampling"))
+RUNS_MODELS = tuple(f"serving/{name}.py" for name in ("cache", "decoder", "generate", "grid", "measure", "sampling"))
 MODELS = {"models", "training"}
 BEYOND_THE_WALL = (
     "torch",

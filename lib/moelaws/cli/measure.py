@@ -1,0 +1,214 @@
+"""``moelaws measure``: how fast a model decodes here, and what machine that makes this one."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moelaws.cli.output import write_json
+from moelaws.config import ModelConfig
+
+if TYPE_CHECKING:
+    from moelaws.serving.decoder import Decoder
+    from moelaws.serving.grid import Requests
+
+_TIMINGS = Path("data/timings/cpu.csv")
+_TOUCHED = Path("data/timings/experts_touched.csv")
+_TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("measure", help="time prefill and decode of a model, or calibrate this machine")
+    parser.add_argument(
+        "model", nargs="?", help="a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
+    )
+    parser.add_argument("--batch", type=_wholes, default=(1, 2, 4, 8, 16, 32), metavar="B,...", help="1,2,4,...,32")
+    parser.add_argument("--prompt", type=_whole, default=64, help="tokens of each prompt (default 64)")
+    parser.add_argument("--new", type=_whole, default=32, help="decode steps (default 32)")
+    parser.add_argument("--repeats", type=_whole, default=5, help="measured rounds (default 5)")
+    parser.add_argument("--routing", choices=("router", "uniform"), default="router", help="or experts drawn evenly")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=_whole, default=1, help="of torch on a CPU (default 1)")
+    parser.add_argument(
+        "--clock", choices=("wall", "processor"), default="wall", help="processor: for a busy machine, one thread"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="timing table to put the rows into")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="time small random models and fit this machine to them"
+    )
+    parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {_TIMINGS}")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="with --calibrate: write the machine to this file")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, a line a setting."""
+    from moelaws.training.executors import require_training
+
+    require_training()
+    chosen = [bool(options.model), options.calibrate, options.grid]
+    if sum(chosen) != 1:
+        raise ValueError("moelaws measure: name a model, or ask for --calibrate or --grid: one of the three")
+    if options.clock == "processor" and (options.threads > 1 or options.device != "cpu"):
+        raise ValueError("--clock processor: adds up threads and does not see a GPU; it is for one thread of the CPU")
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA device here")
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        return _calibrate(options) if options.calibrate else _grid(options) if options.grid else _model(options)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _model(options: argparse.Namespace) -> int:
+    from moelaws.serving.grid import measure_batches, record_rows
+
+    decoder, requests, weights = open_model(options.model, options.device)
+    print(f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock", flush=True)
+    rows = []
+    for row in measure_batches(
+        decoder, requests, options.batch, weights, options.prompt, options.new, options.repeats, options.clock,
+        options.routing,
+    ):  # fmt: skip
+        _print_row(row, first=not rows)
+        rows.append(row)
+    if options.out:
+        record_rows(options.out, rows)
+        print(f"{len(rows)} rows in {options.out}")
+    return 0
+
+
+def _grid(options: argparse.Namespace) -> int:
+    from moelaws.serving.grid import measure_grid, measure_touched, record_rows
+
+    out = options.out or _TIMINGS
+    rows: list[dict[str, Any]] = []
+    for row in measure_grid(options.repeats, options.clock, on_event=_print_event):
+        _print_row(row, first=not rows)
+        rows.append(row)
+    record_rows(out, rows)
+    _print_event("counting the experts that groups of tokens touch")
+    touched = list(measure_touched())
+    name = _TOUCHED.name if options.out is None else f"{out.stem}_{_TOUCHED.name}"
+    record_rows(out.with_name(name), touched, ("d_model", "n_experts", "top_k", "layer", "tokens", "source"))
+    print(f"{len(rows)} rows in {out}, {len(touched)} in {out.with_name(name)}")
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from moelaws.serving.calibration import calibrate
+    from moelaws.serving.grid import measure_calibration, record_rows
+
+    rows: list[dict[str, Any]] = []
+    for row in measure_calibration(options.device, options.clock):
+        _print_row(row, first=not rows)
+        rows.append(row)
+    found = calibrate(pd.DataFrame(rows))
+    for name, value in asdict(found.machine).items():
+        print(f"{name:26} {value:.4g}")
+    print(
+        f"decode steps of configurations left out of the fit: {found.held_out.median:.0%} off in the median, "
+        f"nine in ten within {found.held_out.p90:.0%}"
+    )
+    if options.out:
+        record_rows(options.out, rows)
+        print(f"{len(rows)} rows in {options.out}; moelaws plan --timings {options.out} plans for this machine")
+    if options.json:
+        write_json(options.json, {"machine": asdict(found.machine), "held_out": asdict(found.held_out)})
+    return 0
+
+
+def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]":
+    """A model to measure, where its requests come from, and whether its weights are trained or random.
+
+    A checkpoint with the default corpus's vocabulary reads its held-out text; any other model uniform tokens.
+
+    Raises:
+        ValueError: no such folder or file, or a configuration that no model can have.
+    """
+    from moelaws.models.checkpoint import load_checkpoint
+    from moelaws.serving.decoder import Decoder
+    from moelaws.serving.grid import random_decoder, requests_of, uniform_requests
+    from moelaws.training.corpus import VOCAB_SIZE, load_corpus
+
+    if Path(name).is_dir():
+        decoder = Decoder(load_checkpoint(name).to(device))
+        vocab_size = decoder.config.vocab_size
+        return (
+            decoder,
+            requests_of(load_corpus()) if vocab_size == VOCAB_SIZE else uniform_requests(vocab_size),
+            "trained",
+        )
+    config = parse_config(name)
+    return random_decoder(config, device), uniform_requests(config.vocab_size), "random"
+
+
+def parse_config(name: str) -> ModelConfig:
+    """``tiny:d=64,E=8,K=1`` (also G, V, T) or a JSON file with fields of ``ModelConfig``.
+
+    Raises:
+        ValueError: neither, or a value that no model can have.
+    """
+    kind, sign, rest = name.partition(":")
+    if sign and kind == "tiny":
+        from moelaws.training.recipe import tiny_model
+
+        values = {"d_model": 64}
+        for part in filter(None, rest.split(",")):
+            letter, _, number = part.partition("=")
+            if letter not in _TINY or not number.isdecimal():
+                raise ValueError(f"{name}: found {part!r}, expected one of {', '.join(_TINY)} = a whole number")
+            values[_TINY[letter]] = int(number)
+        return tiny_model(**values)
+    try:
+        fields = json.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{name}: {error.strerror}; expected a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{name}: not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name}: expected an object of ModelConfig's fields, found a {type(fields).__name__}")
+    return ModelConfig.from_dict(fields)
+
+
+def _print_row(row: dict[str, Any], first: bool) -> None:
+    if first:
+        print(
+            "   d   E   K routing  batch   first token   decode step (quartiles)  tokens/s   peak MB  experts touched"
+        )
+    step, low, high = (1e3 * row[name] for name in ("decode_step_seconds", "decode_step_low", "decode_step_high"))
+    print(
+        f"{row['d_model']:4} {row['n_experts']:3} {row['top_k']:3} {row['routing']:8} {row['batch']:5} "
+        f"{1e3 * row['prefill_seconds']:10.2f} ms {step:8.3f} ms ({low:.3f}-{high:.3f})"
+        f"{row['tokens_per_second']:10.0f} {row['peak_memory_bytes'] / 1e6:9.0f}  {row['experts_touched_by_layer']}",
+        flush=True,
+    )
+    if row["clock"] == "wall" and row["device"] == "cpu" and row["processor_share"] < 0.8:
+        _print_event(
+            f"the process had the processor for {row['processor_share']:.0%} of that time: others were busy, "
+            "the times are too long (--clock processor helps)"
+        )
+
+
+def _print_event(sentence: str) -> None:
+    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)
+
+
+def _whole(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, found {text!r}")
+    return int(text)
+
+
+def _wholes(text: str) -> tuple[int, ...]:
+    return tuple(_whole(part) for part in text.split(","))
