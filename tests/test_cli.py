@@ -40,11 +40,11 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
         (["runs", "TABLE", "--where", "density > 1"], "the table has no column 'density'"),
         (["runs", "TABLE", "--map", "loss"], "--map 'loss': expected OURS=THEIRS"),
         (["runs", "TABLE", "--map", "loss=nats"], "no column 'nats' to use as 'loss'"),
-        (["sweep", "nothing"], "sweep 'nothing': moelaws.training.sweeps has isoflop_first"),
+        (["sweep", "nothing"], "sweep 'nothing': moelaws.training.sweeps has batches, isoflop, "),
         (["sweep", "no.such.module:sweep"], "no module 'no'"),
-        (["sweep", "isoflop_first", "--workers", "0"], "--workers 0: expected a whole number >= 1"),
-        (["sweep", "isoflop_first", "--limit", "0"], "--limit 0: expected a whole number >= 1"),
-        (["sweep", "isoflop_first", "--workers", "2", "--scheduler", "x"], "--workers is for local processes"),
+        (["sweep", "isoflop_3e11", "--workers", "0"], "--workers 0: expected a whole number >= 1"),
+        (["sweep", "isoflop_3e11", "--limit", "0"], "--limit 0: expected a whole number >= 1"),
+        (["sweep", "isoflop_3e11", "--workers", "2", "--scheduler", "x"], "--workers is for local processes"),
         (["sweep", "small_sweep:tiny_sweep", "--device", "gpu", "--out", "OUT"], "device 'gpu': expected auto, cpu"),
         (["sweep", "small_sweep:tiny_sweep", "--device", "cuda:99", "--out", "OUT"], "PyTorch sees"),
         (
@@ -95,7 +95,7 @@ def test_a_sweep_on_a_table_in_use_is_refused(tmp_path: Path, capsys: pytest.Cap
 
     out = tmp_path / "runs.csv"
     with RunTable(out):
-        assert main(["sweep", "isoflop_first", "--out", str(out), "--limit", "1"]) == 2
+        assert main(["sweep", "isoflop_3e11", "--out", str(out), "--limit", "1"]) == 2
     assert "another process is writing to this table" in capsys.readouterr().err
 
 

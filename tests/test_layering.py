@@ -121,7 +121,7 @@ def test_table_surface_and_help_work_without_torch(tmp_path: Path) -> None:
         assert main(["runs", {str(table)!r}]) == 0
         assert main(["isoflop", {str(table)!r}, "--bootstrap", "50"]) == 0
         assert main(["plan", "--train-flops", "1e20", "--serve-tokens", "1e10"]) == 0
-        assert main(["sweep", "isoflop_first"]) == 2
+        assert main(["sweep", "isoflop_3e11"]) == 2
     """)
     assert "12 runs, 12 finished" in printed
     assert "0.9375" in printed

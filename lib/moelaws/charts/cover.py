@@ -1,6 +1,6 @@
 """The picture on the front page and in the README: the recorded runs and the surfaces fitted to them.
 
-``python -m moelaws.charts.cover data/runs/isoflop_first.csv images/cover.svg`` draws it.
+``python -m moelaws.charts.cover data/runs/isoflop.csv images/cover.svg`` draws it.
 """
 
 import sys
