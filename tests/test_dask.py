@@ -163,7 +163,7 @@ def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: si
     _, errors = process.communicate(timeout=30)
     assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert "Traceback" not in errors
-    until(lambda: not any(pair.busy().values()), "idle workers")
+    until(lambda: not any(pair.busy().values()), "idle workers", seconds=120)  # they may still import torch
     assert run_sweep(tiny_sweep(), path, scheduler=pair.address) == RUNS  # and they are as good as new
     assert rows(path) == undisturbed()
 

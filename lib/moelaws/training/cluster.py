@@ -178,7 +178,8 @@ async def _role(address: str) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's log of what the coordinator says in a sentence: pages of it when a scheduler is lost."""
-    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    sources = ("distributed", "tornado", "asyncio")
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(sources)]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.disabled = True
