@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moelaws.charts.tuning import loss_by_setting
 from moelaws.fitting.tuning import TuningError, tune
 
 
@@ -52,3 +53,12 @@ def test_runs_that_cannot_tell_are_refused() -> None:
         tune(_runs({16: 1.0}, 0.01, seeds=1), "rate", "rule", ["d_model"])
     with pytest.raises(TuningError, match="a point with 2 values of rate: expected at least three"):
         tune(_runs({16: 1.0}, 0.01, octaves=(0, 1)), "rate", "rule", ["d_model"])
+
+
+def test_the_figure_has_a_line_a_point_with_its_lowest_loss_at_zero() -> None:
+    runs = _runs({16: 1.0, 32: 2.0}, 1e-9).assign(n_experts=4)
+    chart = loss_by_setting(runs, "rate", "rule", ["n_experts", "d_model"], "rate", "title", "description")
+    points = pd.concat(pd.DataFrame(data) for data in chart.to_dict()["datasets"].values())
+    lowest = points.dropna(subset="above").groupby("d_model")["above"].min()
+    assert lowest.to_dict() == {16: 0.0, 32: 0.0}
+    assert chart.to_dict()["description"] == "description"
