@@ -21,7 +21,7 @@ import numpy as np
 from fit_tables import make_table
 from scipy.optimize import minimize as scipy_minimize
 
-from moelaws.fitting.descent import first_descent
+from moelaws.fitting.crowd import first_descent
 from moelaws.fitting.fit import fit
 from moelaws.fitting.minimise import minimise
 from moelaws.fitting.objective import Objective

@@ -250,6 +250,35 @@ def test_arguments_that_cannot_be_used_are_refused(options, message):
         fit("hoffmann2022", runs_of("hoffmann2022", 30), **options)
 
 
+@pytest.mark.parametrize("name", ["huber-log", "lsq-log"])
+def test_one_pass_over_the_residuals_equals_three(name):
+    rng = np.random.default_rng(0)
+    objective = Objective(name, 0.5, over=3.0)
+    residuals, weights = rng.normal(size=(4, 50)), rng.random((1, 50))
+    value, slopes, majorants = objective.measure(residuals, weights)
+    assert value == pytest.approx(objective.terms(residuals, weights).sum(axis=1), rel=1e-12)
+    assert slopes == pytest.approx(objective.slopes(residuals, weights), rel=1e-12)
+    assert majorants == pytest.approx(objective.majorants(residuals, weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["majorant", "slopes", "exact"])
+def test_every_hessian_leads_to_the_minimum_and_held_coordinates_stay(kind):
+    result = fit("hoffmann2022", runs_of("hoffmann2022", 80, 0.01, 1))
+    theta = np.repeat(result.theta[None], 300, axis=0)
+    theta += 0.003 * np.random.default_rng(0).standard_normal(theta.shape)
+    free = minimise(result.problem, theta, steps=400, tolerance=1e-12, hessian=kind)
+    assert np.median(free.value) == pytest.approx(result.objective_value, rel=1e-4)
+    assert free.value.min() == pytest.approx(result.objective_value, rel=1e-6)
+    held = np.zeros(theta.shape, dtype=bool)
+    held[:, 3] = True
+    kept = minimise(result.problem, theta, steps=400, tolerance=1e-12, hessian=kind, held=held)
+    assert (kept.theta[:, 3] == theta[:, 3]).all()
+    assert (kept.theta[:, 4] != theta[:, 4]).all()
+    i = int(np.abs(theta[:, 3] - result.theta[3]).argmax())
+    again = fit("hoffmann2022", runs_of("hoffmann2022", 80, 0.01, 1), fixed={"alpha": theta[i, 3]})
+    assert kept.value[i] == pytest.approx(again.objective_value, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["hoffmann2022", "clark2022", "yun2024"])
 def test_second_derivatives_are_exact(name):
     runs = runs_of(name, 25)

@@ -3,11 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
+from moelaws.fitting.covariance import noise_scale
+from moelaws.fitting.draws import draw_counts
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.profile import floor_of, floor_sensitivity, profile
-from moelaws.fitting.uncertainty import bootstrap, large_sample, seed_weights
+from moelaws.fitting.starts import revived
+from moelaws.fitting.uncertainty import bootstrap, large_sample, likelihood
+from moelaws.fitting.weights import seed_weights
 from moelaws.laws import LAWS, law
 
 TRUTH = law("hoffmann2022").published["approach3"]
@@ -78,15 +83,13 @@ def test_a_band_widens_away_from_the_runs(squares):
 
 
 def test_strata_keep_their_size_and_clusters_stay_together(squares):
-    from moelaws.fitting.uncertainty import _draw_counts
-
     rng = np.random.default_rng(0)
     strata = np.array([0] * 10 + [1] * 5)
-    counts = _draw_counts(15, 40, rng, strata, None)
+    counts = draw_counts(15, 40, rng, strata, None)
     assert (counts[:, :10].sum(axis=1) == 10).all()
     assert (counts[:, 10:].sum(axis=1) == 5).all()
     clusters = np.repeat(np.arange(5), 3)
-    counts = _draw_counts(15, 40, rng, None, clusters)
+    counts = draw_counts(15, 40, rng, None, clusters)
     assert (counts.reshape(40, 5, 3).std(axis=2) == 0).all()
     budgets = dense_runs()["budget"].to_numpy()
     assert "stratified bootstrap" in bootstrap(squares, 20, strata=budgets).result.interval_method
@@ -106,13 +109,50 @@ def test_clustered_seeds_give_wider_intervals_than_pretending_they_are_new_runs(
     assert honest[1] - honest[0] > 1.4 * (naive[1] - naive[0])
 
 
-def test_a_profile_without_an_end_means_not_identified():
-    """Sixty runs at 3 % noise do not bound the floor of a law whose floor is 0.17."""
+@pytest.fixture(scope="module")
+def low_floor():
+    """Sixty runs at 3 % noise of a law whose floor is 0.17: they do not tell it from zero."""
     runs = dense_runs(60)
     low = law("sardana2024").published["up-to-100"]
     rng = np.random.default_rng(3)
-    runs["loss"] = law("sardana2024").predict(low, runs) * np.exp(0.03 * rng.normal(size=60))
-    result = fit("sardana2024", runs, "lsq-log")
+    return runs.assign(loss=law("sardana2024").predict(low, runs) * np.exp(0.03 * rng.normal(size=60)))
+
+
+@pytest.mark.parametrize("objective", ["huber-log", "lsq-log", "lsq"])
+def test_likelihood_intervals_end_where_refits_say(objective, low_floor):
+    """Independent fits with the parameter fixed just inside and just outside the end, from starts of their own.
+
+    The floor ends at zero here, where its term has no slope to come back by as the other parameters move away.
+    """
+    result = fit("sardana2024", low_floor, objective, intervals=0.95)
+    assert result.interval_method == "likelihood, 95 %"
+    assert result.intervals["E"][0] == 0
+    assert not result.identified["E"]
+    limit = 0.5 * noise_scale(result.problem, result.theta) * t.ppf(0.975, 55) ** 2
+    for name, ends in result.intervals.items():
+        for sign, end in zip((-1, 1), ends, strict=True):
+            if end == 0:
+                continue
+            away = 0.05 * (end - result.params[name])
+            assert np.sign(away) == sign
+            for beyond in (-1, 1):
+                held = fit("sardana2024", low_floor, objective, fixed={name: end + beyond * away})
+                assert (held.objective_value - result.objective_value > limit) == (beyond > 0), (name, end, beyond)
+
+
+def test_likelihood_intervals_are_the_profiles(huber):
+    made = likelihood(huber)
+    for name in ("A", "alpha", "E"):
+        assert made.intervals[name] == pytest.approx(profile(huber, name).interval, rel=0.01)
+    assert made.status == "converged"
+    narrow = likelihood(huber, 0.5).intervals["alpha"]
+    assert made.intervals["alpha"][0] < narrow[0] < narrow[1] < made.intervals["alpha"][1]
+    with pytest.raises(FitError, match="level = 95: expected a number between 0 and 1"):
+        likelihood(huber, 95)
+
+
+def test_a_profile_without_an_end_means_not_identified(low_floor):
+    result = fit("sardana2024", low_floor, "lsq-log")
     found = profile(result, "E")
     assert found.interval[0] == 0
     assert not found.bounded
@@ -121,13 +161,40 @@ def test_a_profile_without_an_end_means_not_identified():
     assert refits.status in {"not identified", "bound hit"}
 
 
+def test_where_refits_pile_up_at_a_boundary_the_likelihood_speaks(low_floor, squares):
+    result = fit("sardana2024", low_floor, "lsq-log")
+    refits = bootstrap(result, 100)
+    assert refits.result.interval_method == "likelihood, 95 %, as bootstrap refits leave E open"
+    assert refits.result.intervals == likelihood(result).intervals
+    assert len(refits.theta) == 100
+    # Runs that depend on each other have no such likelihood.
+    clustered = bootstrap(result, 100, clusters=np.arange(60) // 2).result
+    assert clustered.interval_method.startswith("clustered bootstrap over runs, 100 refits, percentiles")
+    assert not clustered.identified["E"]
+    assert "percentiles" in bootstrap(squares, 50).result.interval_method
+
+
+def test_a_term_at_zero_comes_back_in_sight(low_floor):
+    problem = fit("sardana2024", low_floor, "lsq-log").problem
+    params = {"A": 5.0, "B": 9.0, "E": 1e-30, "alpha": 0.1, "beta": 0.1}
+    theta = problem.coordinates(params)
+    back = revived(problem, theta)
+    moved = back != theta
+    assert moved.sum() == 1
+    assert moved[0, problem.free.index("E")]
+    share = np.exp(back[0, 2]) / (np.exp(problem.residuals(theta)[0] + problem.observed[0]))
+    assert share.mean() == pytest.approx(0.1, rel=0.01)
+
+
 def test_profile_rise_is_chi_squared_for_least_squares(squares):
-    """At the interval's end the sum of squares is up by 3.84 residual variances."""
+    """At the interval's end the sum of squares is up by a quantile of F(1, n - P), in residual variances."""
     found = profile(squares, "beta")
     end = found.interval[1]
     held = fit("hoffmann2022", dense_runs(), "lsq-log", fixed={"beta": end})
     variance = squares.objective_value / (squares.n_runs - 5)
-    assert (held.objective_value - squares.objective_value) / variance == pytest.approx(3.84, rel=0.02)
+    assert (held.objective_value - squares.objective_value) / variance == pytest.approx(
+        t.ppf(0.975, 115) ** 2, rel=0.005
+    )
     assert found.points["rise"].min() == 0
     with pytest.raises(FitError, match="'gamma' was not fitted"):
         profile(squares, "gamma")

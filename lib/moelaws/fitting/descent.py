@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moelaws.fitting.crowd import descend_many, first_descent
 from moelaws.fitting.minimise import Minima, minimise
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import dispersed, leap, with_amplitudes
@@ -19,11 +20,7 @@ _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
 _MANY = 500_000
 """Starts x runs from which on the first descent goes in two stages."""
-_RUNS_PER_PARAMETER = 10
-"""Runs of the table that its first stage sees, for each free parameter."""
 _ROUNDS = 3
-_FIRST_DELTA = 0.03
-_COARSE_DELTA = 0.1
 _HOPELESS = 3.0
 """An end that still moves, at this many times the best one's objective, is left there."""
 _LANDED = 8
@@ -93,53 +90,6 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
     return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), max(reached, 1), total)
 
 
-def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minima:
-    """A quick descent from every start; a Huber objective gets a wide delta, so that far runs keep their pull."""
-    if problem.objective.robust:
-        problem = problem.with_delta(max(problem.objective.delta, _FIRST_DELTA))
-    return minimise(problem, theta, steps=steps, tolerance=1e-7)
-
-
-def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarray]:
-    """The first descent of a published grid's hundreds of thousands of starts, or on very many runs.
-
-    All descend on a few runs of the table, to a coarse tolerance; those that then predict the same go on together, to
-    a fine one; those that then predict the same descend on all runs.
-
-    Args:
-        problem: the fit's problem.
-        theta: starting coordinates, [starts, P].
-
-    Returns:
-        The distinct ends, and for every start the index of its end, [starts].
-    """
-    coarse = problem.thinned(_RUNS_PER_PARAMETER * len(problem.free))
-    if coarse.objective.robust:
-        coarse = coarse.with_delta(max(coarse.objective.delta, _COARSE_DELTA))
-    label = np.arange(len(theta))
-    for steps, tolerance in ((24, 1e-3), (60, 1e-6)):
-        ends = minimise(coarse, theta, steps, tolerance, brake=8.0)
-        first, kind = _merge(coarse, ends)
-        theta, label = ends.theta[first], kind[label]
-    return first_descent(problem, theta), label
-
-
-def _merge(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]:
-    """Starts that predict the same: the first of each kind, and each start's kind.
-
-    Residuals are compared by their size and by three random projections of their direction, rounded to 2 %.
-    """
-    directions = np.random.default_rng(0).standard_normal((problem.n_runs, 3))
-    marks = []
-    for i in range(0, len(minima.theta), 512):
-        residuals = np.nan_to_num(problem.residuals(minima.theta[i : i + 512]), posinf=1e3, neginf=-1e3)
-        size = np.sqrt(np.mean(residuals**2, axis=1)) + 1e-300
-        along = residuals @ directions / size[:, None] / np.sqrt(problem.n_runs)
-        marks.append(np.column_stack([np.round(np.log(size) / 0.02), np.round(along / 0.02)]).astype(np.int32))
-    _, first, label = np.unique(np.concatenate(marks), axis=0, return_index=True, return_inverse=True)
-    return first, label.reshape(-1)
-
-
 def polish(problem: Problem, theta: np.ndarray) -> Minima:
     """Follow a few starts to the bottom under the fit's own objective, with exact second derivatives.
 
@@ -156,11 +106,11 @@ def polish(problem: Problem, theta: np.ndarray) -> Minima:
     """
     if problem.objective.robust:
         theta = minimise(problem, theta, steps=25, tolerance=1e-6).theta
-    minima = minimise(problem, theta, steps=12, tolerance=1e-12, exact=True)
+    minima = minimise(problem, theta, steps=12, tolerance=1e-12, hessian="exact")
     # What is still moving so far above the best will not overtake it.
     moving = np.flatnonzero(~minima.converged & (minima.value <= _HOPELESS * minima.value.min() + _exact_fit(problem)))
     if len(moving):
-        on = minimise(problem, minima.theta[moving], steps=48, tolerance=1e-12, exact=True)
+        on = minimise(problem, minima.theta[moving], steps=48, tolerance=1e-12, hessian="exact")
         minima.theta[moving], minima.value[moving], minima.converged[moving] = on.theta, on.value, on.converged
     for _ in range(12):
         near = minima.value <= minima.value.min() * 1.01 + _exact_fit(problem)
@@ -168,10 +118,10 @@ def polish(problem: Problem, theta: np.ndarray) -> Minima:
         if not len(moving):
             break
         before = minima.value[moving]
-        ahead = minimise(problem, minima.theta[moving], steps=20, tolerance=1e-12, exact=True)
+        ahead = minimise(problem, minima.theta[moving], steps=20, tolerance=1e-12, hessian="exact")
         path = ahead.theta - minima.theta[moving]
         leaps = ahead.theta[:, None, :] + path[:, None, :] * _LEAPS[:, None]
-        landed = minimise(problem, leaps.reshape(-1, theta.shape[1]), steps=25, tolerance=1e-12, exact=True)
+        landed = minimise(problem, leaps.reshape(-1, theta.shape[1]), steps=25, tolerance=1e-12, hessian="exact")
         pick = landed.value.reshape(-1, len(_LEAPS)).argmin(axis=1) + np.arange(len(moving)) * len(_LEAPS)
         minima.theta[moving], minima.value[moving] = landed.theta[pick], landed.value[pick]
         minima.converged[moving] = landed.converged[pick] | (before - landed.value[pick] <= 1e-9 * before)

@@ -13,6 +13,7 @@ from moelaws.fitting.problem import Problem, bind
 from moelaws.fitting.result import FitResult, Status, quality
 from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare
+from moelaws.fitting.uncertainty import likelihood
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
 
@@ -30,6 +31,7 @@ def fit(
     starts: Starts = None,
     seed: int = 0,
     over: float = 1.0,
+    intervals: float | None = None,
 ) -> FitResult:
     """Fit a law to runs.
 
@@ -49,9 +51,10 @@ def fit(
             or coordinates [starts, P].
         seed: of the drawn starts.
         over: factor on the terms of runs predicted too high; above 1 the fit leans to forecasts that are kept.
+        intervals: level of likelihood intervals of the parameters, such as 0.95; ``None`` makes none.
 
     Returns:
-        The result, with a status; intervals come from ``moelaws.fitting.uncertainty``.
+        The result, with a status; intervals of other kinds come from ``moelaws.fitting.uncertainty``.
 
     Raises:
         FitError, LawError: runs or arguments that cannot be used.
@@ -72,7 +75,8 @@ def fit(
     theta = _starts(problem, starts, rng)
     prepared.refuse_undefined(law, problem, theta)
     found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
-    return as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began)
+    result = as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began)
+    return result if intervals is None else likelihood(result, intervals)
 
 
 def default_starts(problem: Problem) -> int:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
 from moelaws.fitting.problem import Problem
 
+Hessian = Literal["majorant", "slopes", "exact"]
 _CELLS = 20_000
 """Starts x runs in one chunk: its arrays stay in the processor's cache, and memory does not grow with the starts."""
 
@@ -33,8 +35,8 @@ class Minima:
 
 
 def minimise(
-    problem: Problem, theta: np.ndarray, steps: int = 100, tolerance: float = 1e-10, exact: bool = False,
-    rows: np.ndarray | None = None, brake: float = 4.0,
+    problem: Problem, theta: np.ndarray, steps: int = 100, tolerance: float = 1e-10, hessian: Hessian = "majorant",
+    rows: np.ndarray | None = None, brake: float = 4.0, held: np.ndarray | None = None,
 ) -> Minima:  # fmt: skip
     """Descend from every start to the local minimum below it, within the bounds.
 
@@ -43,11 +45,13 @@ def minimise(
         theta: starting coordinates, [starts, P].
         steps: most iterations of a start.
         tolerance: a start has converged when the next step promises less than this share of its objective.
-        exact: add the exact second derivatives of the residuals to the Hessian. Slower per step by the number of
-            parameters, quadratic at the end; worth it for a few starts near a minimum.
+        hessian: ``majorant``, which never overshoots; ``slopes``, the Huber loss's own curvature, quicker near a
+            minimum; or ``exact``, with the second derivatives of the residuals too: slower per step by the number of
+            parameters, quadratic at the end, worth it for a few starts near a minimum.
         rows: for a problem with weights of several replicates, the replicate of each start.
         brake: factor on the damping after a step that did not help. A larger one gives up sooner on starts from which
             no step helps, and misses a few minima.
+        held: coordinates that stay where they start, [starts, P].
 
     Returns:
         The minima, in the order of the starts.
@@ -67,9 +71,9 @@ def minimise(
             # Starts that have ended leave gaps in the chunk; waiting ones fill them.
             fresh = np.arange(first, min(n, first + chunk - len(moving.start)))
             first = int(fresh[-1]) + 1
-            model = _model(problem, ends.theta[fresh], exact, rows[fresh])
+            model = _model(problem, ends.theta[fresh], hessian, rows[fresh])
             moving = moving.joined(Moving(fresh, ends.theta[fresh], np.full(len(fresh), 1e-2), model))
-        moving = _advance(problem, moving, ends, steps, tolerance, exact, rows, brake)
+        moving = _advance(problem, moving, ends, steps, tolerance, hessian, rows, brake, held)
     return ends
 
 
@@ -128,8 +132,8 @@ def _keep_freed_memory() -> None:
 
 
 def _advance(
-    problem: Problem, moving: Moving, ends: Minima, steps: int, tolerance: float, exact: bool, rows: np.ndarray,
-    brake: float,
+    problem: Problem, moving: Moving, ends: Minima, steps: int, tolerance: float, hessian: Hessian, rows: np.ndarray,
+    brake: float, held: np.ndarray | None,
 ) -> Moving:  # fmt: skip
     """Try one step from every start; note in ``ends`` those that have come to rest or run out of steps.
 
@@ -137,14 +141,16 @@ def _advance(
         The starts that go on.
     """
     start, at, damping = moving.start, moving.at, moving.damping
-    value, slope, hessian, metric = moving.model
+    value, slope, curvature, metric = moving.model
     pinned = ((at <= problem.lower) & (slope > 0)) | ((at >= problem.upper) & (slope < 0))
-    move, promise = _step(slope, hessian, metric, damping, pinned)
+    if held is not None:
+        pinned |= held[start]
+    move, promise = _step(slope, curvature, metric, damping, pinned)
     trial = np.minimum(np.maximum(at + move, problem.lower), problem.upper)
-    new = _model(problem, trial, exact, rows[start])
+    new = _model(problem, trial, hessian, rows[start])
     with np.errstate(invalid="ignore"):  # a start without a value, tried again without one
         gain = value - new[0]
-    done = (promise <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
+    done = (np.abs(promise) <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
     better = gain > 0
     good = better & (gain > 0.75 * promise)
     damping = damping * np.where(good, 0.1, np.where(better & (gain > 0.25 * promise), 1.0, brake))
@@ -165,9 +171,9 @@ def _advance(
     return moving.only(np.flatnonzero(~leave))
 
 
-def _model(problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray) -> Model:
+def _model(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray) -> Model:
     """Value, gradient, Hessian and the diagonal of a majorising Hessian at each point."""
-    parts = [_model_of_block(block, theta, exact, rows) for block in problem.blocks]
+    parts = [_model_of_block(block, theta, kind, rows) for block in problem.blocks]
     value, gradient, hessian, metric = parts[0]
     for part in parts[1:]:
         value, gradient, hessian, metric = (
@@ -181,7 +187,7 @@ def _model(problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray) -
     return value, gradient, hessian, metric
 
 
-def _model_of_block(problem: Problem, theta: np.ndarray, exact: bool, rows: np.ndarray) -> Model:
+def _model_of_block(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray) -> Model:
     with np.errstate(all="ignore"):
         residuals, slopes = problem.linearise(theta)
         weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
@@ -189,10 +195,10 @@ def _model_of_block(problem: Problem, theta: np.ndarray, exact: bool, rows: np.n
         gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]
         hessian = np.matmul(slopes * cap[:, None, :], slopes.transpose(0, 2, 1))
         metric = hessian.diagonal(axis1=1, axis2=2).copy()
-        if exact:
-            if problem.objective.robust:
-                bend = problem.objective.curvatures(residuals, weights)
-                hessian = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
+        if kind != "majorant" and problem.objective.robust:
+            bend = problem.objective.curvatures(residuals, weights)
+            hessian = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
+        if kind == "exact":
             hessian += problem.second_order(theta, residuals, rows)
     return value, gradient, hessian, metric
 

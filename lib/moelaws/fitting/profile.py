@@ -9,9 +9,11 @@ import pandas as pd
 
 from moelaws.fitting.covariance import covariance, noise_scale
 from moelaws.fitting.descent import polish
+from moelaws.fitting.likelihood import rise_limit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
+from moelaws.fitting.starts import revived
 from moelaws.laws.evaluate import fold
 from moelaws.laws.own import floor_of
 
@@ -47,7 +49,7 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
 
     The rise of the objective is measured in units of the noise that the fit itself shows, so that it follows a
     chi-squared law with one degree of freedom for least squares and, by the usual quasi-likelihood argument, for the
-    Huber objective.
+    Huber objective; few runs know their noise less well, for which the unit is made larger (``rise_limit``).
 
     Args:
         result: a fit.
@@ -66,7 +68,7 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
     if level not in _CHI2_ONE:
         raise FitError(f"level = {level}: expected one of {', '.join(map(str, _CHI2_ONE))}")
     i = problem.free.index(name)
-    unit = noise_scale(problem, result.theta)
+    unit = _unit(problem, result.theta, level)
     matrix, loose = covariance(problem, result.theta)
     width = float(np.sqrt(matrix[i, i])) if not loose[i] and matrix[i, i] > 0 else 0.5
     width = min(max(width, 1e-8), 0.1 * float(problem.upper[i] - problem.lower[i]))
@@ -81,6 +83,11 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
         interval = (float(back(ends[0])), float(back(ends[1])))
         table = pd.DataFrame({name: back(np.array(order)), "rise": [points[x] for x in order]})
     return Profile(name, interval, table, level)
+
+
+def _unit(problem: Problem, theta: np.ndarray, level: float) -> float:
+    """The unit of rises, such that the quantile of chi-squared bounds the interval however few runs there are."""
+    return noise_scale(problem, theta) * rise_limit(problem, level) / _CHI2_ONE[level]
 
 
 def _end(
@@ -148,6 +155,7 @@ def held(
     if not len(smaller.free):
         value = float(smaller.value(smaller.residuals(np.empty((1, 0))))[0])
         return 2 * (value - least) / unit, starts[0]
+    starts = np.concatenate([starts, revived(smaller, starts)])
     minima = polish(smaller, np.clip(starts, smaller.lower, smaller.upper))
     best = minima.best()
     return 2 * (float(minima.value[best]) - least) / unit, minima.theta[best]
@@ -197,7 +205,7 @@ def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataF
     low = ends[0] if ends[0] > 0 else 1e-3 * float(observed.min())
     high = min(ends[1], 0.999 * float(observed.min()))
     i = problem.free.index(name)
-    unit = noise_scale(problem, result.theta)
+    unit = _unit(problem, result.theta, 0.95)
     rows = []
     start = np.delete(result.theta, i)
     for floor in np.linspace(low, high, steps):

@@ -52,7 +52,7 @@ def leave_one_out(result: FitResult) -> np.ndarray:
         weights = np.repeat(problem.weights, len(out), axis=0)
         weights[np.arange(len(out)), out] = 0.0
         starts = np.tile(result.theta, (len(out), 1))
-        theta, _ = refit(problem.reweighted(weights), starts, np.random.default_rng(0))
+        theta, _ = refit(problem.reweighted(weights), starts)
         errors[out] = problem.residuals(theta)[np.arange(len(out)), out]
     return errors
 

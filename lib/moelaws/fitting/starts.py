@@ -15,6 +15,8 @@ _MOST_AMPLITUDES = 6
 _ENOUGH_RUNS = 1_000
 """Runs that starts are drawn up with; a start need not know the rest."""
 _STEEP = np.array([-8.0, -4.0, -2.0, -1.0, -0.3, 0.3, 1.0, 2.0, 4.0, 8.0])
+_FAINT, _VISIBLE = 0.02, 0.1
+"""Shares of the prediction: what makes up less than the first is raised to the second."""
 _DRAWN_BEYOND = 12
 """Starts drawn beyond the law's ranges for each one kept."""
 
@@ -67,11 +69,9 @@ def leap(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.nd
     Returns:
         Coordinates, [starts, P]; amplitudes are solved anew.
     """
-    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
+    linear = _amplitudes(problem)
     starts = []
-    for i, name in enumerate(problem.free):
-        if name in linear and problem.positive[i]:
-            continue
+    for i in np.flatnonzero(~linear):
         # An exponent to either side of zero; a scale to either side of where it is, by factors of e^2 and e^5.
         values = theta[i] + np.array([-5.0, -2.0, 2.0, 5.0]) if problem.positive[i] else _STEEP
         for value in values:
@@ -111,8 +111,7 @@ def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generato
         Coordinates, [starts, P]; unchanged where the law has no amplitudes.
     """
     problem = problem.thinned(_ENOUGH_RUNS)
-    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
-    which = [i for i, name in enumerate(problem.free) if name in linear and problem.positive[i]]
+    which = np.flatnonzero(_amplitudes(problem)).tolist()
     if not which or len(which) > _MOST_AMPLITUDES:
         return theta
     theta = theta.copy()
@@ -120,6 +119,37 @@ def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generato
         block = theta[first : first + 256]
         block[:, which] = _solve_amplitudes(problem, block, which, rng)
     return np.clip(theta, problem.lower, problem.upper)
+
+
+def revived(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """Points with their faint terms made visible.
+
+    A term that a fit took to zero has no slope to come back by, wherever the other coordinates go.
+
+    Args:
+        problem: the fit's problem.
+        theta: coordinates, [points, P].
+
+    Returns:
+        Coordinates, [points, P]: an amplitude that makes up less than a fiftieth of the prediction makes up a tenth.
+    """
+    few = problem.thinned(_ENOUGH_RUNS)
+    linear = _amplitudes(problem)
+    lift = np.zeros_like(theta)
+    for first in range(0, len(theta), 256):
+        residuals, slopes = few.linearise(theta[first : first + 256])
+        size = 1.0 if problem.objective.on_log else np.abs(residuals + few.observed).mean(axis=1)[:, None]
+        with np.errstate(all="ignore"):
+            share = np.nan_to_num(np.abs(slopes).mean(axis=2) / size)
+            up = np.log(_VISIBLE) - np.log(np.maximum(share, 1e-300))
+        lift[first : first + 256] = np.where((share < _FAINT) & linear, up, 0.0)
+    return np.clip(theta + lift, problem.lower, problem.upper)
+
+
+def _amplitudes(problem: Problem) -> np.ndarray:
+    """Which coordinates are amplitudes, [P]."""
+    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
+    return np.array([name in linear for name in problem.free], dtype=bool) & problem.positive
 
 
 def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng: np.random.Generator) -> np.ndarray:

@@ -1,18 +1,19 @@
-"""Intervals of fitted parameters: the bootstrap over runs, large-sample errors, weights from seeds."""
+"""Intervals of fitted parameters: likelihood, the bootstrap over runs, large-sample errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from moelaws.fitting.covariance import covariance, sensible_width
+from moelaws.fitting.draws import codes_of, draw_counts
+from moelaws.fitting.likelihood import interval_ends
 from moelaws.fitting.minimise import Minima, minimise
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
-from moelaws.fitting.starts import with_amplitudes
+from moelaws.fitting.starts import revived
 
 _CELLS = 2_000_000
 """Replicates x runs in one batch of refits; bounds the memory of their weights to 16 MB."""
@@ -68,7 +69,9 @@ def bootstrap(
 
     Returns:
         The refits, and the result with percentile intervals. A parameter whose interval is wider than sensible limits
-        (``sensible_width``), or that refits drive to a bound, is marked as not identified.
+        (``sensible_width``), or that refits drive to a bound, is marked as not identified. Where there is one, the
+        refits pile up at a boundary and percentiles of the others cannot be trusted either: independent runs then get
+        likelihood intervals in their place (``likelihood``), and ``interval_method`` says so.
 
     Raises:
         FitError: labels that do not match the runs, or fewer than two refits that ended well.
@@ -76,12 +79,12 @@ def bootstrap(
     problem = _problem(result)
     rng = np.random.default_rng(seed)
     base, n = problem.weights[0], problem.n_runs
-    groups = _labels(strata, n, "strata"), _labels(clusters, n, "clusters")
+    groups = codes_of(strata, n, "strata"), codes_of(clusters, n, "clusters")
     thetas, failed = [], 0
     batch = max(1, _CELLS // n)
     for first in range(0, replicates, batch):
-        counts = _draw_counts(n, min(batch, replicates - first), rng, *groups)
-        ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)), rng)
+        counts = draw_counts(n, min(batch, replicates - first), rng, *groups)
+        ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)))
         thetas.append(ends[fine])
         failed += int((~fine).sum())
     theta = np.concatenate(thetas)
@@ -90,42 +93,72 @@ def bootstrap(
     ends = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     method = f"{how}bootstrap over runs, {len(theta)} refits, percentiles, {100 * level:g} %"
-    return Bootstrap(with_intervals(result, ends, method), theta, failed)
+    made = with_intervals(result, ends, method)
+    open_ones = [name for name, known in made.identified.items() if not known]
+    if clusters is None and open_ones:
+        made = likelihood(result, level)
+        method = f"{made.interval_method}, as bootstrap refits leave {', '.join(open_ones)} open"
+        made = replace(made, interval_method=method)
+    return Bootstrap(made, theta, failed)
 
 
-def refit(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def refit(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Refit from good starts under new weights, one replicate a start.
 
     Args:
         problem: with weights [replicates, runs].
         theta: starting coordinates, [replicates, P].
-        rng: for second starts, see below.
 
     Returns:
         Coordinates [replicates, P], and whether each refit has a finite objective.
     """
-    best = _refit(problem, theta)
-    if _has_dead_term(problem, theta[0]):
-        # A term that the fit took to zero has no slope to come back by: give every replicate a start with it alive.
-        again = _refit(problem, with_amplitudes(problem, theta, rng))
-        better = again.value < best.value
-        best.theta[better], best.value[better] = again.theta[better], again.value[better]
+    best = _refit(problem, theta, np.arange(len(theta)))
+    # A term that ended near zero may have got stuck there, and beside one the way down is long: start again with every
+    # term in sight.
+    second = revived(problem, best.theta)
+    again = np.arange(len(theta)) if (second != best.theta).any() else np.arange(0)
+    if len(again):
+        other = _refit(problem, second[again], again)
+        better = other.value < best.value[again]
+        best.theta[again[better]], best.value[again[better]] = other.theta[better], other.value[better]
     return best.theta, np.isfinite(best.value)
 
 
-def _refit(problem: Problem, theta: np.ndarray) -> Minima:
-    rows = np.arange(len(theta))
+def _refit(problem: Problem, theta: np.ndarray, rows: np.ndarray) -> Minima:
     if problem.objective.robust:
         # A wider threshold first: it moves a replicate past the kinks of the final one.
         wide = problem.with_delta(max(problem.objective.delta, 0.01))
         theta = minimise(wide, theta, steps=15, tolerance=1e-4, rows=rows).theta
-    return minimise(problem, theta, steps=80, tolerance=1e-9, rows=rows)
+        theta = minimise(problem, theta, steps=20, tolerance=1e-7, rows=rows).theta
+    return minimise(problem, theta, steps=60, tolerance=1e-9, hessian="slopes", rows=rows)
 
 
-def _has_dead_term(problem: Problem, theta: np.ndarray) -> bool:
-    """Whether some parameter moves no prediction by one part in a million."""
-    _, slopes = problem.linearise(theta[None])
-    return bool((np.abs(slopes[0]).max(axis=1) < 1e-6).any())
+def likelihood(result: FitResult, level: float = 0.95) -> FitResult:
+    """The result with likelihood intervals; right where a law bends too much for the bootstrap and the curvature.
+
+    A value belongs to a parameter's interval when the objective, minimised over all other parameters with this one
+    held there, rises by less than the quantile: that of F with 1 and n - P degrees of freedom, in units of the noise
+    that the fit itself shows (``noise_scale``).
+
+    Near a boundary, such as a floor that the runs cannot tell from zero, refits to resampled runs pile up at it, and
+    their percentiles cover the truth far less often than they say. The rise of the objective does not depend on how a
+    parameter is written down and stays right, or errs on the wide side.
+
+    Args:
+        result: a fit.
+        level: of the intervals.
+
+    Returns:
+        The result with intervals. A parameter is identified when its interval ends on both sides within the law's
+        bounds, and within sensible limits (``sensible_width``).
+
+    Raises:
+        FitError: a result without runs, or a level outside 0 to 1.
+    """
+    if not 0 < level < 1:
+        raise FitError(f"level = {level}: expected a number between 0 and 1")
+    ends = interval_ends(_problem(result), result.theta, result.objective_value, level)
+    return with_intervals(result, ends, f"likelihood, {100 * level:g} %")
 
 
 def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
@@ -173,69 +206,6 @@ def with_intervals(result: FitResult, ends: np.ndarray, method: str) -> FitResul
     return replace(
         result, intervals=intervals, interval_method=method, identified=identified, status=status, message=message
     )
-
-
-def seed_weights(runs: pd.DataFrame, by: Sequence[str], target: str = "loss") -> np.ndarray:
-    """Weights from the spread between seeds: one over the variance of ln L within groups of replicates.
-
-    A group's own variance is drawn towards the pooled one, in proportion to its degrees of freedom, because a
-    variance of two or three seeds is mostly chance.
-
-    Args:
-        runs: a run table.
-        by: columns that seed replicates share, such as the configuration without the seed.
-        target: the column whose spread counts.
-
-    Returns:
-        Weights of mean one, [runs].
-
-    Raises:
-        FitError: an unknown column, or no group of two or more runs.
-    """
-    for name in [*by, target]:
-        if name not in runs.columns:
-            raise FitError(f"no column {name!r} to group seed replicates by")
-    logs = pd.Series(np.log(runs[target].to_numpy(dtype=float)), index=runs.index)
-    groups = logs.groupby([runs[name] for name in by])
-    degrees = (groups.transform("size") - 1).to_numpy(dtype=float)
-    variance = groups.transform("var").fillna(0.0).to_numpy(dtype=float)
-    share = 1.0 / (degrees + 1.0)  # each run carries its part of its group
-    total = float((degrees * share).sum())
-    if total <= 0:
-        raise FitError(f"no two runs share {', '.join(map(repr, by))}: there are no seed replicates")
-    pooled = float((variance * degrees * share).sum()) / total
-    if pooled == 0:
-        raise FitError("seed replicates have exactly the same loss: their spread gives no weights")
-    prior = 4.0
-    weights = 1.0 / ((degrees * variance + prior * pooled) / (degrees + prior))
-    return weights / weights.mean()
-
-
-def _draw_counts(
-    n: int, replicates: int, rng: np.random.Generator, strata: np.ndarray | None, clusters: np.ndarray | None
-) -> np.ndarray:
-    """How often each run is drawn, [replicates, runs]."""
-    units = np.arange(n) if clusters is None else clusters
-    n_units = int(units.max()) + 1
-    stratum = np.zeros(n_units, dtype=int)
-    if strata is not None:
-        stratum[units] = strata  # a cluster belongs to the stratum of its last run
-    counts = np.zeros((replicates, n_units))
-    for label in np.unique(stratum):
-        members = np.flatnonzero(stratum == label)
-        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=replicates)
-    return counts[:, units]
-
-
-def _labels(labels: Any, n: int, what: str) -> np.ndarray | None:
-    if labels is None:
-        return None
-    codes = pd.factorize(np.asarray(labels))[0]
-    if len(codes) != n:
-        raise FitError(f"{len(codes)} labels of {what} for {n} runs")
-    if (codes < 0).any():
-        raise FitError(f"{what}: run {int(np.flatnonzero(codes < 0)[0])} has no label")
-    return codes
 
 
 def _problem(result: FitResult) -> Problem:
