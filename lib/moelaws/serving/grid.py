@@ -32,9 +32,9 @@ from moelaws.training.train import train
 EXPERTS, WIDTHS, BATCHES = (1, 8, 32), (32, 64, 128), (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PROMPT, NEW = 64, 32
 _BUDGET = 3e11
-"""Training FLOPs of each of the book's models: a quarter of a minute of one core, and a router that knows its tokens."""
+"""Training FLOPs of each of the book's models: some seconds of one core, and a router that knows its tokens."""
 
-_LOAD_WINDOWS = 512
+_WINDOWS = 512
 _SPLIT = 0.5
 """Share of the held-out text that loads are counted on; requests are cut from the rest."""
 
@@ -85,7 +85,7 @@ def uniform_requests(vocab_size: int) -> Requests:
     return Requests("uniform", vocab_size, np.empty(0, np.uint16))
 
 
-def trained_decoder(d_model: int, n_experts: int, top_k: int = 1) -> Decoder:
+def trained_model(d_model: int, n_experts: int, top_k: int = 1) -> Transformer:
     """One of the book's models for measuring, trained on the default corpus the first time and kept in the cache.
 
     The same weights come out again on the same machine; on another one they differ in their last bits.
@@ -96,7 +96,7 @@ def trained_decoder(d_model: int, n_experts: int, top_k: int = 1) -> Decoder:
     folder = cache_folder() / f"checkpoint-{run.run_id}"
     if not (folder / "config.json").exists():
         save_checkpoint(train(run, corpus, device="cpu").model, folder, corpus.tokenizer_file)
-    return Decoder(load_checkpoint(folder))
+    return load_checkpoint(folder)
 
 
 @torch.inference_mode()
@@ -114,7 +114,8 @@ def routes_of(decoder: Decoder, windows_BT: Tensor) -> list[Tensor]:
 def loads_of(decoder: Decoder, corpus: Corpus) -> list[list[float]]:
     """Share of the choices that each expert of each routed layer receives, on the first half of the held-out text."""
     text = Requests(corpus.name, corpus.vocab_size, corpus.validation[: int(_SPLIT * len(corpus.validation))])
-    routes = routes_of(decoder, text.draw(_LOAD_WINDOWS, decoder.config.context))
+    length = decoder.config.context
+    routes = routes_of(decoder, text.draw(min(_WINDOWS, len(text.tokens) // length), length))
     return [
         (torch.bincount(ids.flatten(), minlength=decoder.config.n_experts) / ids.numel()).tolist() for ids in routes
     ]
@@ -154,7 +155,7 @@ def measure_grid(
     for width in WIDTHS:
         for n_experts in EXPERTS:
             on_event(f"d = {width}, E = {n_experts}: training, or reading what was trained before")
-            decoder = trained_decoder(width, n_experts)
+            decoder = Decoder(trained_model(width, n_experts))
             loads = json.dumps([[round(share, 5) for share in layer] for layer in loads_of(decoder, corpus)])
             routings: tuple[Routing, ...] = ("router", "uniform") if n_experts > 1 else ("router",)
             for routing in routings:
@@ -195,10 +196,11 @@ def measure_touched(
     """
     corpus = load_corpus()
     for n_experts, top_k in experts:
-        decoder = trained_decoder(width, n_experts, top_k)
+        decoder = Decoder(trained_model(width, n_experts, top_k))
         loads = loads_of(decoder, corpus)
         length = decoder.config.context
-        routes = routes_of(decoder, requests_of(corpus).draw(512, length))
+        text = requests_of(corpus)
+        routes = routes_of(decoder, text.draw(min(_WINDOWS, len(text.tokens) // length), length))
         for layer, (ids_BTK, load) in enumerate(zip(routes, loads, strict=True)):
             for batch in batches:
                 kinds = {"independent": ids_BTK.transpose(0, 1)}
@@ -213,7 +215,6 @@ def measure_touched(
                         "touched_sd": round(float(counts.std(ddof=1)), 4),
                         "of_load": round(float(experts_of_loads(load, top_k, batch)), 4),
                         "even": round(float(even_experts(n_experts, top_k, batch)), 4),
-                        "expert_load": json.dumps([round(share, 5) for share in load]),
                     }  # fmt: skip
 
 
@@ -229,8 +230,7 @@ def record_rows(path: Path, rows: Sequence[dict[str, Any]], key: Sequence[str] =
     if path.exists():
         table = pd.concat([read_runs(path, required=()), added], ignore_index=True)
         same = [name for name in key if name in table.columns]
-        # As text: 1 and 1.0 are the same number of experts.
-        words = table[same].map(lambda v: f"{v:g}" if isinstance(v, int | float) else str(v))
+        words = table[same].map(_word)
         added = table[~words.duplicated(keep="last")]
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -249,6 +249,11 @@ def record_rows(path: Path, rows: Sequence[dict[str, Any]], key: Sequence[str] =
 def random_decoder(config: ModelConfig, device: str = "cpu") -> Decoder:
     """A model that was not trained; its router's choices are those of its first weights."""
     return Decoder(Transformer(config).to(device))
+
+
+def _word(value: Any) -> str:
+    """A cell as text, read from a file or new: 1 and 1.0 are the same number of experts."""
+    return str(value) if isinstance(value, bool | np.bool_ | str) else f"{value:g}"
 
 
 def _distinct(ids_NMK: Tensor, batch: int, n_experts: int) -> NDArray[np.int64]:
