@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from moelaws.config import ModelConfig
 from moelaws.models import ExpertsLayer, Transformer
@@ -127,6 +128,19 @@ def test_the_plain_layers_run_in_half_precision(top_k: int) -> None:
     assert statistics[0].probs_TE.dtype == torch.float32  # the router is never rounded
     rounded.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_every_attention_of_torch_gives_the_same_gradients() -> None:
+    model = Transformer(SMALL, seed=2)
+    ids = torch.randint(96, (4, 17), generator=torch.Generator().manual_seed(0))
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(model.loss(ids[:, :-1], ids[:, 1:])[0], list(model.parameters()))
+
+    with sdpa_kernel(SDPBackend.MATH):  # its gradients lie in memory in another order
+        plain = gradients()
+    for found, expected in zip(gradients(), plain, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-6)
 
 
 def test_losses_are_those_of_the_logits() -> None:
