@@ -117,7 +117,7 @@ class _QueriesKeysValues(torch.autograd.Function):
         by_qk_R2D = by_qkv_R3D[:, : 2 * width].unflatten(-1, (2, width))
         for i, by_output_BTD in enumerate((by_q_BTD, by_k_BTD)):
             turned_BTD = by_qk_R2D[:, i].unflatten(0, (sequences, time))
-            torch.mul(pairs(by_output_BTD), turn_TJ.conj_physical(), out=pairs(turned_BTD))
+            torch.mul(pairs(by_output_BTD.contiguous()), turn_TJ.conj_physical(), out=pairs(turned_BTD))
         by_gains: tuple[Tensor, ...] = ()
         if norm:
             gain_2D, unit_R2D, factor_R21 = norm
