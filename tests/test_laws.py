@@ -8,6 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from moelaws.laws import LAWS, FormulaError, LawError, law, law_from_formula
 from moelaws.laws.formula import parse
+from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = law("abnar2025")
 TABLE3 = ABNAR.published["table3"]
@@ -63,22 +64,7 @@ def test_abnar_point_and_floor():
     assert ABNAR.predict(TABLE3, limit) == pytest.approx(1.3998, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("budget", "sparsity", "size", "active", "tokens", "loss", "ratio"),
-    [
-        (3e19, 0, 0.329, 0.329, 15.2, 2.8087, 46),
-        (3e19, 0.98, 7.58, 0.152, 33.0, 2.4376, 217),
-        (1e20, 0, 0.639, 0.639, 26.1, 2.5885, 41),
-        (1e20, 0.5, 1.066, 0.533, 31.3, 2.5054, 59),
-        (1e20, 0.75, 1.839, 0.460, 36.3, 2.4368, 79),
-        (1e20, 0.9, 3.970, 0.397, 42.0, 2.3638, 106),
-        (1e20, 0.95, 7.335, 0.367, 45.4, 2.3191, 124),
-        (1e20, 0.98, 17.07, 0.341, 48.8, 2.2708, 143),
-        (1e21, 0, 2.456, 2.456, 67.9, 2.2748, 28),
-        (1e21, 0.9, 18.08, 1.808, 92.2, 2.0952, 51),
-        (1e21, 0.98, 83.25, 1.665, 100.1, 2.0143, 60),
-    ],
-)
+@pytest.mark.parametrize(("budget", "sparsity", "size", "active", "tokens", "loss", "ratio"), ABNAR_SIZES)
 def test_abnar_optimal_size(budget, sparsity, size, active, tokens, loss, ratio):
     best, at_best = abnar_optimum(budget, sparsity)
     data = budget / (6 * best * (1 - sparsity))
@@ -89,14 +75,7 @@ def test_abnar_optimal_size(budget, sparsity, size, active, tokens, loss, ratio)
     assert data / (best * (1 - sparsity)) == pytest.approx(ratio, abs=0.6)
 
 
-@pytest.mark.parametrize(
-    ("budget", "size", "sparsity"),
-    [
-        (1e20, 1e8, 0.13), (1e20, 3e8, 0.65), (1e20, 1e9, 0.87), (1e20, 2e9, 0.93), (1e20, 5e9, 0.97),
-        (1e20, 1e10, 0.98), (1e20, 1e11, 0.998), (1e21, 1e9, 0.62), (1e21, 2e9, 0.78), (1e21, 5e9, 0.90),
-        (1e21, 1e10, 0.94), (3e19, 5e8, 0.88), (1e20, 5e8, 0.77), (1e21, 5e8, 0.36),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("budget", "size", "sparsity"), ABNAR_SPARSITIES)
 def test_abnar_optimal_sparsity(budget, size, sparsity):
     digits = 3 if sparsity > 0.99 else 2
     assert best_sparsity(size, budget) == pytest.approx(sparsity, abs=0.55 * 10**-digits)
@@ -113,17 +92,13 @@ def abnar_budget(loss, sparsity):
     return np.exp(brentq(lambda x: abnar_optimum(np.exp(x), sparsity)[1] - loss, np.log(1e17), np.log(1e26)))
 
 
-@pytest.mark.parametrize(
-    ("budget", "sparsity", "multiplier"),
-    [(1e20, 0.5, 1.7), (1e20, 0.75, 2.7), (1e20, 0.875, 4.2), (1e20, 0.9, 4.7), (1e20, 31 / 32, 8.5),
-     (1e20, 0.98, 10.4), (1e21, 0.875, 5.3), (1e21, 0.98, 17)],
-)  # fmt: skip
+@pytest.mark.parametrize(("budget", "sparsity", "multiplier"), ABNAR_MULTIPLIERS)
 def test_abnar_dense_equivalent_compute(budget, sparsity, multiplier):
     equivalent = abnar_budget(abnar_optimum(budget, sparsity)[1], 0.0)
     assert equivalent / budget == pytest.approx(multiplier, abs=0.06 if multiplier < 12 else 0.6)
 
 
-@pytest.mark.parametrize(("budget", "ratio"), [(1e20, 0.425), (1e21, 0.387), (5e21, 0.344), (1e22, 0.322)])
+@pytest.mark.parametrize(("budget", "ratio"), ABNAR_SIXTEEN_TO_FOUR)
 def test_abnar_sixteen_against_four_experts(budget, ratio):
     """Top-2: FLOPs of 16 experts over FLOPs of 4 at equal loss."""
     assert abnar_budget(abnar_optimum(budget, 0.5)[1], 0.875) / budget == pytest.approx(ratio, abs=0.006)
@@ -138,10 +113,7 @@ def joint_optimum(budget, experts):
     return float(np.exp(best.x)), float(best.fun)
 
 
-@pytest.mark.parametrize(
-    ("budget", "experts", "size", "tokens"),
-    [(1e20, 1, 1.73, 9.7), (1e20, 8, 0.99, 16.8), (1e22, 32, 12.28, 135.7)],
-)
+@pytest.mark.parametrize(("budget", "experts", "size", "tokens"), JOINT_SIZES)
 def test_joint_law_optimal_size(budget, experts, size, tokens):
     best = joint_optimum(budget, experts)[0]
     assert best / 1e9 == pytest.approx(size, abs=0.006)

@@ -18,6 +18,7 @@ from moelaws.fitting.optimum import (
 )
 from moelaws.fitting.search import crossing, minimise
 from moelaws.laws import law
+from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = Forecaster(law("abnar2025"), law("abnar2025").published["table3"])
 JOINT = Forecaster(law("ludziejewski2025"), law("ludziejewski2025").published["table3"], switch())
@@ -27,22 +28,7 @@ def hoffmann(name="approach3"):
     return Forecaster(law("hoffmann2022"), law("hoffmann2022").published[name])
 
 
-@pytest.mark.parametrize(
-    ("flops", "sparsity", "total", "active", "tokens", "loss", "ratio"),
-    [
-        (3e19, 0, 0.329, 0.329, 15.2, 2.8087, 46),
-        (3e19, 0.98, 7.58, 0.152, 33.0, 2.4376, 217),
-        (1e20, 0, 0.639, 0.639, 26.1, 2.5885, 41),
-        (1e20, 0.5, 1.066, 0.533, 31.3, 2.5054, 59),
-        (1e20, 0.75, 1.839, 0.460, 36.3, 2.4368, 79),
-        (1e20, 0.9, 3.970, 0.397, 42.0, 2.3638, 106),
-        (1e20, 0.95, 7.335, 0.367, 45.4, 2.3191, 124),
-        (1e20, 0.98, 17.07, 0.341, 48.8, 2.2708, 143),
-        (1e21, 0, 2.456, 2.456, 67.9, 2.2748, 28),
-        (1e21, 0.9, 18.08, 1.808, 92.2, 2.0952, 51),
-        (1e21, 0.98, 83.25, 1.665, 100.1, 2.0143, 60),
-    ],
-)
+@pytest.mark.parametrize(("flops", "sparsity", "total", "active", "tokens", "loss", "ratio"), ABNAR_SIZES)
 def test_optima_of_the_sparsity_law(flops, sparsity, total, active, tokens, loss, ratio):
     best = best_size(ABNAR, flops, n_experts=1 / (1 - sparsity))
     assert best.edge == ""
@@ -54,19 +40,11 @@ def test_optima_of_the_sparsity_law(flops, sparsity, total, active, tokens, loss
     assert round(best.tokens_per_param) == ratio
 
 
-@pytest.mark.parametrize(
-    ("flops", "expected"),
-    [
-        (1e20, {1e8: 0.13, 3e8: 0.65, 5e8: 0.77, 1e9: 0.87, 2e9: 0.93, 5e9: 0.97, 1e10: 0.98, 1e11: 0.998}),
-        (1e21, {5e8: 0.36, 1e9: 0.62, 2e9: 0.78, 5e9: 0.90, 1e10: 0.94}),
-        (3e19, {5e8: 0.88}),
-    ],
-)
-def test_best_sparsity_at_a_fixed_size_rises_with_size_and_falls_with_compute(flops, expected):
-    for total, sparsity in expected.items():
-        best = best_sparsity(ABNAR, flops, total)
-        assert best.total_params == pytest.approx(total, rel=1e-6)
-        assert best.sparsity == pytest.approx(sparsity, abs=6e-3)
+@pytest.mark.parametrize(("flops", "total", "sparsity"), ABNAR_SPARSITIES)
+def test_best_sparsity_at_a_fixed_size_rises_with_size_and_falls_with_compute(flops, total, sparsity):
+    best = best_sparsity(ABNAR, flops, total)
+    assert best.total_params == pytest.approx(total, rel=1e-6)
+    assert best.sparsity == pytest.approx(sparsity, abs=6e-3)
 
 
 def test_dense_is_best_for_small_models_at_a_large_budget_with_the_papers_own_flops():
@@ -78,26 +56,23 @@ def test_dense_is_best_for_small_models_at_a_large_budget_with_the_papers_own_fl
     assert best[-1].edge == "low"
 
 
-def test_compute_multipliers_of_the_sparsity_law():
-    for flops, expected in (
-        (1e20, {0.5: 1.7, 0.75: 2.7, 0.875: 4.2, 0.9: 4.7, 31 / 32: 8.5, 0.98: 10.4}),
-        (1e21, {0.875: 5.3, 0.98: 17}),
-    ):
-        for sparsity, multiplier in expected.items():
-            found = compute_multiplier(ABNAR, flops, n_experts=1 / (1 - sparsity)).value
-            assert found == pytest.approx(multiplier, rel=0.02)
+@pytest.mark.parametrize(("flops", "sparsity", "multiplier"), ABNAR_MULTIPLIERS)
+def test_compute_multipliers_of_the_sparsity_law(flops, sparsity, multiplier):
+    found = compute_multiplier(ABNAR, flops, n_experts=1 / (1 - sparsity)).value
+    assert found == pytest.approx(multiplier, rel=0.02)
+
+
+def test_a_dense_model_needs_its_own_compute():
     assert compute_multiplier(ABNAR, 1e20, n_experts=1).value == pytest.approx(1, rel=1e-6)
 
 
-def test_sixteen_experts_need_a_shrinking_share_of_four_experts_compute():
-    for flops, share in ((1e20, 0.425), (1e21, 0.387), (5e21, 0.344), (1e22, 0.322)):
-        loss = best_size(ABNAR, flops, 4, top_k=2).loss
-        assert least_compute(ABNAR, loss, 16, top_k=2).train_flops / flops == pytest.approx(share, abs=6e-4)
+@pytest.mark.parametrize(("flops", "share"), ABNAR_SIXTEEN_TO_FOUR)
+def test_sixteen_experts_need_a_shrinking_share_of_four_experts_compute(flops, share):
+    loss = best_size(ABNAR, flops, 4, top_k=2).loss
+    assert least_compute(ABNAR, loss, 16, top_k=2).train_flops / flops == pytest.approx(share, abs=6e-4)
 
 
-@pytest.mark.parametrize(
-    ("flops", "experts", "active", "tokens"), [(1e20, 1, 1.73, 9.7), (1e20, 8, 0.99, 16.8), (1e22, 32, 12.28, 135.7)]
-)
+@pytest.mark.parametrize(("flops", "experts", "active", "tokens"), JOINT_SIZES)
 def test_optima_of_the_joint_law(flops, experts, active, tokens):
     best = best_size(JOINT, flops, experts)
     assert best.active_params / 1e9 == pytest.approx(active, abs=0.006)

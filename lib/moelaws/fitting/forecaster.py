@@ -53,6 +53,11 @@ class Forecaster:
             for name, value in self.params.items()
         }
 
+    @property
+    def count(self) -> int:
+        """Rows of ``rows``."""
+        return 1 + len(next(iter(self.replicates.values()), ()))
+
     def run(
         self,
         params: Mapping[str, Array],

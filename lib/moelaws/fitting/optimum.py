@@ -116,8 +116,7 @@ def best_sparsity(
         highest: limit of the search. An answer at its low limit, S = 0, is the dense model.
         level: of the intervals.
     """
-    params = forecaster.rows()
-    count = len(next(iter(params.values())))
+    params, count = forecaster.rows(), forecaster.count
 
     def model(s_hat: Array) -> dict[str, Array]:
         n_experts = top_k * np.exp(s_hat)
@@ -170,7 +169,7 @@ def least_compute(
     Raises:
         OptimumError: the law reaches the loss at no budget up to 1e40 FLOPs.
     """
-    target = np.full(len(next(iter(forecaster.rows().values()))), loss)
+    target = np.full(forecaster.count, loss)
     flops = _least_compute(forecaster, target, n_experts, top_k)
     if flops[0] > 0.99e40:
         raise OptimumError(f"law {forecaster.law.name!r} reaches the loss {loss:g} at no budget")
@@ -215,8 +214,7 @@ def _best_sizes(
 ) -> dict[str, Array]:
     """The best run for every row of coefficients; ``train_flops`` is one number or one a row."""
     params = forecaster.rows()
-    count = len(next(iter(params.values())))
-    flops = np.broadcast_to(np.asarray(train_flops, float), (count,))
+    flops = np.broadcast_to(np.asarray(train_flops, float), (forecaster.count,))
     low, high = forecaster.log_sizes(flops, n_experts, top_k)
     fitting = high
     if memory:

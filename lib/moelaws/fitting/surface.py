@@ -1,12 +1,13 @@
 """The fitted loss surface of one budget, and where it is lowest: N*(S), S*(N), with intervals."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from moelaws.fitting.minimum import Edge, minimum, tails
+from moelaws.fitting.minimum import Edge, Minimum, minimum, tails
 from moelaws.fitting.polynomial import Array, Degree, SurfaceError, Terms, sparsity_coordinate
 
 _GRID = 401
@@ -145,19 +146,14 @@ class Surface:
         """
         smallest, largest = np.log(self.sizes(sparsity))
         grid = np.linspace(smallest, largest, _GRID)
-        design = self._design(np.exp(grid), sparsity)
-        found = minimum(grid, design @ self.weights, self.replicates @ design.T, level)
+        found = self._lowest(grid, np.exp(grid), sparsity, level)
         size = np.exp([found.at, found.at_low, found.at_high])
         return Optimum(
             sparsity=sparsity,
             n=float(size[0]),
             n_low=float(size[1]),
             n_high=float(size[2]),
-            loss=found.value,
-            loss_low=found.value_low,
-            loss_high=found.value_high,
-            edge=found.edge,
-            inside=found.inside,
+            **_loss_of(found),
         )
 
     def best_sparsity(self, n: float, level: float = 0.95) -> BestSparsity:
@@ -176,19 +172,14 @@ class Surface:
         if len(longest) < 3:
             raise SurfaceError(f"{self.variable} = {n:.4g} lies within the sizes tried at fewer than two sparsities")
         grid = np.linspace(grid[longest[0]], grid[longest[-1]], _GRID)
-        design = self._design(n, -np.expm1(-grid))
-        found = minimum(grid, design @ self.weights, self.replicates @ design.T, level)
+        found = self._lowest(grid, n, -np.expm1(-grid), level)
         share = -np.expm1(-np.array([found.at, found.at_low, found.at_high]))
         return BestSparsity(
             n=n,
             sparsity=float(share[0]),
             sparsity_low=float(share[1]),
             sparsity_high=float(share[2]),
-            loss=found.value,
-            loss_low=found.value_low,
-            loss_high=found.value_high,
-            edge=found.edge,
-            inside=found.inside,
+            **_loss_of(found),
         )
 
     def companion(self, n: float, sparsity: float, column: str) -> float:
@@ -212,6 +203,22 @@ class Surface:
         size, share = np.broadcast_arrays(np.asarray(n, float), np.asarray(sparsity, float))
         return self.terms.design(np.log(size), sparsity_coordinate(share))
 
+    def _lowest(self, grid: Array, n: ArrayLike, sparsity: ArrayLike, level: float) -> Minimum:
+        """The lowest point of a cut through the surface, by its abscissae and by the sizes and sparsities there."""
+        design = self._design(n, sparsity)
+        return minimum(grid, design @ self.weights, self.replicates @ design.T, level)
+
     def _log_ranges(self) -> tuple[Array, Array]:
         sizes = self.runs[self.variable].astype(float).groupby(self.runs["sparsity"].astype(float), sort=True)
         return np.log(sizes.min().to_numpy()), np.log(sizes.max().to_numpy())
+
+
+def _loss_of(found: Minimum) -> dict[str, Any]:
+    """What ``Optimum`` and ``BestSparsity`` say of the loss, and of where they lie."""
+    return {
+        "loss": found.value,
+        "loss_low": found.value_low,
+        "loss_high": found.value_high,
+        "edge": found.edge,
+        "inside": found.inside,
+    }
