@@ -11,6 +11,7 @@ it is identified; ``coverage_of_all`` counts every repetition.
 import argparse
 import csv
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ def intervals_of(result: FitResult, replicates: int, seed: int) -> dict[str, Fit
     return {"likelihood": by_likelihood, "bootstrap": by_bootstrap, "large sample": large_sample(result)}
 
 
-def tally(name: str, n_runs: int, noise: float, options: argparse.Namespace) -> list[dict]:
-    """Coverage of each method and parameter in one case."""
+def tallies(name: str, n_runs: int, noise: float, options: argparse.Namespace) -> Iterator[list[dict]]:
+    """Coverage of each method and parameter in one case, after every 25 repetitions."""
     hits: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
     began = time.process_time()
     for seed in range(options.repetitions):
@@ -59,21 +60,21 @@ def tally(name: str, n_runs: int, noise: float, options: argparse.Namespace) -> 
         for method, made in intervals_of(result, options.replicates, seed).items():
             for key, (low, high) in made.intervals.items():
                 hits.setdefault((method, key), []).append((made.identified[key], low <= truth[key] <= high))
-        if (seed + 1) % 25 == 0:
-            print(f"{name}, noise {noise}: {seed + 1} repetitions, {time.process_time() - began:.0f} CPU s", flush=True)
-    rows = []
-    for (method, key), each in hits.items():
-        known = [covered for identified, covered in each if identified]
-        rows.append(
-            {
-                "law": name, "objective": options.objective, "n_runs": n_runs, "noise": noise, "method": method,
-                "parameter": key, "identified": len(known), "repetitions": options.repetitions,
-                "coverage": round(float(np.mean(known)), 4) if known else "",
-                "coverage_of_all": round(float(np.mean([covered for _, covered in each])), 4),
-            }
-        )  # fmt: skip
-        print(*rows[-1].values(), flush=True)
-    return rows
+        if (seed + 1) % 25 and seed + 1 < options.repetitions:
+            continue
+        print(f"{name}, noise {noise}: {seed + 1} repetitions, {time.process_time() - began:.0f} CPU s", flush=True)
+        rows = []
+        for (method, key), each in hits.items():
+            known = [covered for identified, covered in each if identified]
+            rows.append(
+                {
+                    "law": name, "objective": options.objective, "n_runs": n_runs, "noise": noise, "method": method,
+                    "parameter": key, "identified": len(known), "repetitions": seed + 1,
+                    "coverage": round(float(np.mean(known)), 4) if known else "",
+                    "coverage_of_all": round(float(np.mean([covered for _, covered in each])), 4),
+                }
+            )  # fmt: skip
+        yield rows
 
 
 def main() -> None:
@@ -92,18 +93,21 @@ def main() -> None:
     for name, n_runs, noise in CASES:
         if name not in options.laws.split(",") or options.noise not in (None, noise):
             continue
-        made = tally(name, n_runs, noise, options)
-        rows = [row for row in rows if (row["law"], float(row["noise"])) != (name, noise)] + made
+        others = [row for row in rows if (row["law"], float(row["noise"])) != (name, noise)]
+        for made in tallies(name, n_runs, noise, options):
+            rows = others + made
+            if options.out:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                with options.out.open("w", newline="") as file:
+                    writer = csv.DictWriter(file, fieldnames=list(made[0]), restval="", extrasaction="ignore")
+                    writer.writeheader()
+                    writer.writerows(rows)
+        for row in made:
+            print(*row.values())
         inside = [
             0.92 <= row["coverage"] <= 0.98 for row in made if row["method"] == "likelihood" and row["identified"]
         ]
-        print(f"likelihood: {sum(inside)} of {len(inside)} parameters covered 92 to 98 times in 100")
-        if options.out:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            with options.out.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(made[0]), restval="")
-                writer.writeheader()
-                writer.writerows(rows)
+        print(f"likelihood: {sum(inside)} of {len(inside)} parameters covered 92 to 98 times in 100", flush=True)
 
 
 if __name__ == "__main__":
