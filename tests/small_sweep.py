@@ -120,16 +120,33 @@ def coordinator(
     values = {"path": str(path), "sweep": sweep, "on_row": on_row, "scheduler": scheduler, "run": f"small_sweep.{run}"}
     script = path.parent / "coordinator.py"
     script.write_text(COORDINATOR.format(**values))
-    return subprocess.Popen([sys.executable, str(script)], env=with_tests(), text=True, **_PIPES)
+    return _start([sys.executable, str(script)])
 
 
 def command(*arguments: str) -> subprocess.Popen[str]:
     """``moelaws sweep`` in a process group of its own, as a terminal would start it."""
     line = [sys.executable, "-m", "moelaws.cli", "sweep", *arguments]
-    return subprocess.Popen(line, cwd=HERE, env=with_tests(), start_new_session=True, text=True, **_PIPES)
+    return _start(line, cwd=HERE, start_new_session=True)
 
 
-_PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+_STARTED: list[subprocess.Popen[str]] = []
+
+
+def _start(line: list[str], **options: Any) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    _STARTED.append(subprocess.Popen(line, env=with_tests(), text=True, stdout=pipe, stderr=pipe, **options))
+    return _STARTED[-1]
+
+
+def end_all() -> None:
+    """End what a test has started and, because it failed, not ended."""
+    while _STARTED:
+        process = _STARTED.pop()
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def with_tests() -> dict[str, str]:
@@ -169,7 +186,7 @@ def alive(process: int) -> bool:
         return False
 
 
-def until(true: Any, what: str, seconds: float = 30) -> None:
+def until(true: Any, what: str, seconds: float = 60) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds
     while not true():

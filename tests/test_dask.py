@@ -27,6 +27,7 @@ from small_sweep import (
     Inline,
     command,
     coordinator,
+    end_all,
     first_row,
     rows,
     slow_sweep,
@@ -88,6 +89,12 @@ class Cluster:
         return process
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    yield
+    end_all()
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
@@ -121,7 +128,7 @@ def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, tmp_path: Path) 
     first_row(process)
     until(lambda: all(pair.busy().values()), "two busy workers")
     pair.workers[0].send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert rows(path) == undisturbed("slow_sweep")
 
@@ -135,7 +142,7 @@ def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, tmp_path: Path) ->
     first_row(process)
     cluster.workers.pop().kill()
     cluster.add_worker()
-    process.communicate(timeout=120)
+    process.communicate(timeout=240)
     assert process.returncode == 0
     assert rows(path) == undisturbed("slow_sweep")
 
@@ -145,7 +152,7 @@ def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path:
     process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", pair.address)
     first_row(process)
     pair.scheduler.kill()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "moelaws: the workers are gone; the recorded runs are safe" in errors
     assert "Traceback" not in errors
@@ -160,7 +167,7 @@ def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: si
     process = command("small_sweep:endless_sweep", "--out", str(path), "--scheduler", pair.address)
     until(lambda: all(pair.busy().values()), "two busy workers", seconds=60)
     os.killpg(process.pid, end)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert "Traceback" not in errors
     until(lambda: not any(pair.busy().values()), "idle workers", seconds=120)  # they may still import torch
@@ -185,7 +192,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path) -> Non
             "small_sweep:tiny_sweep", "--out", str(tmp_path / "runs.csv"),
             "--scheduler", f"tcp://127.0.0.1:{deaf.getsockname()[1]}",
         )  # fmt: skip
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == 2
         assert "no Dask scheduler answers at tcp://127.0.0.1:" in errors
         assert errors.count("\n") == 1
