@@ -137,9 +137,7 @@ _ALL = (
     _count("validation_tokens", "tokens", "size of the validation set asked for"),
     _count("seed", "", "draws the initial weights and the data order", 0),
     # Data
-    _text(
-        "corpus", "text the run read: a corpus of the book, a synthetic language, or a file or folder"
-    ),
+    _text("corpus", "text the run read: a corpus of the book, a synthetic language, or a file or folder"),
     _text("corpus_sha256", "fingerprint of the assembled tokens"),
     _count("unique_tokens", "tokens", "distinct training tokens the run saw: at most the pool"),
     _positive("epochs", "", "training tokens over the pool's tokens"),
