@@ -75,10 +75,11 @@ class Cluster:
         with distributed.Client(self.address, set_as_default=False) as client:
             yield client
 
-    def busy(self) -> dict[str, int]:
-        """How many runs each worker is training now, by the worker's address."""
+    def busy(self) -> list[int]:
+        """The processes of the workers that are training a run now."""
         with self.client() as client:
-            return client.run(lambda dask_worker: len(dask_worker.state.executing))
+            found = client.run(lambda dask_worker: (os.getpid(), len(dask_worker.state.executing)))
+        return [process for process, runs in found.values() if runs]
 
     def _dask(self, role: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
         line = [sys.executable, "-m", "dask", role, "--host", "127.0.0.1", "--no-dashboard", *arguments]
@@ -124,10 +125,9 @@ def test_a_cluster_gives_the_same_bits_and_more_runs_go_on_the_same_table(pair: 
 
 def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", pair.address)
+    process = coordinator(path, "slow_sweep", scheduler=pair.address)
     first_row(process)
-    until(lambda: all(pair.busy().values()), "two busy workers")
-    pair.workers[0].send_signal(signal.SIGKILL)
+    until(lambda: bool(busy := pair.busy()) and os.kill(busy[0], signal.SIGKILL) is None, "the end of a busy worker")
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert rows(path) == undisturbed("slow_sweep")
@@ -135,9 +135,8 @@ def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, tmp_path: Path) 
 
 def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", cluster.address)
-    assert process.stderr is not None
-    assert "has no workers yet; waiting for the first" in process.stderr.readline()
+    process = coordinator(path, "slow_sweep", scheduler=cluster.address)
+    assert "has no workers yet; waiting for the first" in first_row(process)  # the first line it prints
     cluster.add_worker()
     first_row(process)
     cluster.workers.pop().kill()
@@ -149,12 +148,12 @@ def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, tmp_path: Path) ->
 
 def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = command("small_sweep:slow_sweep", "--out", str(path), "--scheduler", pair.address)
+    process = coordinator(path, "slow_sweep", scheduler=pair.address)
     first_row(process)
     pair.scheduler.kill()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
-    assert "moelaws: the workers are gone; the recorded runs are safe" in errors
+    assert "the workers are gone; the recorded runs are safe" in errors
     assert "Traceback" not in errors
     assert 1 <= len(rows(path)) < RUNS
     run_sweep(slow_sweep(), path, executor=Inline())
@@ -165,12 +164,12 @@ def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path:
 def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: signal.Signals) -> None:
     path = tmp_path / "runs.csv"
     process = command("small_sweep:endless_sweep", "--out", str(path), "--scheduler", pair.address)
-    until(lambda: all(pair.busy().values()), "two busy workers", seconds=60)
+    until(lambda: len(pair.busy()) == 2, "two busy workers")
     os.killpg(process.pid, end)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert "Traceback" not in errors
-    until(lambda: not any(pair.busy().values()), "idle workers", seconds=120)  # they may still import torch
+    until(lambda: not pair.busy(), "idle workers", seconds=120)  # they may still import torch
     assert run_sweep(tiny_sweep(), path, scheduler=pair.address) == RUNS  # and they are as good as new
     assert rows(path) == undisturbed()
 

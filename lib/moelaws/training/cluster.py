@@ -69,7 +69,7 @@ class DaskWorkers(futures.Executor):
     @property
     def workers(self) -> int:
         """Threads of all workers that are there now."""
-        with suppress(OSError):
+        with suppress(Exception):  # a lost scheduler is told through the calls
             self._count = sum(self._client.nthreads().values()) or self._count
         return self._count
 
@@ -112,10 +112,10 @@ def connect(
             try:
                 yield workers
             finally:
-                with suppress(OSError, RuntimeError):  # the scheduler may be what is gone
+                with suppress(Exception):  # the scheduler may be what is gone, which is told elsewhere
                     workers.shutdown(wait=False)
         finally:
-            with suppress(OSError, RuntimeError):
+            with suppress(Exception):
                 client.close(timeout=_CONNECT_SECONDS)
 
 
