@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import moelaws
-from moelaws.training.corpus import load_corpus
 from moelaws.training.executors import WorkersError, require_training
+from moelaws.training.text import load_text
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -236,7 +236,7 @@ def _keep(terms: Terms) -> None:
         raise WorkersError(f"it has moelaws {CODE}, this is moelaws {terms.code}; install the same there")
     require_training()
     for source, vocab_size, sha256 in terms.texts:
-        found = load_corpus(source, vocab_size).sha256
+        found = load_text(source, vocab_size).sha256
         if found != sha256:
             raise WorkersError(f"its text {source} has the fingerprint {found[:16]}, the sweep's has {sha256[:16]}")
 
