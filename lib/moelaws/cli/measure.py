@@ -92,7 +92,7 @@ def _grid(options: argparse.Namespace) -> int:
     for row in measure_grid(options.repeats, options.clock, on_event=_print_event):
         _print_row(row, first=not rows)
         rows.append(row)
-    record_rows(out, rows)
+        record_rows(out, [row])  # at once: whatever stops the rest, this is measured
     _print_event("counting the experts that groups of tokens touch")
     touched = list(measure_touched())
     name = _TOUCHED.name if options.out is None else f"{out.stem}_{_TOUCHED.name}"
