@@ -9,7 +9,7 @@ from moelaws.charts.cover import cover
 from moelaws.runs import finished, read_runs
 
 ROOT = Path(__file__).parent.parent
-RUNS = finished(read_runs(ROOT / "data" / "runs" / "isoflop_3e11.csv"))
+RUNS = finished(read_runs(ROOT / "data" / "runs" / "isoflop.csv"))
 
 
 def test_the_picture_is_of_the_recorded_runs() -> None:

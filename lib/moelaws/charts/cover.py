@@ -29,7 +29,7 @@ def cover(runs: pd.DataFrame) -> alt.LayerChart:
         pd.concat([surface_curves(surface) for surface in surfaces]),
         "active_params",
         title="Validation loss at equal training FLOPs",
-        description="Loss against active parameters for each number of experts, at two training budgets.",
+        description="Loss against active parameters for each number of experts, at the training budgets.",
     )
     return chart.properties(width=WIDTH)
 
