@@ -28,6 +28,7 @@ MODELS = EXPRESSIBLE | {
     "shared": replace(SMALL, shared_experts=1),
     "every other layer": replace(SMALL, moe_every=2),
     "no QK-norm": replace(SMALL, qk_norm=False),
+    "token shift": replace(SMALL, token_shift=True),
 }
 PROMPTS = [[5, 17, 80, 3, 3, 9, 41], [7], [90, 2, 55, 1]]
 

@@ -71,7 +71,7 @@ def _model(options: argparse.Namespace) -> int:
 
     decoder, requests, weights = open_model(options.model, options.device)
     print(f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock", flush=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in measure_batches(
         decoder, requests, options.batch, weights, options.prompt, options.new, options.repeats, options.clock,
         options.routing,

@@ -28,6 +28,7 @@ class KeyValueCache:
             the queries carry the attention's scale.
         hidden_BL: columns before a request's first token; ``None`` if there are none.
         length: columns filled.
+        last_B1D: embedding of the last column's tokens, for a token shift.
     """
 
     keys: list[Tensor]
@@ -35,6 +36,7 @@ class KeyValueCache:
     turns: Tensor
     hidden_BL: Tensor | None
     length: int = 0
+    last_B1D: Tensor | None = None
 
     @property
     def capacity(self) -> int:

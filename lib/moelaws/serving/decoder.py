@@ -74,6 +74,7 @@ class Decoder:
         self._on_cpu = self.device.type == "cpu"
         self._embedding, self._final_gain = model.embedding.detach(), model.final_norm.gain.detach()
         self._output_weight = model.output_weight.detach()
+        self._shift_gain = None if model.shift is None else model.shift.gain.detach()
         self.layers = [_layer(cast(Block, block)) for block in model.blocks]
 
     @property
@@ -138,7 +139,7 @@ class Decoder:
         mask = cache.mask(start, end)
         turns = cache.turns[..., start:end, :, :]
         choices = iter(forced) if forced is not None else None
-        x_RD = F.embedding(ids_BT, self._embedding).flatten(0, 1)
+        x_RD = self._embed(cache, ids_BT, start, end).flatten(0, 1)
         for layer, keys, values in zip(self.layers, cache.keys, cache.values, strict=True):
             y_RD = self._attend(layer, x_RD, (batch, time), turns, keys, values, start, mask)
             x_RD.add_(y_RD)
@@ -146,6 +147,17 @@ class Decoder:
         cache.length = end
         last_BD = x_RD if time == 1 else x_RD.view(batch, time, -1)[:, -1]
         return self._product(_norm(last_BD, self._final_gain), self._output_weight)
+
+    def _embed(self, cache: KeyValueCache, ids_BT: Tensor, start: int, end: int) -> Tensor:
+        """Embeddings, each with the previous token's share if the model shifts tokens."""
+        x_BTD = F.embedding(ids_BT, self._embedding)
+        if self._shift_gain is None:
+            return x_BTD
+        if cache.hidden_BL is not None:  # a request's first token has padding before it, which adds nothing
+            x_BTD.masked_fill_(cache.hidden_BL[:, start:end, None], 0)
+        before_B1D = torch.zeros_like(x_BTD[:, :1]) if cache.last_B1D is None else cache.last_B1D
+        cache.last_B1D = x_BTD[:, -1:]
+        return x_BTD + self._shift_gain * torch.cat((before_B1D, x_BTD[:, :-1]), dim=1)
 
     def _attend(
         self, layer: DecoderLayer, x_RD: Tensor, shape: tuple[int, int], turns: Tensor,
