@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import Executor, Future
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +133,10 @@ _STARTED: list[subprocess.Popen[str]] = []
 
 
 def _start(line: list[str], **options: Any) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    _STARTED.append(subprocess.Popen(line, env=with_tests(), text=True, stdout=pipe, stderr=pipe, **options))
+    # Where tests run in the background of a shell, Ctrl-C is ignored, and so it would be in what they start.
+    pipe, heard = subprocess.PIPE, partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    started = subprocess.Popen(line, env=with_tests(), text=True, stdout=pipe, stderr=pipe, preexec_fn=heard, **options)
+    _STARTED.append(started)
     return _STARTED[-1]
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from moelaws.fitting.covariance import covariance, noise_scale
 from moelaws.fitting.minimise import minimise
@@ -89,6 +88,8 @@ class Valley:
 def rise_limit(problem: Problem, level: float) -> float:
     """The rise that bounds an interval, in units of the noise: a quantile of F with 1 and n - P degrees of freedom."""
     degrees = max(problem.n_runs - len(problem.free), 1)
+    from scipy.special import stdtrit  # not at import time: most of what imports this has no use for scipy
+
     return float(stdtrit(degrees, 0.5 + level / 2)) ** 2
 
 
