@@ -39,7 +39,10 @@ def loss_by_setting(runs: pd.DataFrame, setting: str, chosen: str, by: Sequence[
     )
     lines = base.mark_line().encode(
         strokeDash=alt.StrokeDash(
-            f"{dashes}:O", title=_WORDS.get(dashes, dashes), sort=list(dict.fromkeys(means[dashes]))
+            f"{dashes}:O",
+            title=_WORDS.get(dashes, dashes),
+            sort=list(dict.fromkeys(means[dashes])),
+            legend=alt.Legend(columns=2),
         )
     )
     rule = alt.Chart(pd.DataFrame({"x": [1.0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="x:Q")
