@@ -34,7 +34,7 @@ def step_parts(parts: pd.DataFrame, title: str, description: str) -> alt.Chart:
             y=alt.Y("milliseconds:Q", title="milliseconds a step"),
             color=alt.Color("part:N", title=None, sort=order).scale(domain=order).legend(columns=3),
             order="order:Q",
-            column=alt.Column("model:N", title=None, sort=list(dict.fromkeys(parts["model"]))),
+            facet=alt.Facet("model:N", title=None, columns=3, sort=list(dict.fromkeys(parts["model"]))),
             tooltip=["model", "batch", "part", alt.Tooltip("milliseconds:Q", format=".3g")],
         )
         .transform_calculate(order=f"indexof({order}, datum.part)")
@@ -111,7 +111,7 @@ def loss_by_cost(table: pd.DataFrame, marks: pd.DataFrame, title: str, descripti
     return (
         alt.layer(lines, points)
         .properties(width=290, height=280)
-        .facet(column=alt.Column("law:N", title=None, sort=list(dict.fromkeys(table["law"]))))
+        .facet(facet=alt.Facet("law:N", title=None, sort=list(dict.fromkeys(table["law"]))), columns=2)
         .resolve_scale(y="independent")
         .properties(title=title, description=description)
     )
@@ -133,7 +133,7 @@ def ratio_bars(table: pd.DataFrame, axis: str, title: str, description: str) -> 
     return (
         alt.layer(bars, ranges)
         .properties(width=200, height=220)
-        .facet(column=alt.Column("law:N", title=None, sort=list(dict.fromkeys(table["law"]))))
+        .facet(facet=alt.Facet("law:N", title=None, sort=list(dict.fromkeys(table["law"]))), columns=2)
         .properties(title=title, description=description)
     )
 
@@ -159,7 +159,7 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
         alt.layer(printed, all_of_them, central)
         .transform_calculate(drawn_low="datum.low / 1.02", drawn_high="datum.high * 1.02")
         .properties(width=250, height=18 * table["claim"].nunique())
-        .facet(column=alt.Column("law:N", title=None, sort=list(dict.fromkeys(table["law"]))))
+        .facet(facet=alt.Facet("law:N", title=None, sort=list(dict.fromkeys(table["law"]))), columns=2)
         .properties(title=title, description=description)
     )
 
