@@ -158,7 +158,7 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
         # A range of one number would be a bar without width.
         alt.layer(printed, all_of_them, central)
         .transform_calculate(drawn_low="datum.low / 1.02", drawn_high="datum.high * 1.02")
-        .properties(width=250, height=18 * table["claim"].nunique())
+        .properties(width=200, height=18 * table["claim"].nunique())
         .facet(facet=alt.Facet("law:N", title=None, sort=list(dict.fromkeys(table["law"]))), columns=2)
         .properties(title=title, description=description)
     )
