@@ -150,7 +150,7 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
     base = alt.Chart(table).encode(y=alt.Y("claim:N", title=None, sort=list(dict.fromkeys(table["claim"]))))
     x = alt.X("least:Q", title="times the printed number").scale(type="log", base=2, nice=False, padding=10)
     x = x.axis(values=[0.125, 0.25, 0.5, 1, 2, 4, 8], format="~g")
-    colour = alt.Color("word:N", title=None).scale(domain=list(WORDS), range=list(WORDS.values()))
+    colour = alt.Color("word:N", title=None).scale(domain=list(WORDS), range=list(WORDS.values())).legend(columns=2)
     printed = base.mark_bar(color=QUIET, opacity=0.25, height=14).encode(x="printed_low:Q", x2="printed_high:Q")
     all_of_them = base.mark_rule(strokeWidth=2).encode(x=x, x2="most:Q", color=colour)
     central = base.mark_bar(height=7).encode(x="drawn_low:Q", x2="drawn_high:Q", color=colour)
