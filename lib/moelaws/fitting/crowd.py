@@ -7,7 +7,7 @@ from moelaws.fitting.problem import Problem
 
 _FIRST_DELTA = 0.03
 _COARSE_DELTA = 0.1
-_RUNS_PER_PARAMETER = 10
+_RUNS_PER_PARAMETER = 8
 """Runs of the table that a crowd sees first, for each free parameter."""
 
 
@@ -35,7 +35,7 @@ def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarra
     if coarse.objective.robust:
         coarse = coarse.with_delta(max(coarse.objective.delta, _COARSE_DELTA))
     label = np.arange(len(theta))
-    for steps, tolerance in ((24, 1e-3), (60, 1e-6)):
+    for steps, tolerance in ((24, 0.03), (60, 1e-6)):
         ends = minimise(coarse, theta, steps, tolerance, brake=8.0)
         first, kind = merge(coarse, ends)
         theta, label = ends.theta[first], kind[label]
