@@ -5,6 +5,9 @@
 * Equal runs, written to a table as a sweep writes them, with one local worker, with two, and with two Dask workers.
   All workers are up and have trained a run before the first is timed; the three take turns, and each ratio is that of
   two neighbours in time.
+* What the machine itself gives a second worker: matrix products alone, small enough for a core's own cache, by one
+  worker and by two at once. Two "cores" of a virtual machine are often two threads of one core, and no sweep can be
+  faster than this.
 * The most memory that a fresh worker ever held while it trained and validated a run of the largest model.
 
 Two workers need two cores that do nothing else.
@@ -27,7 +30,7 @@ from distributed import LocalCluster
 
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.training.executors import LocalWorkers
-from moelaws.training.recipe import recipe, tiny_model
+from moelaws.training.recipe import batch_sequences, recipe, tiny_model
 from moelaws.training.record import machine
 from moelaws.training.sweep import SweepRun, open_workers, pin, run_sweep, train_row
 
@@ -36,8 +39,8 @@ BARS = {"two_workers_over_one": (">=", 1.85), "dask_overhead": ("<=", 0.03), "wo
 
 def equal_runs(model: ModelConfig, budget: float, steps: int, count: int) -> list[SweepRun]:
     """Runs of the recipe at a budget, cut to some steps, that differ in their seeds alone."""
-    train = recipe(model, budget, tokens=1)
-    train = replace(train, tokens=steps * train.batch_sequences * model.context)
+    tokens = steps * batch_sequences(budget) * model.context
+    train = recipe(model, budget, tokens)
     return [SweepRun(RunConfig(model, replace(train, seed=seed)), "scaling", budget) for seed in range(count)]
 
 
@@ -78,6 +81,30 @@ def scaling(runs: list[SweepRun], repeats: int) -> dict[str, object]:
     }
 
 
+def products(seconds: float) -> float:
+    """Products a second of two matrices that stay in a core's own cache."""
+    import torch
+
+    left, right, out = torch.randn(96, 96), torch.randn(96, 96), torch.empty(96, 96)
+    count, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds:
+        for _ in range(100):
+            torch.mm(left, right, out=out)
+        count += 100
+    return count / elapsed
+
+
+def ceiling(repeats: int, seconds: float = 1.0) -> dict[str, object]:
+    """How much more two workers multiply than one, when they share nothing but the machine."""
+    ratios = []
+    with LocalWorkers(2, "cpu") as workers:
+        for _ in range(repeats + 1):
+            alone = workers.submit(products, seconds).result()
+            both = [workers.submit(products, seconds) for _ in range(2)]
+            ratios.append(sum(rate.result() for rate in both) / alone)
+    return {"machine_two_over_one": statistics.median(ratios[1:]), "machine_two_over_one_each": ratios[1:]}
+
+
 def peak_bytes(item: SweepRun) -> int:
     """Train a run and give the largest resident set this process ever had."""
     train_row(item, "cpu")
@@ -93,8 +120,8 @@ def memory(model: ModelConfig, budget: float, steps: int = 3) -> dict[str, objec
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=8, help="equal runs in each measurement, an even number")
-    parser.add_argument("--steps", type=int, default=100, help="steps of a run")
+    parser.add_argument("--runs", type=int, default=4, help="equal runs in each measurement, an even number")
+    parser.add_argument("--steps", type=int, default=200, help="steps of a run")
     parser.add_argument("--width", type=int, default=64, help="d of the equal runs")
     parser.add_argument("--experts", type=int, default=8, help="E of the equal runs")
     parser.add_argument("--budget", type=float, default=1e12, help="nominal FLOPs, which set the batch")
@@ -105,6 +132,7 @@ def main() -> None:
     width, experts, budget = options.largest.split(",")
     results: dict[str, object] = memory(tiny_model(int(width), int(experts)), float(budget))
     runs = equal_runs(tiny_model(options.width, options.experts), options.budget, options.steps, options.runs)
+    results |= ceiling(options.repeats)
     results |= scaling(runs, options.repeats)
     results |= {
         "model": runs[0].run.model.to_dict(),
@@ -119,6 +147,7 @@ def main() -> None:
         value = float(str(results[name]))
         met = value >= bar if sign == ">=" else value <= bar
         print(f"{name} {value:.3f}, bar {sign} {bar}: {'met' if met else 'MISSED'}")
+    print(f"products alone: two workers over one {results['machine_two_over_one']:.3f}")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=2) + "\n")
