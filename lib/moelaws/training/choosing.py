@@ -1,15 +1,17 @@
 """How a model answers multiple-choice questions: it takes the choice it finds most probable for its length.
 
-Shape suffixes: B sequences, T time, V vocabulary.
+Shape suffixes: B sequences, T time, D model width, R tokens of choices, V vocabulary.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from moelaws.models import Transformer
+from moelaws.models.product import linear
 from moelaws.training.corpus import Corpus
 from moelaws.training.questions import Question
 from moelaws.training.tokenizer import END_OF_TEXT
@@ -30,13 +32,32 @@ def credits(model: Transformer, corpus: Corpus, questions: Sequence[Question]) -
     Returns:
         1 for right, 0 for wrong; where n choices tie for the best, 1 / n if the answer is among them.
     """
-    losses = choice_losses(model, corpus, questions)
-    found = []
-    for question, loss in zip(questions, losses, strict=True):
+    return answer(model, corpus, questions).credits
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model makes of some questions.
+
+    Attributes:
+        credits: 1 for right, 0 for wrong, a share for a tie; see ``credits``.
+        margins: ln p of the right choice less the mean ln p of the wrong ones, nats. It moves while the choice does
+            not yet, and its mean is zero for a guess that knows how words are distributed and nothing else.
+    """
+
+    credits: NDArray[np.float64]
+    margins: NDArray[np.float64]
+
+
+def answer(model: Transformer, corpus: Corpus, questions: Sequence[Question]) -> Answers:
+    """Ask a model; the arguments are those of ``credits``."""
+    found, margins = [], []
+    for question, loss in zip(questions, choice_losses(model, corpus, questions), strict=True):
         best = loss / [len(choice.encode()) for choice in question.choices]
         tied = best <= best.min() + 1e-6
         found.append(float(tied[question.answer]) / int(tied.sum()))
-    return np.array(found)
+        margins.append(float(np.delete(loss, question.answer).mean() - loss[question.answer]))
+    return Answers(np.array(found), np.array(margins))
 
 
 @torch.no_grad()
@@ -69,7 +90,7 @@ def choice_losses(model: Transformer, corpus: Corpus, questions: Sequence[Questi
         ids_BT = torch.zeros(len(batch), length, dtype=torch.long)
         for row, sequence in enumerate(batch):
             ids_BT[row, : len(sequences[sequence])] = torch.tensor(sequences[sequence])
-        logits_BTV = model(ids_BT.to(device))[0]
+        x_BTD = model.features(ids_BT.to(device))[0]
         rows: list[int] = []
         times: list[int] = []
         targets: list[int] = []
@@ -81,7 +102,9 @@ def choice_losses(model: Transformer, corpus: Corpus, questions: Sequence[Questi
                 times += range(start, start + len(tokens))
                 targets += tokens
                 owners += [(question, choice)] * len(tokens)
-        chosen = torch.log_softmax(logits_BTV[rows, times].float(), -1).cpu()
+        # Logits only where a choice is predicted: for models this small they cost as much as all the rest.
+        logits_RV = linear(x_BTD[rows, times], model.output_weight)
+        chosen = torch.log_softmax(logits_RV.float(), -1).cpu()
         values = chosen[torch.arange(len(targets)), torch.tensor(targets)].double().tolist()
         for (question, choice), value in zip(owners, values, strict=True):
             losses[question][choice] -= value

@@ -2,22 +2,28 @@
 
 Abnar et al. 2025 (Sec. 5) find that at equal loss sparse models do worse at reading than at knowing. So one probe
 asks for what stands in the context (``recall``), another for what stood in the training text (``facts``); the others
-ask for words, sentences, order and structure. Each gives a value, its standard error and the level of guessing.
+ask for words, sentences, order and structure. Models too small to answer from the context may still use it: three
+probes of reading measure that in nats. Each gives a value, its standard error and the level of guessing.
 """
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from moelaws.models import Transformer
 from moelaws.training import questions
-from moelaws.training.choosing import credits
+from moelaws.training.choosing import answer
 from moelaws.training.corpus import Corpus
 from moelaws.training.heldout import HeldOut
 from moelaws.training.lexicon import Lexicon, read_lexicon
 from moelaws.training.questions import Question
+from moelaws.training.reading import gain_from_mention, gains_from_rereading
 from moelaws.training.validate import validate
 
 PROBES: dict[str, Callable[[Sequence[str], Lexicon, int], list[Question]]] = {
@@ -28,11 +34,48 @@ PROBES: dict[str, Callable[[Sequence[str], Lexicon, int], list[Question]]] = {
     "word order": questions.word_order,
     "brackets": questions.brackets,
 }
+"""Multiple choice: each gives an ``accuracy`` and, in nats, a ``margin``."""
+
+READING = ("mention", "same words", "same order")
+"""Uses of the context, in nats: of a rare word's mention, of a passage's tokens, of their order."""
+
+NAMES = (*PROBES, *READING, "text")
+"""All probes, in the order of the table."""
 
 _FEWEST = 30  # questions; with fewer a probe tells nothing
 
 
-def probe(model: Transformer, corpus: Corpus, others: Sequence[Corpus] = (), items: int = 200) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Measure:
+    """One number that a probe found.
+
+    Attributes:
+        probe, domain, metric: which; see ``probe``.
+        value: the number.
+        se: its standard error.
+        chance: the value of a guess without knowledge.
+        items: questions, passages or sequences it is the mean of.
+        expert_load: of the probe ``text``, the share of choices that each expert received on this domain, a JSON list
+            per layer; ``[]`` for a dense model, empty for the other probes.
+    """
+
+    probe: str
+    domain: str
+    metric: str
+    value: float
+    se: float
+    chance: float
+    items: int
+    expert_load: str = ""
+
+
+def probe(
+    model: Transformer,
+    corpus: Corpus,
+    others: Sequence[Corpus] = (),
+    items: int = 200,
+    names: Collection[str] = NAMES,
+) -> pd.DataFrame:
     """Ask a model everything.
 
     Args:
@@ -41,73 +84,28 @@ def probe(model: Transformer, corpus: Corpus, others: Sequence[Corpus] = (), ite
             are the same in every corpus that has it.
         others: other texts, whose held-out part is read in the model's own tokens.
         items: questions in a probe at most.
+        names: probes to make, of ``NAMES``.
 
     Returns:
-        One row a probe and domain: ``probe``, ``domain``, ``metric`` (``accuracy``, or ``bits/byte`` of the probe
-        ``text``), ``value``, ``se`` (its standard error), ``chance`` (the value of a guess without knowledge) and
-        ``items`` (questions, or sequences). A probe that a text has too few questions for is left out.
+        One row a probe, domain and metric: ``probe``, ``domain``, ``metric`` (``accuracy`` and ``margin`` of a choice,
+        ``nats/word`` or ``nats/token`` of reading, ``bits/byte`` of the probe ``text``), ``value``, ``se`` (its
+        standard error), ``chance`` (the value of a guess without knowledge), ``items`` (questions, passages or
+        sequences) and ``expert_load``. A probe that a text has too few questions for is left out.
     """
-    rows: list[tuple[str, str, str, float, float, float, int]] = []
+    rows: list[Measure] = []
     for domain, *_ in corpus.domains:
-        for name, asked in build_questions(corpus, domain, items).items():
-            right = credits(model, corpus, asked)
-            chance = sum(1 / len(question.choices) for question in asked) / len(asked)
-            se = float(right.std(ddof=1)) / math.sqrt(len(right))
-            rows.append((name, domain, "accuracy", float(right.mean()), se, chance, len(asked)))
-    for text in (*(corpus.held_out(domain) for domain, *_ in corpus.domains), *(_transfer(corpus, o) for o in others)):
-        rows.append(("text", text.name, "bits/byte", *_read(model, text, items)))
-    return pd.DataFrame(rows, columns=["probe", "domain", "metric", "value", "se", "chance", "items"])
-
-
-def build_questions(corpus: Corpus, domain: str, items: int) -> dict[str, list[Question]]:
-    """The questions of each probe about a domain's held-out text; made once, then remembered.
-
-    Args:
-        corpus: has the domain.
-        domain: its name.
-        items: questions in a probe at most.
-
-    Returns:
-        Probe -> questions, evenly from the whole text. Probes with fewer than 30 are left out.
-    """
-    return _build(_Text(corpus), domain, items)
-
-
-class _Text:
-    """A corpus by its fingerprint, so that what is made from it can be remembered."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Text) and other.corpus.sha256 == self.corpus.sha256
-
-    def __hash__(self) -> int:
-        return hash(self.corpus.sha256)
-
-
-@lru_cache(maxsize=4)
-def _build(text: _Text, domain: str, items: int) -> dict[str, list[Question]]:
-    train, held_out = text.corpus.documents(domain)
-    lexicon = read_lexicon(train)
-    found = {name: make(held_out, lexicon, items) for name, make in PROBES.items()}
-    return {name: asked for name, asked in found.items() if len(asked) >= min(_FEWEST, items)}
-
-
-def _transfer(corpus: Corpus, other: Corpus) -> HeldOut:
-    return _encode(_Text(corpus), _Text(other))
-
-
-@lru_cache(maxsize=4)
-def _encode(text: _Text, other: _Text) -> HeldOut:
-    return text.corpus.transfer(other.corpus)
-
-
-def _read(model: Transformer, text: HeldOut, sequences: int) -> tuple[float, float, float, int]:
-    """Bits per byte of held-out text, its standard error, that of a uniform guess, and the number of sequences."""
-    context = model.config.context
-    windows = text.validation_windows(context, sequences * context)
-    found = validate(model, text, sequences * context)
-    bits_per_nat = found.bits_per_byte / found.loss
-    uniform = bits_per_nat * math.log(model.config.vocab_size)
-    return found.bits_per_byte, found.loss_se * bits_per_nat, uniform, len(windows)
+        asked = build_questions(corpus, domain, items) if set(names) - {"same words", "same order", "text"} else {}
+        for name in (name for name in asked if name in names):
+            rows += _choose(model, corpus, asked[name], name, domain)
+        if "mention" in names and "recall" in asked:
+            gains = gain_from_mention(model, corpus, asked["recall"])
+            rows.append(_mean("mention", domain, "nats/word", gains, 0.0))
+        if {"same words", "same order"} & set(names):
+            words, order = gains_from_rereading(model, corpus.held_out(domain), items)
+            both = (_mean(name, domain, "nats/token", gains, 0.0) for name, gains in
+                    (("same words", words), ("same order", order)))  # fmt: skip
+            rows += [measure for measure in both if measure.probe in names]
+    if "text" in names:
+        own = (corpus.held_out(domain) for domain, *_ in corpus.domains)
+        rows += [_read(model, text, items) for text in (*own, *(_transfer(corpus, other) for other in others))]
+    return pd.DataFrame(rows, columns=list(Measure.__dataclass_fields__))

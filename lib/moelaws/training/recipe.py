@@ -1,8 +1,10 @@
 """The book's recipe: which tiny model a width makes, and which learning rate and batch it is trained with."""
 
 import math
+from dataclasses import replace
 
 from moelaws.config import ModelConfig, TrainConfig
+from moelaws.counting import tokens_for_budget
 
 
 def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: int = 1, vocab_size: int = 1024,
@@ -74,3 +76,33 @@ def batch_sequences(train_flops: float) -> int:
     One batch for a whole isoFLOP group: a batch that changed between its sizes would put steps into its curve.
     """
     return 2 ** max(0, round(math.log2(4 * math.sqrt(train_flops / 3e11))))
+
+
+def language_model(d_model: int, n_experts: int = 1) -> ModelConfig:
+    """The family for the synthetic language: one layer, 32 tokens of context, the previous token at the input.
+
+    Without the token shift a model first has to learn what "previous" means, and sits at the entropy given one word
+    until it does.
+
+    Args:
+        d_model: width, a multiple of 8.
+        n_experts: E, with K = 1.
+    """
+    return replace(tiny_model(d_model, n_experts, vocab_size=128, context=32), n_layers=1, token_shift=True)
+
+
+def language_recipe(model: ModelConfig, train_flops: float, seed: int = 0) -> TrainConfig:
+    """How a model of the language's family spends a budget; trial runs at 1.2e10, 1.08e11 and 9.7e11 FLOPs chose it.
+
+    Args:
+        model: the architecture.
+        train_flops: the budget C.
+        seed: of weights and data order.
+    """
+    tokens = tokens_for_budget(model, train_flops)
+    sequences = round(16 * math.sqrt(train_flops / 1.08e11))
+    return replace(
+        recipe(model, train_flops, tokens, seed),
+        batch_sequences=sequences,
+        learning_rate=learning_rate(model.n_experts, tokens / (sequences * model.context)),
+    )

@@ -1,11 +1,17 @@
 """The book's sweeps: each a function that returns its runs. ``moelaws sweep NAME`` runs one."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from moelaws.config import ModelConfig, RunConfig
-from moelaws.counting import tokens_for_budget
-from moelaws.training.recipe import batch_sequences, recipe, tiny_model
+from moelaws.counting import tokens_for_budget, training_flops_per_token
+from moelaws.training.designs import STUDY, SYNTHETIC
+from moelaws.training.recipe import batch_sequences, language_model, language_recipe, recipe, tiny_model
 from moelaws.training.sweep import SweepRun
+from moelaws.training.synthetic import LANGUAGE
+
+TWO_DOMAINS = "sotu+docstrings"
+"""Ten million tokens: no run of the study reads them twice."""
 
 
 def learning_rates() -> list[SweepRun]:
@@ -73,47 +79,88 @@ def isoflop_1e13() -> list[SweepRun]:
     return _isoflop_at(1e13)
 
 
-def _isoflop_at(budget: float) -> list[SweepRun]:
-    """One budget of the study: every width at every E once, and the replicated widths with more seeds."""
-    design = STUDY[budget]
+def granularity() -> list[SweepRun]:
+    """More and finer experts at the study's second budget: K = 2, and G = 1, 2, 4 at equal sparsities; two seeds.
+
+    The study has K = G = 1 at the same sparsities, widths and seed 0. K = G = 2 and K = G = 4 cost what K = G = 1
+    does, and have as many parameters; K = 2 with G = 1 and G = 4 choose twice as much, and half as much.
+    """
+    budget, idle = 3e11, (0.5, 0.75, 0.875, 0.9375)
+    return [
+        _isoflop("granularity", budget, tiny_model(width, round(top_k / (1 - s)), top_k, g), seed, TWO_DOMAINS)
+        for top_k, g in ((2, 1), (2, 2), (2, 4), (4, 4))
+        for s in idle
+        for width in (24, 32, 40)
+        for seed in (0, 1)
+    ]
+
+
+def experts() -> list[SweepRun]:
+    """The table that Yun et al.'s law needs: dense sizes x E x tokens over a factor of eight.
+
+    As theirs: two experts a token, in every second layer, and tokens that do not hang on E. Runs of equal width and
+    tokens share their batches, which the dense model's cost sets. One size has two more seeds.
+    """
     runs = []
-    for n_experts in design.n_experts:
-        for width in design.widths:
-            seeds = design.seeds if width in design.replicated else 1
-            model = tiny_model(width, n_experts)
-            runs += [_isoflop("isoflop", budget, model, seed, TWO_DOMAINS) for seed in range(seeds)]
+    for width in (16, 24, 32, 48):
+        dense = replace(tiny_model(width), moe_every=2)
+        for tokens in (300_000, 600_000, 1_200_000, 2_400_000):
+            flops = float(tokens * training_flops_per_token(dense))
+            for n_experts in (1, 4, 8, 16, 32):
+                model = replace(dense, n_experts=n_experts, top_k=min(2, n_experts))
+                for seed in range(3 if (width, tokens) == (24, 1_200_000) else 1):
+                    train = recipe(model, flops, tokens, seed)
+                    runs.append(SweepRun(RunConfig(model, train, TWO_DOMAINS), "experts"))
     return runs
 
 
-@dataclass(frozen=True)
-class _Design:
-    """What a budget of the study holds.
+def synthetic() -> list[SweepRun]:
+    """The study on a language whose entropy is known: dense to E = 64, five budgets; more seeds near the best."""
+    return [
+        _synthetic("synthetic", budget, model, seed)
+        for budget, design in SYNTHETIC.items()
+        for model, seed in design.runs(language_model)
+    ]
 
-    Attributes:
-        widths: d, so placed that the best lies inside at every E.
-        replicated: the widths near the best, which are run with several seeds.
-        seeds: how many.
-        n_experts: E.
+
+def spot_checks() -> list[SweepRun]:
+    """Is the recipe fair where it was not made? Half and twice the rate and the batch, at six points of the study.
+
+    Two more points are on the synthetic language. The studies themselves have the runs with the recipe's own values,
+    at the same seeds.
     """
+    runs = []
+    for budget, width, n_experts, seeds in (
+        (1e11, 16, 4, 3), (3e11, 24, 2, 3), (3e11, 24, 64, 3), (1e12, 32, 16, 2), (1e12, 40, 64, 2), (3e12, 48, 16, 1),
+    ):  # fmt: skip
+        model = tiny_model(width, n_experts)
+        runs += [_isoflop("spot_checks", budget, model, seed, TWO_DOMAINS) for seed in range(seeds)]
+    for budget, width, n_experts in ((1.2e10, 24, 4), (1.08e11, 32, 16)):
+        model = language_model(width, n_experts)
+        runs += [_synthetic("spot_checks", budget, model, seed) for seed in range(3)]
+    return [changed for run in runs for changed in _half_and_twice(run)]
 
-    widths: tuple[int, ...]
-    replicated: tuple[int, ...]
-    seeds: int
-    n_experts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+
+def _half_and_twice(base: SweepRun) -> Iterator[SweepRun]:
+    """A run with half and twice its learning rate, and with half and twice its batch."""
+    train = base.run.train
+    for factor in (0.5, 2.0):
+        for changed in (
+            replace(train, learning_rate=factor * train.learning_rate),
+            replace(train, batch_sequences=round(factor * train.batch_sequences)),
+        ):
+            yield replace(base, run=replace(base.run, train=changed))
 
 
-TWO_DOMAINS = "sotu+docstrings"
-"""Ten million tokens: no run of the study reads them twice."""
-
-STUDY = {
-    1e11: _Design((8, 12, 16, 20, 24, 32, 40), (16,), 4),
-    3e11: _Design((12, 16, 20, 24, 32, 40, 48), (24,), 4),
-    1e12: _Design((16, 24, 32, 40, 48, 64), (32, 40), 3),
-    3e12: _Design((24, 32, 40, 48, 64, 80), (48,), 3),
-    1e13: _Design((40, 48, 64, 80, 96), (), 1, (1, 4, 16, 64)),
-}
+def _isoflop_at(budget: float) -> list[SweepRun]:
+    """One budget of the study: every width at every E once, and the replicated widths with more seeds."""
+    return [_isoflop("isoflop", budget, model, seed, TWO_DOMAINS) for model, seed in STUDY[budget].runs(tiny_model)]
 
 
 def _isoflop(sweep: str, budget: float, model: ModelConfig, seed: int, corpus: str = "sotu") -> SweepRun:
     train = recipe(model, budget, tokens_for_budget(model, budget), seed)
     return SweepRun(RunConfig(model, train, corpus), sweep, budget)
+
+
+def _synthetic(sweep: str, budget: float, model: ModelConfig, seed: int) -> SweepRun:
+    return SweepRun(RunConfig(model, language_recipe(model, budget, seed), LANGUAGE), sweep, budget)
