@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from moelaws.charts.tuning import loss_by_setting
-from moelaws.fitting.tuning import TuningError, tune
+from moelaws.fitting.tuning import TuningError, changed, tune
 
 
 def _runs(best: dict[int, float], noise: float, seeds: int = 2, octaves: tuple[float, ...] = (-2, -1, 0, 1, 2)):
@@ -53,6 +53,38 @@ def test_runs_that_cannot_tell_are_refused() -> None:
         tune(_runs({16: 1.0}, 0.01, seeds=1), "rate", "rule", ["d_model"])
     with pytest.raises(TuningError, match="a point with 2 values of rate: expected at least three"):
         tune(_runs({16: 1.0}, 0.01, octaves=(0, 1)), "rate", "rule", ["d_model"])
+
+
+def _study_and_checks() -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = [(width, seed, 1.0, 8, 3 + 0.1 * seed) for width in (16, 32) for seed in (0, 1, 2)]
+    study = pd.DataFrame(rows, columns=["d_model", "seed", "rate", "batch", "loss"])
+    moved = {("rate", 0.5): 0.02, ("rate", 2.0): -0.03, ("batch", 0.5): 0.0, ("batch", 2.0): 0.01}
+    wobble = {0: -0.004, 1: 0.0, 2: 0.004}  # standard deviation 0.004
+    checks = pd.DataFrame(
+        row | {name: row[name] * factor, "loss": row["loss"] + by + wobble[row["seed"]]}
+        for row in study.to_dict("records") for (name, factor), by in moved.items()
+    )  # fmt: skip
+    return study, checks
+
+
+def test_what_a_changed_setting_does_is_paired_by_seed() -> None:
+    study, checks = _study_and_checks()
+    found = changed(checks, study, ["rate", "batch"], ["d_model"])
+    assert len(found) == 8
+    assert (found["seeds"] == 3).all()
+    at = found.set_index(["d_model", "setting", "factor"])["difference"]
+    assert at[16, "rate", 0.5] == pytest.approx(0.02)
+    assert at[32, "rate", 2.0] == pytest.approx(-0.03)
+    assert at[32, "batch", 2.0] == pytest.approx(0.01)
+    np.testing.assert_allclose(found["se"], 0.004 / 3**0.5)
+
+
+def test_checks_without_their_run_or_of_two_settings_are_refused() -> None:
+    study, checks = _study_and_checks()
+    with pytest.raises(TuningError, match=r"a check at \{'d_model': 32, 'seed': 0\} has no run in the study"):
+        changed(checks, study[study["d_model"] == 16], ["rate", "batch"], ["d_model"])
+    with pytest.raises(TuningError, match="expected one of rate, batch to differ"):
+        changed(checks.assign(rate=3.0), study, ["rate", "batch"], ["d_model"])
 
 
 def test_the_figure_has_a_line_a_point_with_its_lowest_loss_at_zero() -> None:

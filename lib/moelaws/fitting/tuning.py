@@ -1,4 +1,4 @@
-"""Is a recipe fair? How far the chosen value of a setting is from the best one, point by point, with its error."""
+"""Is a recipe fair? What the chosen value of a setting gives away against others, point by point, with its error."""
 
 from collections.abc import Sequence
 
@@ -41,6 +41,45 @@ def tune(runs: pd.DataFrame, setting: str, chosen: str, by: Sequence[str]) -> pd
     return pd.DataFrame(
         [dict(zip(by, key, strict=True)) | _vertex(group, noise, setting) for key, group in table.groupby(by)]
     )
+
+
+def changed(checks: pd.DataFrame, study: pd.DataFrame, settings: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
+    """What a changed setting does to runs of a study, seed by seed.
+
+    Args:
+        checks: finished runs, each with one setting other than the study's run at its point and seed.
+        study: finished runs with the recipe's own settings.
+        settings: columns that were changed, such as ``learning_rate``.
+        by: columns that identify a point.
+
+    Returns:
+        One row a point and changed value: the columns ``by``; ``setting``; ``factor``, the value over the study's;
+        ``seeds``; ``difference``, the loss minus the study's in nats per token, mean over seeds, so that below zero
+        the recipe is beaten; ``se``, its standard error from differences pooled over all points.
+
+    Raises:
+        TuningError: a check without its run in the study, or one in which not exactly one setting is another.
+    """
+    keys, settings = [*by, "seed"], list(settings)
+    pairs = checks.merge(study[[*keys, *settings, "loss"]], "left", keys, suffixes=("", "_study"), validate="m:1")
+    if pairs["loss_study"].isna().any():
+        missing = pairs.loc[pairs["loss_study"].isna(), keys].iloc[0].to_dict()
+        raise TuningError(f"a check at {missing} has no run in the study")
+    factors = pd.DataFrame({name: pairs[name] / pairs[f"{name}_study"] for name in settings}).round(6)
+    others = factors.ne(1)
+    if (others.sum(axis=1) != 1).any():
+        found = pairs.loc[others.sum(axis=1) != 1, keys].iloc[0].to_dict()
+        raise TuningError(f"a check at {found}: expected one of {', '.join(settings)} to differ from the study's")
+    pairs = pairs.assign(
+        setting=others.idxmax(axis=1),
+        factor=factors.where(others).bfill(axis=1).iloc[:, 0],
+        difference=pairs["loss"] - pairs["loss_study"],
+    )
+    groups = pairs.groupby([*by, "setting", "factor"], as_index=False)
+    table = groups["difference"].agg(seeds="size", difference="mean", variance="var")
+    freedom = table["seeds"] - 1
+    noise = float(np.sqrt((freedom * table["variance"].fillna(0)).sum() / freedom.sum())) if freedom.sum() else np.nan
+    return table.drop(columns="variance").assign(se=noise / np.sqrt(table["seeds"]))
 
 
 def _vertex(group: pd.DataFrame, noise: float, setting: str) -> dict[str, float | int | bool]:
