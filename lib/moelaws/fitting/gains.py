@@ -1,0 +1,111 @@
+"""The gain from experts, model by model, and how it moves with size and tokens: what a law must match."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from moelaws.fitting.objective import FitError
+
+CELL = ("d_model", "tokens")
+"""Columns that a mixture shares with the dense model it is held against."""
+
+SHAPE = ("d_model", "n_layers")
+"""Columns that say which dense model corresponds to a run."""
+
+
+def with_dense_params(
+    runs: pd.DataFrame, count: str = "non_embedding_params", shape: Iterable[str] = SHAPE
+) -> pd.DataFrame:
+    """Add the size of the corresponding dense model, which Yun et al. 2024 call N.
+
+    Args:
+        runs: a run table with at least one dense run (E = 1) of every shape.
+        count: which parameters of the dense model are counted: ``non_embedding_params`` (as their Table 1 does) or
+            ``total_params``.
+        shape: columns that a run shares with its dense model; those the table lacks are passed over.
+
+    Returns:
+        The table with the column ``dense_params``.
+
+    Raises:
+        FitError: a shape without a dense run, or dense runs of one shape that differ in size.
+    """
+    keys = [name for name in shape if name in runs.columns]
+    dense = runs[runs["n_experts"] == 1].drop_duplicates([*keys, count]).set_index(keys)[count]
+    if not dense.index.is_unique:
+        raise FitError(
+            f"dense runs of {', '.join(keys)} = {dense.index[dense.index.duplicated()][0]} differ in {count}"
+        )
+    sizes = runs[keys].join(dense.rename("dense_params"), on=keys)["dense_params"]
+    if sizes.isna().any():
+        row = sizes.index[sizes.isna()][0]
+        found = ", ".join(f"{name} = {runs[name].loc[row]:g}" for name in keys)
+        raise FitError(f"row {row}: the table has no dense run (n_experts = 1) with {found}")
+    return runs.assign(dense_params=sizes)
+
+
+def gains(runs: pd.DataFrame, cell: Iterable[str] = CELL) -> pd.DataFrame:
+    """The share of the loss that experts save, in every cell with a dense run.
+
+    Args:
+        runs: finished runs with ``dense_params``; seeds of a cell are averaged.
+        cell: columns that the dense model and the mixture share.
+
+    Returns:
+        One row a cell and number of experts above one: the columns ``cell``, ``dense_params``, ``n_experts``,
+        ``gain`` (ln L(1) - ln L(E), positive where experts help) and ``seeds`` (how many were averaged).
+
+    Raises:
+        FitError: no cell has both a dense run and a mixture.
+    """
+    keys = [*cell, "dense_params"]
+    logs = runs.assign(log_loss=np.log(runs["loss"]))
+    points = logs.groupby([*keys, "n_experts"])["log_loss"].agg(["mean", "size"]).reset_index()
+    dense = points[points["n_experts"] == 1].set_index(keys)["mean"].rename("dense")
+    rows = points[points["n_experts"] > 1].join(dense, on=keys).dropna(subset="dense")
+    if rows.empty:
+        raise FitError(f"no {' and '.join(cell)} has both a dense run (n_experts = 1) and a mixture")
+    rows = rows.assign(gain=rows["dense"] - rows["mean"]).rename(columns={"size": "seeds"})
+    return rows[[*keys, "n_experts", "gain", "seeds"]].reset_index(drop=True)
+
+
+def trends(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """How the gain moves per doubling of size and of tokens, by least squares, one number of experts at a time.
+
+    No law is assumed but that the gain is linear in both logs. The last row is for the mean over all numbers of
+    experts, cell by cell: they share their dense runs, so it is not the mean of independent rows.
+
+    Args:
+        table: what ``gains`` returned, its cells holding ``tokens``.
+        level: of the intervals, from the scatter about the plane and Student's t.
+
+    Returns:
+        One row a number of experts and one ``0`` for their mean: ``n_experts, cells, gain`` (in the middle of the
+        table), ``per_size, size_low, size_high, per_data, data_low, data_high`` (change of the gain per doubling)
+        and ``scatter`` (standard deviation about the plane).
+
+    Raises:
+        FitError: fewer than four cells, or sizes or tokens that do not vary.
+    """
+    cells = table.groupby(["dense_params", "tokens"], as_index=False)["gain"].mean().assign(n_experts=0)
+    groups = [*table.groupby("n_experts"), (0, cells)]
+    return pd.DataFrame([{"n_experts": int(count)} | _plane(group, level) for count, group in groups])
+
+
+def _plane(group: pd.DataFrame, level: float) -> dict[str, float]:
+    logs = np.log2(group[["dense_params", "tokens"]].to_numpy(float))
+    design = np.column_stack([np.ones(len(group)), logs - logs.mean(axis=0)])
+    n, p = design.shape
+    if n <= p or np.linalg.matrix_rank(design) < p:
+        raise FitError(f"{n} cells do not show how the gain moves: expected four or more, of varied size and tokens")
+    gain = group["gain"].to_numpy(float)
+    slopes = np.linalg.lstsq(design, gain, rcond=None)[0]
+    scatter = float(np.sqrt(((gain - design @ slopes) ** 2).sum() / (n - p)))
+    reach = t.ppf(0.5 + level / 2, n - p) * scatter * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    row = {"cells": n, "gain": float(slopes[0])}
+    for i, name in ((1, "size"), (2, "data")):
+        ends = {f"{name}_low": slopes[i] - reach[i], f"{name}_high": slopes[i] + reach[i]}
+        row |= {key: float(value) for key, value in ({f"per_{name}": slopes[i]} | ends).items()}
+    return row | {"scatter": scatter}
