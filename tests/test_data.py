@@ -36,11 +36,9 @@ def rows(table: pd.DataFrame) -> str:
     def values(column: str, form: str = "d") -> str:
         return ", ".join(f"{value:{form}}" for value in sorted(table[column].dropna().unique()))
 
-    budgets, experts = values("budget", "g"), values("n_experts")
-    return (
-        f"- **Rows**: {len(table)}; budgets {budgets} FLOPs; E = {experts}; K = {values('top_k')}; "
-        f"seeds {values('seed')}."
-    )
+    budgets = f"budgets {found} FLOPs; " if (found := values("budget", "g")) else ""
+    experts = f"E = {values('n_experts')}; K = {values('top_k')}"
+    return f"- **Rows**: {len(table)}; {budgets}{experts}; seeds {values('seed')}."
 
 
 def test_the_field_dictionary_is_the_schema():
