@@ -1,6 +1,7 @@
 """Probes: questions that hold what they promise, and models of known behaviour that score what they must."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from types import SimpleNamespace
@@ -13,12 +14,14 @@ import torch.nn.functional as F
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.training import questions
-from moelaws.training.choosing import choice_losses, credits
+from moelaws.training.choosing import answer, choice_losses, credits
 from moelaws.training.corpus import Corpus, load_corpus
 from moelaws.training.lexicon import WORD, Lexicon, read_lexicon
-from moelaws.training.probes import build_questions, probe
+from moelaws.training.probes import PARTS, build_questions, probe, probe_names
 from moelaws.training.questions import CONTEXT_BYTES, Question
+from moelaws.training.reading import gain_from_mention, gains_from_rereading
 from moelaws.training.tokenizer import END_OF_TEXT
+from moelaws.training.validate import validate
 
 CONTEXT = 96
 ITEMS = 200
@@ -30,11 +33,15 @@ class Oracle:
     def __init__(self, vocab_size: int, context: int = CONTEXT) -> None:
         self.config = SimpleNamespace(context=context, vocab_size=vocab_size)
         self.embedding = torch.zeros(1)
+        self.output_weight = torch.eye(vocab_size)  # its features are its logits
         self.lengths: list[int] = []
 
-    def __call__(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, list]:
+    def features(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, list]:
         self.lengths.append(ids_BT.shape[1])
         return self.logits(ids_BT), []
+
+    def token_losses(self, ids_BT: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, list]:
+        return F.cross_entropy(self.logits(ids_BT).transpose(1, 2), targets_BT, reduction="none"), []
 
     def logits(self, ids_BT: torch.Tensor) -> torch.Tensor:
         return torch.zeros(*ids_BT.shape, self.config.vocab_size)
@@ -52,17 +59,23 @@ class Unigram(Oracle):
         return self.log_p.expand(*ids_BT.shape, -1)
 
 
-class Copier(Oracle):
+class Bag(Oracle):
+    """Expects whatever stood in the context."""
+
+    def logits(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        return 4 * F.one_hot(ids_BT, self.config.vocab_size).float().cumsum(1).clamp(max=1)
+
+
+class Copier(Bag):
     """Expects what followed the last token earlier in the context, then whatever stood in the context at all."""
 
     def logits(self, ids_BT: torch.Tensor) -> torch.Tensor:
         one_hot = F.one_hot(ids_BT, self.config.vocab_size).float()
-        seen = one_hot.cumsum(1).clamp(max=1)
         after = torch.zeros_like(one_hot)
         for t in range(1, ids_BT.shape[1]):
             same = (ids_BT[:, :t] == ids_BT[:, t : t + 1]).float()
             after[:, t] = torch.einsum("bs,bsv->bv", same, one_hot[:, 1 : t + 1]).clamp(max=1)
-        return 4 * seen + 4 * after
+        return super().logits(ids_BT) + 4 * after
 
 
 class Ngrams(Oracle):
@@ -179,6 +192,38 @@ def test_a_copier_reads_and_a_memory_knows(sotu: Corpus, asked: dict[str, list[Q
     assert credits(memory, sotu, asked["cloze"][:100]).mean() > 0.3
 
 
+def test_a_margin_is_the_right_choice_less_the_mean_wrong_one(sotu: Corpus, asked: dict[str, list[Question]]) -> None:
+    reader = answer(Copier(sotu.vocab_size), sotu, asked["recall"])
+    assert reader.margins.mean() > 5 * reader.margins.std() / math.sqrt(len(reader.margins))
+    ignorant = answer(Unigram(sotu), sotu, asked["recall"])
+    assert abs(_surprises(ignorant.margins, 0)) < 4
+    for question, losses, margin in zip(
+        asked["recall"][:5], choice_losses(Unigram(sotu), sotu, asked["recall"][:5]), ignorant.margins, strict=False
+    ):
+        wrong = [loss for number, loss in enumerate(losses) if number != question.answer]
+        assert margin == pytest.approx(sum(wrong) / 3 - losses[question.answer])
+
+
+def test_a_mention_helps_only_those_who_look_back(sotu: Corpus, asked: dict[str, list[Question]]) -> None:
+    assert gain_from_mention(Unigram(sotu), sotu, asked["recall"]) == pytest.approx(0, abs=1e-4)
+    gains = gain_from_mention(Bag(sotu.vocab_size), sotu, asked["recall"])
+    assert (gains > 0).mean() > 0.8
+    assert _surprises(gains, 0) > 5
+
+
+def test_rereading_tells_words_from_their_order(sotu: Corpus) -> None:
+    text = sotu.held_out("sotu")
+    words, order = gains_from_rereading(Unigram(sotu), text, 60)
+    assert len(words) == len(order) == 60
+    assert np.abs([words, order]).max() < 1e-4
+    words, order = gains_from_rereading(Bag(sotu.vocab_size), text, 60)
+    assert _surprises(words, 0) > 10
+    assert np.abs(order).max() < 0.1 * words.mean()  # the last token of a mixed passage may be the next one's own
+    words, order = gains_from_rereading(Copier(sotu.vocab_size), text, 60)
+    assert _surprises(words, 0) > 10
+    assert _surprises(order, 0) > 10
+
+
 def test_losses_of_choices_against_one_sequence_at_a_time(sotu: Corpus) -> None:
     config = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=24)
     model = Transformer(config, seed=1)
@@ -236,18 +281,44 @@ def test_a_lexicon_counts() -> None:
 
 
 def test_the_table_of_a_model(sotu: Corpus) -> None:
-    model = Transformer(ModelConfig(d_model=16, n_heads=2, d_ff=32, context=64))
-    table = probe(model, sotu, (sotu,), items=ITEMS).set_index(["probe", "domain"])
-    assert list(table.index.get_level_values(0)) == [
-        "cloze", "recall", "facts", "continuation", "word order", "text", "text",
+    model = Transformer(ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=64))
+    table = probe(model, sotu, (sotu,), items=ITEMS).set_index(["probe", "metric"])
+    choices = ("cloze", "recall", "facts", "continuation", "word order")
+    assert list(table.index) == [
+        *((name, metric) for name in choices for metric in ("accuracy", "margin")),
+        ("mention", "accuracy"), ("mention", "nats/word"), ("same words", "nats/token"), ("same order", "nats/token"),
+        ("text", "bits/byte"), ("text", "bits/byte"),
     ]  # fmt: skip
-    accuracies = table[table["metric"] == "accuracy"]
-    assert ((accuracies["value"] - accuracies["chance"]).abs() < 4.5 * accuracies["se"].clip(lower=0.05)).all()
-    assert (accuracies["items"] == ITEMS).all()
-    own, away = table[table["metric"] == "bits/byte"].to_dict("records")
+    guesses = table[table.index.get_level_values("metric") != "bits/byte"]
+    widest = guesses["se"].clip(lower=0.05 * (guesses.index.get_level_values("metric") == "accuracy"))
+    assert ((guesses["value"] - guesses["chance"]).abs() < 4.5 * widest).all()
+    assert (guesses["items"] == ITEMS).all()
+    for row in table.to_dict("records"):
+        parts = json.loads(row["parts"])
+        assert len(parts) == PARTS
+        assert sum(parts) / PARTS == pytest.approx(row["value"], rel=0.02, abs=1e-4)  # parts of nearly equal size
+    own, away = table.loc[("text", "bits/byte")].to_dict("records")
     assert own["value"] == pytest.approx(away["value"])  # the same text, in the same tokens
     assert own["value"] == pytest.approx(own["chance"], rel=0.6)
     assert own["value"] > own["chance"]  # an untrained model is surer than it may be
     assert 0 < own["se"] < 0.05 * own["value"]
-    again = probe(model, sotu, (sotu,), items=ITEMS).set_index(["probe", "domain"])
+    again = probe(model, sotu, (sotu,), items=ITEMS).set_index(["probe", "metric"])
     assert again.equals(table)
+
+
+def test_text_is_read_as_validation_reads_it(sotu: Corpus) -> None:
+    model = Transformer(ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=64))
+    row = probe(model, sotu, items=100, names=["text"]).to_dict("records")[0]
+    expected = validate(model, sotu.held_out("sotu"), 100 * 64)
+    assert row["value"] == pytest.approx(expected.bits_per_byte, rel=1e-6)
+    assert row["se"] == pytest.approx(expected.loss_se * expected.bits_per_byte / expected.loss, rel=1e-6)
+    assert np.array(json.loads(row["expert_load"])) == pytest.approx(np.array(expected.load), abs=1e-5)
+
+
+def test_only_what_is_asked_for_is_made(sotu: Corpus) -> None:
+    model = Transformer(ModelConfig(d_model=16, n_heads=2, d_ff=32, context=64))
+    wanted = ["cloze", "same order", "text"]
+    assert list(dict.fromkeys(probe(model, sotu, items=ITEMS, names=wanted)["probe"])) == wanted
+    assert probe_names(sotu, ITEMS, wanted) == [(name, "sotu") for name in wanted]
+    everything = dict.fromkeys(zip(*probe(model, sotu, items=40)[["probe", "domain"]].to_numpy().T, strict=True))
+    assert probe_names(sotu, 40) == list(everything)

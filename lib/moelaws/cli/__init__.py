@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from moelaws import __version__, book
-from moelaws.cli import fit, isoflop, measure, plan, rerun, runs, sweep
+from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
 from moelaws.runs import TableInUseError
 
-_SUBCOMMANDS = (runs, sweep, rerun, isoflop, fit, measure, plan, book)
+_SUBCOMMANDS = (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

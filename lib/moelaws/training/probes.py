@@ -8,7 +8,7 @@ probes of reading measure that in nats. Each gives a value, its standard error a
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from moelaws.models import Transformer
 from moelaws.training import questions
-from moelaws.training.choosing import answer
+from moelaws.training.choosing import Answers, answer
 from moelaws.training.corpus import Corpus
 from moelaws.training.heldout import HeldOut
 from moelaws.training.lexicon import Lexicon, read_lexicon
 from moelaws.training.questions import Question
-from moelaws.training.reading import gain_from_mention, gains_from_rereading
-from moelaws.training.validate import validate
+from moelaws.training.reading import gain_from_mention, gains_from_rereading, read_windows
 
 PROBES: dict[str, Callable[[Sequence[str], Lexicon, int], list[Question]]] = {
     "cloze": questions.cloze,
@@ -42,6 +41,9 @@ READING = ("mention", "same words", "same order")
 NAMES = (*PROBES, *READING, "text")
 """All probes, in the order of the table."""
 
+PARTS = 20
+"""Successive parts of a probe's items whose means are kept."""
+
 _FEWEST = 30  # questions; with fewer a probe tells nothing
 
 
@@ -55,6 +57,8 @@ class Measure:
         se: its standard error.
         chance: the value of a guess without knowledge.
         items: questions, passages or sequences it is the mean of.
+        parts: the means over twenty successive parts of the items, a JSON list: how the value differs between places
+            of the text, and a means to compare two models question by question.
         expert_load: of the probe ``text``, the share of choices that each expert received on this domain, a JSON list
             per layer; ``[]`` for a dense model, empty for the other probes.
     """
@@ -66,6 +70,7 @@ class Measure:
     se: float
     chance: float
     items: int
+    parts: str
     expert_load: str = ""
 
 
@@ -88,18 +93,21 @@ def probe(
 
     Returns:
         One row a probe, domain and metric: ``probe``, ``domain``, ``metric`` (``accuracy`` and ``margin`` of a choice,
-        ``nats/word`` or ``nats/token`` of reading, ``bits/byte`` of the probe ``text``), ``value``, ``se`` (its
+        ``nats/word`` or ``nats/token`` of reading; the accuracy of ``mention`` is the share of words that their mention
+        made likelier, ``bits/byte`` of the probe ``text``), ``value``, ``se`` (its
         standard error), ``chance`` (the value of a guess without knowledge), ``items`` (questions, passages or
-        sequences) and ``expert_load``. A probe that a text has too few questions for is left out.
+        sequences), ``parts`` and ``expert_load``. A probe that a text has too few questions for is left out.
     """
     rows: list[Measure] = []
     for domain, *_ in corpus.domains:
         asked = build_questions(corpus, domain, items) if set(names) - {"same words", "same order", "text"} else {}
         for name in (name for name in asked if name in names):
-            rows += _choose(model, corpus, asked[name], name, domain)
+            rows += _scores(answer(model, corpus, asked[name]), asked[name], name, domain)
         if "mention" in names and "recall" in asked:
             gains = gain_from_mention(model, corpus, asked["recall"])
-            rows.append(_mean("mention", domain, "nats/word", gains, 0.0))
+            likelier = (gains > 0) + 0.5 * (gains == 0)
+            rows += [_mean("mention", domain, "accuracy", likelier, 0.5)]
+            rows += [_mean("mention", domain, "nats/word", gains, 0.0)]
         if {"same words", "same order"} & set(names):
             words, order = gains_from_rereading(model, corpus.held_out(domain), items)
             both = (_mean(name, domain, "nats/token", gains, 0.0) for name, gains in
@@ -109,3 +117,91 @@ def probe(
         own = (corpus.held_out(domain) for domain, *_ in corpus.domains)
         rows += [_read(model, text, items) for text in (*own, *(_transfer(corpus, other) for other in others))]
     return pd.DataFrame(rows, columns=list(Measure.__dataclass_fields__))
+
+
+def probe_names(corpus: Corpus, items: int, names: Collection[str] = NAMES) -> list[tuple[str, str]]:
+    """The probes and domains that ``probe`` has rows for, of those asked for.
+
+    Args:
+        corpus, items, names: as for ``probe``.
+    """
+    found = []
+    for domain, *_ in corpus.domains:
+        asked = build_questions(corpus, domain, items)
+        there = {*asked, *(("mention",) if "recall" in asked else ()), "same words", "same order", "text"}
+        found += [(name, domain) for name in NAMES if name in there and name in names]
+    return found
+
+
+def build_questions(corpus: Corpus, domain: str, items: int) -> dict[str, list[Question]]:
+    """The questions of each probe about a domain's held-out text; made once, then remembered.
+
+    Args:
+        corpus: has the domain.
+        domain: its name.
+        items: questions in a probe at most.
+
+    Returns:
+        Probe -> questions, evenly from the whole text. Probes with fewer than 30 are left out.
+    """
+    return _build(_Text(corpus), domain, items)
+
+
+class _Text:
+    """A corpus by its fingerprint, so that what is made from it can be remembered."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Text) and other.corpus.sha256 == self.corpus.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.corpus.sha256)
+
+
+@lru_cache(maxsize=4)
+def _build(text: _Text, domain: str, items: int) -> dict[str, list[Question]]:
+    train, held_out = text.corpus.documents(domain)
+    lexicon = read_lexicon(train)
+    found = {name: make(held_out, lexicon, items) for name, make in PROBES.items()}
+    return {name: asked for name, asked in found.items() if len(asked) >= min(_FEWEST, items)}
+
+
+def _transfer(corpus: Corpus, other: Corpus) -> HeldOut:
+    return _encode(_Text(corpus), _Text(other))
+
+
+@lru_cache(maxsize=4)
+def _encode(text: _Text, other: _Text) -> HeldOut:
+    return text.corpus.transfer(other.corpus)
+
+
+def _scores(answers: Answers, asked: list[Question], name: str, domain: str) -> tuple[Measure, Measure]:
+    chance = sum(1 / len(question.choices) for question in asked) / len(asked)
+    return (
+        _mean(name, domain, "accuracy", answers.credits, chance),
+        _mean(name, domain, "margin", answers.margins, 0.0),
+    )
+
+
+def _mean(name: str, domain: str, metric: str, values: NDArray[np.float64], chance: float) -> Measure:
+    se = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Measure(name, domain, metric, float(values.mean()), se, chance, len(values), _parts(values))
+
+
+def _parts(values: NDArray[np.float64]) -> str:
+    parts = np.array_split(values, min(PARTS, len(values)))
+    return json.dumps([round(float(part.mean()), 5) for part in parts])
+
+
+def _read(model: Transformer, text: HeldOut, sequences: int) -> Measure:
+    """Bits per byte of held-out text beside those of a uniform guess, and where its tokens went."""
+    context = model.config.context
+    windows = text.validation_windows(context, sequences * context)
+    losses, load = read_windows(model, windows)
+    bits_per_nat = windows[:, 1:].size / text.count_bytes(windows[:, 1:]) / math.log(2)
+    measure = _mean(
+        "text", text.name, "bits/byte", losses * bits_per_nat, bits_per_nat * math.log(model.config.vocab_size)
+    )
+    return replace(measure, expert_load=json.dumps([[round(share, 5) for share in layer] for layer in load]))

@@ -1,0 +1,96 @@
+"""``moelaws probe``: train recorded runs again and ask what they can do; a stopped recording goes on where it was."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moelaws.runs import finished, read_runs
+from moelaws.runs.where import rows_where
+
+if TYPE_CHECKING:
+    from moelaws.training.probing import Probed
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("probe", help="train recorded runs again and record what each can do")
+    parser.add_argument("table", type=Path, help="a run table that moelaws sweep wrote")
+    parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "seed == 0 and budget == 1e12"')
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/probes/isoflop.csv"), help="table of probes to append to"
+    )
+    parser.add_argument("--items", type=int, default=1000, help="questions in a probe at most (default 1000)")
+    parser.add_argument("--probe", action="append", metavar="NAME", help="this probe only; may be given again")
+    parser.add_argument("--workers", type=int, default=1, help="local processes of one thread each (default 1)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (GPUs in turn) or one GPU, as in cuda:1")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs only")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Probe, a line a run; 1 if a run could not be probed or has another loss than the table says."""
+    from moelaws.training.executors import require_training
+
+    require_training()
+    from moelaws.training.probes import NAMES
+    from moelaws.training.probing import ProbingError, probe_runs
+
+    for name in ("items", "workers"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: expected a whole number >= 1")
+    for probe in options.probe or ():
+        if probe not in NAMES:
+            raise ValueError(f"--probe {probe!r}: expected one of {', '.join(NAMES)}")
+    table = finished(read_runs(options.table))
+    if options.where:
+        table = table[rows_where(table, options.where)]
+    if table.empty:
+        raise ValueError(f"{options.table.name}: no finished run meets {options.where!r}")
+    if options.dry_run:
+        shown = table.sort_values("train_flops", ascending=False)
+        for _, row in shown.iterrows():
+            print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")
+        print(f"{len(table)} runs, {table['train_flops'].sum():.3g} FLOPs")
+        return 0
+    unequal: list[str] = []
+
+    def print_run(found: "Probed", number: int, total: int) -> None:
+        if found.status == "finished" and not found.equal:
+            unequal.append(found.row["run_id"])
+        print(_line(found, number, total), flush=True)
+
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    try:
+        count = probe_runs(
+            rows, options.out, options.items, options.probe, options.workers, options.device, on_run=print_run,
+            on_event=_print_event,
+        )  # fmt: skip
+    except ProbingError as error:
+        print(f"moelaws: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nmoelaws: interrupted; what is in {options.out} is safe, the same command goes on", file=sys.stderr)
+        return 130
+    print(f"{count} rows appended; table: {options.out}")
+    if unequal:
+        print(f"moelaws: {len(unequal)} runs ended with another loss than {options.table.name} says: {unequal[0]} ...")
+    return 0
+
+
+def _line(found: "Probed", number: int, total: int) -> str:
+    row = found.row
+    start = (
+        f"{number:4}/{total}  {row['run_id']}  C {row['train_flops']:.2g}  "
+        f"E {row['n_experts']:<3} d {row['d_model']:<4}"
+    )
+    if not found.status:
+        return f"{start} has all its rows"
+    if found.status != "finished":
+        return f"{start} {found.status}: no rows"
+    verdict = "equal to the recorded one" if found.equal else f"recorded {row['loss']:.6f}"
+    return f"{start} loss {found.loss:.6f}, {verdict}; {len(found.rows)} rows, {found.seconds:.0f} s"
+
+
+def _print_event(sentence: str) -> None:
+    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)
