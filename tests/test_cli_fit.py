@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from moelaws.cli import main
+from moelaws.fitting.fit import fit
+from moelaws.fitting.uncertainty import bootstrap
 from moelaws.laws import law
+from moelaws.serving.forecasters import read_fit
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "fit.schema.json").read_text())
 
@@ -43,7 +46,7 @@ def edit(path, change):
 
 def check(record):
     """The record against the schema: keys, and the types of the plain fields."""
-    assert set(record) == set(SCHEMA["required"])
+    assert set(SCHEMA["required"]) <= set(record) <= set(SCHEMA["properties"])
     kinds = {"string": str, "integer": int, "number": (int, float), "object": dict, "array": list, "null": type(None)}
     for name, value in record.items():
         wanted = SCHEMA["properties"][name].get("type")
@@ -77,6 +80,39 @@ def test_fit_writes_what_the_schema_promises(table, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "rmse of ln L" in shown
     assert "holdout: n" in shown
+
+
+def test_refits_are_written_and_read_as_a_band(table, tmp_path):
+    out = tmp_path / "out.json"
+    arguments = ["fit", str(table), "--law", "clark2022", "--fix", "d=1.104,E_max=314.478", "--objective", "lsq-log"]
+    assert main([*arguments, "--bootstrap", "230", "--json", str(out)]) == 0
+    record = json.loads(out.read_text())
+    check(record)
+    forecaster = read_fit(out)
+    assert set(forecaster.replicates) == set(record["params"])
+    assert {len(values) for values in forecaster.replicates.values()} == {200}
+    assert set(record["replicates"]["d"]) == {1.104}
+    # Rounded refits must still be the refits: each predicts the runs as its whole digits would, and their band is as
+    # wide as that of the fit itself.
+    runs = pd.read_csv(table)
+    result = fit("clark2022", runs, "lsq-log", fixed={"d": 1.104, "E_max": 314.478})
+    refits = bootstrap(result, 230)
+    whole = law("clark2022").predict({name: v[:200, None] for name, v in refits.params.items()}, runs)
+    written = law("clark2022").predict({n: np.array(v)[:, None] for n, v in forecaster.replicates.items()}, runs)
+    np.testing.assert_allclose(written, whole, rtol=2e-5)
+    assert (np.ptp(written, axis=0) > 1e-3).all()
+
+
+def test_ranges_say_where_the_runs_were(table, tmp_path):
+    out = tmp_path / "out.json"
+    edit(table, lambda runs: runs.assign(train_flops=np.geomspace(1e18, 1e20, len(runs))))
+    assert main(["fit", str(table), "--law", "bilinear", "--where", "n_experts < 100", "--json", str(out)]) == 0
+    record = json.loads(out.read_text())
+    kept = pd.read_csv(table).query("n_experts < 100")
+    assert set(record["ranges"]) == {"active_params", "n_experts", "train_flops"}
+    assert record["ranges"]["n_experts"] == [kept["n_experts"].min(), 32]
+    assert record["ranges"]["train_flops"] == [kept["train_flops"].min(), kept["train_flops"].max()]
+    assert "replicates" not in record
 
 
 def test_same_seed_same_file_but_for_the_clock(table, tmp_path):

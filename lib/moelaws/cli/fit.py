@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     _print(result)
     if options.json:
-        write_json(options.json, result.to_dict())
+        write_json(options.json, result.to_dict() | {"ranges": _ranges(result, finished(kept))})
     return 0
 
 
@@ -115,7 +115,14 @@ def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespac
         if column is not None and column not in runs.columns:
             raise FitError(f"--{what}: no column {column!r}")
         groups[what] = None if column is None else runs[column].to_numpy()
-    return bootstrap(result, options.bootstrap, options.seed, groups["stratify"], groups["cluster"]).result
+    refits = bootstrap(result, options.bootstrap, options.seed, groups["stratify"], groups["cluster"])
+    return replace(refits.result, replicates=refits.params)
+
+
+def _ranges(result: FitResult, runs: pd.DataFrame) -> dict[str, list[float]]:
+    """Where the runs were: beyond it, what the law says is an extrapolation."""
+    names = [*result.columns.values(), "train_flops"]
+    return {name: [float(runs[name].min()), float(runs[name].max())] for name in names if name in runs.columns}
 
 
 def _print(result: FitResult) -> None:

@@ -16,6 +16,9 @@ Status = Literal["converged", "bound hit", "not identified", "failed"]
 """``converged``: an interior minimum, every parameter pinned down by the runs. ``bound hit``: a parameter ended at a
 bound. ``not identified``: the minimum is reached, but the runs leave some parameter open. ``failed`` is raised."""
 
+KEPT_REFITS = 200
+"""Refits that a record of a fit holds at most: enough for the ends of a 95 % band, in a file that can be read."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -61,6 +64,7 @@ class FitResult:
         columns: the law's letter -> the column it was read from.
         derived: column -> formula, for columns that were not in the table.
         fixed: parameters that were not fitted.
+        replicates: parameter -> values in bootstrap refits; what a band of a forecast is made from. Empty without.
         theta: coordinates of the minimum (``Problem.coordinates``), [P].
         problem: the bound problem, for intervals and profiles.
     """
@@ -83,6 +87,7 @@ class FitResult:
     columns: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
+    replicates: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     theta: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     problem: Problem | None = field(default=None, repr=False)
 
@@ -95,8 +100,8 @@ class FitResult:
         return replace(self, holdout=quality(self.law, self.params, runs))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, as ``fit.schema.json`` describes them."""
-        return {
+        """Plain values for JSON, as ``fit.schema.json`` describes them; of the refits, at most ``KEPT_REFITS``."""
+        record = {
             "law": self.law.name,
             "formula": self.law.formula,
             "objective": self.objective.name,
@@ -120,6 +125,13 @@ class FitResult:
             "derived": dict(self.derived),
             "versions": {"moelaws": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
+        if self.replicates:
+            # Six digits: refits differ in the third, and their errors cancel only if each row stays what it was.
+            record["replicates"] = {
+                name: [float(f"{value:.6g}") for value in values[:KEPT_REFITS]]
+                for name, values in self.replicates.items()
+            }
+        return record
 
 
 def quality(law: Law, params: Mapping[str, float], runs: Any) -> Quality:
