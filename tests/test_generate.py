@@ -10,11 +10,13 @@ from transformers import OlmoeForCausalLM
 from moelaws.config import ModelConfig
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
-from moelaws.models.experts import experts_by_loop, experts_by_visit
+from moelaws.models.experts import experts_by_loop
 from moelaws.serving.cache import CacheError
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.generate import generate
+from moelaws.serving.matrix import Matrix, matrix
 from moelaws.serving.sampling import Sampling, choose
+from moelaws.serving.visits import experts_by_visit
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
 EXPRESSIBLE = {
@@ -65,6 +67,17 @@ def test_every_step_has_the_uncached_logits(config: ModelConfig) -> None:
     assert expected_BTV.std() > 0.1
 
 
+def test_a_decoder_keeps_its_weights() -> None:
+    model, ids_BT = _model(SMALL), _ids()
+    decoder = Decoder(model)
+    before_BV, _ = decoder.prefill(ids_BT, room=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    after_BV, _ = decoder.prefill(ids_BT, room=0)
+    assert torch.equal(after_BV, before_BV)
+
+
 def test_a_large_batch_takes_the_planned_dispatch_to_the_same_logits() -> None:
     model, ids_BT = _model(SMALL), _ids(batch=300, time=3)
     with torch.no_grad():
@@ -94,7 +107,9 @@ def test_visiting_experts_equals_the_definition(tokens: int, top_k: int) -> None
     w_in, w_out = torch.randn(8, 16, 24, generator=generator), torch.randn(8, 12, 16, generator=generator)
     expected_TD = experts_by_loop(x_TD, gates_TK, ids_TK, w_in, w_out)
     before = x_TD.clone()
-    for matrices in ((w_in, w_out), (w_in.unbind(), w_out.unbind())):
+    ready = [[matrix(w) for w in weights] for weights in (w_in, w_out)]
+    for many in (1, 1_000):  # the products of many rows, and those of few
+        matrices = [[Matrix(w.plain_KN, w.packed, many) for w in weights] for weights in ready]
         assert torch.allclose(experts_by_visit(x_TD, gates_TK, ids_TK, *matrices), expected_TD, atol=1e-4)
     assert torch.equal(x_TD, before)
 

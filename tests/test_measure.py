@@ -14,20 +14,15 @@ from moelaws.cli.measure import open_model, parse_config
 from moelaws.config import ConfigError, ModelConfig
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import save_checkpoint
-from moelaws.serving import grid
+from moelaws.serving import grid, routes
 from moelaws.serving.calibration import works
 from moelaws.serving.decoder import Decoder
-from moelaws.serving.grid import (
-    loads_of,
-    measure_batches,
-    measure_touched,
-    random_decoder,
-    record_rows,
-    requests_of,
-    routes_of,
-    uniform_requests,
-)
-from moelaws.serving.measure import measure, timing_row, touched_by_step
+from moelaws.serving.grid import in_passes, measure_batches, measure_calibration, measure_grid
+from moelaws.serving.measure import measure, touched_by_step
+from moelaws.serving.requests import requests_of, uniform_requests
+from moelaws.serving.routes import loads_of, measure_touched, routes_of
+from moelaws.serving.rows import over_passes, record_rows, timing_row
+from moelaws.serving.subjects import random_decoder
 from moelaws.serving.timings import model_of, read_timings
 from moelaws.serving.touched import even_experts, experts_of_loads
 from moelaws.training.corpus import Corpus
@@ -53,7 +48,7 @@ def test_experts_touched_are_those_of_the_uncached_model() -> None:
 
 def test_a_measurement_reports_its_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = random_decoder(SMALL)
-    found = measure(decoder, _ids(4, 20), 12, repeats=3)
+    found = measure(decoder, _ids(4, 20), 12, repeats=3, clock="processor")
     assert (found.batch, found.prompt_tokens, found.new_tokens) == (4, 12, 8)
     assert (found.prefill.n, found.decode_step.n) == (3, 24)
     for spread in (found.prefill, found.decode_step):
@@ -108,7 +103,7 @@ def test_rows_are_a_timing_table_and_later_ones_replace_earlier(tmp_path: Path) 
     def rows(batches: tuple[int, ...]) -> list[dict]:
         return list(measure_batches(decoder, uniform_requests(96), batches, "random", 8, 4, repeats=1))
 
-    record_rows(path, rows((1, 4)))
+    record_rows(path, [*rows((1, 4)), *rows((4,))])
     first = read_timings(path)
     assert first["batch"].tolist() == [1, 4]
     assert model_of(first.iloc[0]) == SMALL
@@ -119,6 +114,57 @@ def test_rows_are_a_timing_table_and_later_ones_replace_earlier(tmp_path: Path) 
     assert second["decode_step_seconds"].iloc[0] == first["decode_step_seconds"].iloc[0]
     assert second["measured_at"].notna().all()
     assert [file.name for file in tmp_path.iterdir()] == ["cpu.csv"]
+
+
+def _timed(batch: int, milliseconds: float) -> dict:
+    """A row with given times, of a model that is not run."""
+    return {
+        **SMALL.to_dict(), "weights": "random", "routing": "router", "text": "uniform", "batch": batch,
+        "prompt_tokens": 8, "new_tokens": 4, "dtype": "float32", "device": "cpu", "machine": "here", "threads": 1,
+        "prefill_seconds": 2e-3 * milliseconds, "prefill_low": 0.0, "prefill_high": 0.0,
+        "decode_step_seconds": 1e-3 * milliseconds, "decode_step_low": 0.0, "decode_step_high": 0.0,
+        "tokens_per_second": 0.0, "repeats": 2, "passes": 1, "processor_share": 1.0, "peak_memory_bytes": batch,
+    }  # fmt: skip
+
+
+def test_a_pass_that_was_disturbed_does_not_move_the_row() -> None:
+    # A burst over the whole of the second pass, which repeats within the pass could not see.
+    factors = (1.0, 2.5, 1.1, 0.9, 1.0)
+    rows = list(in_passes(lambda number: (_timed(b, b * factors[number]) for b in (1, 4)), passes=5))
+    assert [row["passes"] for row in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    for row in rows[-2:]:
+        batch = row["batch"]
+        assert row["decode_step_seconds"] == pytest.approx(1e-3 * batch)
+        assert (row["decode_step_low"], row["decode_step_high"]) == pytest.approx((1e-3 * batch, 1.1e-3 * batch))
+        assert row["prefill_seconds"] == pytest.approx(2e-3 * batch)
+        assert row["tokens_per_second"] == pytest.approx(1000)
+        assert row["repeats"] == 10
+    assert rows[2]["decode_step_seconds"] == pytest.approx(1.75e-3)
+    assert over_passes([_timed(1, 3.0)]) == _timed(1, 3.0)
+
+
+def test_the_grid_goes_over_all_settings_in_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, said = _corpus(), []
+
+    def tiny(width: int, n_experts: int, top_k: int = 1) -> Transformer:
+        return Transformer(replace(SMALL, d_model=width // 2, n_experts=n_experts, top_k=1))
+
+    monkeypatch.setattr(grid, "load_corpus", lambda: corpus)
+    monkeypatch.setattr(grid, "trained_model", tiny)
+    monkeypatch.setattr(grid, "WIDTHS", (64,))
+    rows = list(measure_grid(passes=2, repeats=1, batches=(1, 2), on_event=said.append))
+    # Dense once, two mixtures with their router and with a die; two batches; twice.
+    assert len(rows) == 2 * 5 * 2
+    assert [row["passes"] for row in rows] == [1] * 10 + [2] * 10
+    for first, second in zip(rows[:10], rows[10:], strict=True):
+        for name in ("n_experts", "routing", "batch", "experts_touched", "expert_load"):
+            assert first[name] == second[name], name
+        assert second["repeats"] == 2
+        loads = json.loads(second["expert_load"] or "[]")
+        assert [sum(layer) for layer in loads] == pytest.approx(
+            [1, 1] if second["routing"] == "router" else [], abs=1e-3
+        )
+    assert [sentence.partition(":")[0] for sentence in said] == ["pass 1 of 2"] * 3 + ["pass 2 of 2"] * 3
 
 
 def _corpus() -> Corpus:
@@ -144,16 +190,16 @@ def test_loads_predict_the_experts_of_independent_tokens(monkeypatch: pytest.Mon
     decoder = random_decoder(replace(SMALL, top_k=1))
     loads = loads_of(decoder, corpus)
     assert [sum(layer) for layer in loads] == pytest.approx([1, 1], abs=1e-4)
-    routes = routes_of(decoder, requests_of(corpus).draw(200, 64))
-    for layer, ids_BTK in zip(loads, routes, strict=True):
+    chosen = routes_of(decoder, requests_of(corpus).draw(200, 64))
+    for layer, ids_BTK in zip(loads, chosen, strict=True):
         assert ids_BTK.shape == (200, 64, 1)
         mixed_1MK = ids_BTK.flatten(0, 1)[torch.randperm(200 * 64, generator=torch.Generator().manual_seed(0))][None]
-        counts = grid._distinct(mixed_1MK, 8, 8)
+        counts = routes._distinct(mixed_1MK, 8, 8)
         assert len(counts) == 1_600
         assert counts.mean() == pytest.approx(experts_of_loads(layer, 1, 8), rel=0.03)
 
-    monkeypatch.setattr(grid, "load_corpus", lambda: corpus)
-    monkeypatch.setattr(grid, "trained_model", lambda width, n_experts, top_k: Transformer(replace(SMALL, top_k=1)))
+    monkeypatch.setattr(routes, "load_corpus", lambda: corpus)
+    monkeypatch.setattr(routes, "trained_model", lambda width, n_experts, top_k: Transformer(replace(SMALL, top_k=1)))
     table = pd.DataFrame(measure_touched(32, experts=((8, 1),), batches=(1, 8, 64, 128)))
     assert (table.loc[table["tokens"] == 1, "touched"] == 1).all()
     apart, alike = (table[(table["source"] == kind) & (table["tokens"] == 8)] for kind in ("independent", "one text"))
@@ -167,8 +213,8 @@ def test_loads_predict_the_experts_of_independent_tokens(monkeypatch: pytest.Mon
 
 def test_distinct_experts_of_groups_by_hand() -> None:
     ids_NMK = torch.tensor([[[0], [1], [1], [1], [2]]])
-    assert grid._distinct(ids_NMK, 2, 4).tolist() == [2, 1]
-    assert grid._distinct(ids_NMK, 5, 4).tolist() == [3]
+    assert routes._distinct(ids_NMK, 2, 4).tolist() == [2, 1]
+    assert routes._distinct(ids_NMK, 5, 4).tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -221,14 +267,19 @@ def test_the_command_prints_a_line_a_batch_and_writes_the_table(tmp_path: Path, 
 
 
 def test_calibration_writes_the_machine(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = grid.measure_calibration
-    monkeypatch.setattr(grid, "measure_calibration", lambda device, clock: quick(device, clock, (16, 32), (1, 4, 16)))
+    monkeypatch.setattr(
+        grid,
+        "measure_calibration",
+        lambda *options: measure_calibration(*options, widths=(16, 32), batches=(1, 4, 16)),
+    )
     out, machine = tmp_path / "here.csv", tmp_path / "machine.json"
-    arguments = ["--calibrate", "--clock", "processor", "--out", str(out), "--json", str(machine)]
+    arguments = ["--calibrate", "--passes", "2", "--clock", "processor", "--out", str(out), "--json", str(machine)]
     assert main(["measure", *arguments]) == 0
     assert "off in the median" in capsys.readouterr().out
     assert json.loads(machine.read_text())["machine"]["bytes_per_second"] > 0
-    assert len(read_timings(out)) == 18
+    table = read_timings(out)
+    assert len(table) == 18
+    assert (table["passes"] == 2).all()
 
 
 @pytest.mark.parametrize(

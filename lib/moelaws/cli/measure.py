@@ -11,8 +11,10 @@ from moelaws.cli.output import write_json
 from moelaws.config import ModelConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from moelaws.serving.decoder import Decoder
-    from moelaws.serving.grid import Requests
+    from moelaws.serving.requests import Requests
 
 _TIMINGS = Path("data/timings/cpu.csv")
 _TOUCHED = Path("data/timings/experts_touched.csv")
@@ -28,7 +30,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--batch", type=_wholes, default=(1, 2, 4, 8, 16, 32), metavar="B,...", help="1,2,4,...,32")
     parser.add_argument("--prompt", type=_whole, default=64, help="tokens of each prompt (default 64)")
     parser.add_argument("--new", type=_whole, default=32, help="decode steps (default 32)")
-    parser.add_argument("--repeats", type=_whole, default=5, help="measured rounds (default 5)")
+    parser.add_argument(
+        "--passes", type=_whole, help="over all settings in turn (default 1; 9 with --grid or --calibrate)"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=_whole,
+        help="measured rounds of a setting in a pass (default 5; 1 with --grid or --calibrate)",
+    )
     parser.add_argument("--routing", choices=("router", "uniform"), default="router", help="or experts drawn evenly")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=_whole, default=1, help="of torch on a CPU (default 1)")
@@ -67,37 +76,38 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
-    from moelaws.serving.grid import measure_batches, record_rows
+    from moelaws.serving.grid import in_passes, measure_batches
 
     decoder, requests, weights = open_model(options.model, options.device)
     print(f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock", flush=True)
-    rows: list[dict[str, Any]] = []
-    for row in measure_batches(
-        decoder, requests, options.batch, weights, options.prompt, options.new, options.repeats, options.clock,
-        options.routing,
-    ):  # fmt: skip
-        _print_row(row, first=not rows)
-        rows.append(row)
+    settings = len(options.batch)
+    rows = in_passes(
+        lambda _: measure_batches(
+            decoder, requests, options.batch, weights, options.prompt, options.new, options.repeats or 5,
+            options.clock, options.routing,
+        ),
+        options.passes or 1,
+    )  # fmt: skip
+    written = _record(rows, options.passes or 1, options.out, at_once=settings)
     if options.out:
-        record_rows(options.out, rows)
-        print(f"{len(rows)} rows in {options.out}")
+        print(f"{len(written)} rows in {options.out}")
     return 0
 
 
 def _grid(options: argparse.Namespace) -> int:
-    from moelaws.serving.grid import measure_grid, measure_touched, record_rows
+    from moelaws.serving.grid import measure_grid
+    from moelaws.serving.requests import BATCHES
+    from moelaws.serving.routes import measure_touched
+    from moelaws.serving.rows import record_rows
 
-    out = options.out or _TIMINGS
-    rows: list[dict[str, Any]] = []
-    for row in measure_grid(options.repeats, options.clock, on_event=_print_event):
-        _print_row(row, first=not rows)
-        rows.append(row)
-        record_rows(out, [row])  # at once: whatever stops the rest, this is measured
+    out, passes = options.out or _TIMINGS, options.passes or 9
+    rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=_print_event)
+    written = _record(rows, passes, out, at_once=len(BATCHES))
     _print_event("counting the experts that groups of tokens touch")
     touched = list(measure_touched())
     name = _TOUCHED.name if options.out is None else f"{out.stem}_{_TOUCHED.name}"
     record_rows(out.with_name(name), touched, ("d_model", "n_experts", "top_k", "layer", "tokens", "source"))
-    print(f"{len(rows)} rows in {out}, {len(touched)} in {out.with_name(name)}")
+    print(f"{len(written)} rows in {out}, {len(touched)} in {out.with_name(name)}")
     return 0
 
 
@@ -105,12 +115,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from moelaws.serving.calibration import calibrate
-    from moelaws.serving.grid import measure_calibration, record_rows
+    from moelaws.serving.grid import measure_calibration
 
-    rows: list[dict[str, Any]] = []
-    for row in measure_calibration(options.device, options.clock):
-        _print_row(row, first=not rows)
-        rows.append(row)
+    passes = options.passes or 9
+    found_rows = measure_calibration(options.device, options.clock, passes, options.repeats or 1)
+    rows = _record(found_rows, passes, options.out, at_once=36)
     found = calibrate(pd.DataFrame(rows))
     for name, value in asdict(found.machine).items():
         print(f"{name:26} {value:.4g}")
@@ -119,11 +128,31 @@ def _calibrate(options: argparse.Namespace) -> int:
         f"nine in ten within {found.held_out.p90:.0%}"
     )
     if options.out:
-        record_rows(options.out, rows)
         print(f"{len(rows)} rows in {options.out}; moelaws plan --timings {options.out} plans for this machine")
     if options.json:
         write_json(options.json, {"machine": asdict(found.machine), "held_out": asdict(found.held_out)})
     return 0
+
+
+def _record(rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_once: int) -> list[dict[str, Any]]:
+    """The rows of the last pass, printed; those of every pass recorded, so many at once, whatever stops the rest."""
+    from moelaws.serving.rows import record_rows
+
+    last: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
+    try:
+        for row in rows:
+            waiting.append(row)
+            if out and len(waiting) == at_once:
+                record_rows(out, waiting)
+                waiting = []
+            if row["passes"] == passes:
+                _print_row(row, first=not last)
+                last.append(row)
+    finally:
+        if out and waiting:
+            record_rows(out, waiting)
+    return last
 
 
 def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]":
@@ -136,7 +165,8 @@ def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]
     """
     from moelaws.models.checkpoint import load_checkpoint
     from moelaws.serving.decoder import Decoder
-    from moelaws.serving.grid import random_decoder, requests_of, uniform_requests
+    from moelaws.serving.requests import requests_of, uniform_requests
+    from moelaws.serving.subjects import random_decoder
     from moelaws.training.corpus import VOCAB_SIZE, load_corpus
 
     if Path(name).is_dir():

@@ -5,10 +5,8 @@ K experts chosen per token, M = T K rows to compute, N = 2 F (gate and up side b
 
 ``experts_by_loop`` is the definition. ``experts_by_group`` is what runs: the same sum with the rows of one
 expert side by side, no token dropped, no padding. A test holds the two equal, forward and gradient.
-``experts_by_visit`` is for the few tokens of a decode step.
 """
 
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -74,47 +72,6 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     place_M[order_M] = torch.arange(order_M.numel(), device=x_TD.device)
     y_TKD = y_MD.index_select(0, place_M).view(n_tokens, top_k, -1)
     return (y_TKD * gates_TK.to(y_TKD.dtype).unsqueeze(-1)).sum(1)
-
-
-def experts_by_visit(
-    x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: Sequence[Tensor], w_out_EFD: Sequence[Tensor]
-) -> Tensor:
-    """The same sum once more, for the few tokens of a decode step on a CPU: each touched expert is visited in turn.
-
-    Planning one grouped product costs more than so few rows do, and it looks at idle experts too. There is no
-    gradient. Products are torch's own: oneDNN would prepare a kernel for every new number of rows.
-
-    Args:
-        x_TD, gates_TK, ids_TK: as in ``experts_by_loop``.
-        w_in_EDN, w_out_EFD: likewise, or the experts' matrices one by one.
-
-    Returns:
-        The weighted sum over each token's K experts, T x D.
-    """
-    top_k = ids_TK.shape[1]
-    if len(x_TD) == 1:
-        order_M, experts, sizes = None, ids_TK[0].tolist(), [1] * top_k
-        rows_MD = x_TD.expand(top_k, -1)
-    else:
-        sorted_ids_M, order_M = ids_TK.flatten().sort()
-        experts, sizes = _runs(sorted_ids_M.tolist())
-        rows_MD = x_TD.index_select(0, order_M if top_k == 1 else order_M // top_k)
-    hidden_MN = rows_MD.new_empty(len(rows_MD), w_in_EDN[0].shape[1])
-    for expert, rows, out in zip(experts, rows_MD.split(sizes), hidden_MN.split(sizes), strict=True):
-        torch.mm(rows, w_in_EDN[expert], out=out)
-    active_MF, y_MD = swiglu(hidden_MN), x_TD.new_empty(rows_MD.shape)
-    for expert, rows, out in zip(experts, active_MF.split(sizes), y_MD.split(sizes), strict=True):
-        torch.mm(rows, w_out_EFD[expert], out=out)
-    if order_M is not None:
-        y_MD = torch.empty_like(y_MD).index_copy_(0, order_M, y_MD)
-    return _sum_choices(y_MD.view(*ids_TK.shape, -1).mul_(gates_TK.unsqueeze(-1)))
-
-
-def _runs(sorted_ids: list[int]) -> tuple[list[int], list[int]]:
-    """The distinct values, and how often each occurs."""
-    begins = [i for i, e in enumerate(sorted_ids) if i == 0 or e != sorted_ids[i - 1]]
-    sizes = [end - begin for begin, end in zip(begins, [*begins[1:], len(sorted_ids)], strict=True)]
-    return [sorted_ids[i] for i in begins], sizes
 
 
 def bring_together(ids_TK: Tensor, w_in_EDN: Tensor) -> tuple[Tensor, int, RowsByExpert]:

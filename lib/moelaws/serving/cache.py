@@ -24,8 +24,8 @@ class KeyValueCache:
     Attributes:
         keys: one a layer, B x H x P x L: laid out so that the scores of one query are one product.
         values: one a layer, B x H x L x P.
-        turns: rotation of each column's queries and keys, L x 2 x J, or B x L x 2 x J with unequal lengths. Those of
-            the queries carry the attention's scale.
+        turns: rotation of each column's queries and keys, 2 x 1 x L x J, or 2 x B x L x J with unequal lengths. Those
+            of the queries carry the attention's scale.
         hidden_BL: columns before a request's first token; ``None`` if there are none.
         length: columns filled.
         last_B1D: embedding of the last column's tokens, for a token shift.
@@ -100,9 +100,9 @@ def make_cache(config: ModelConfig, lengths: Sequence[int], room: int, device: t
     ragged = bool(padding_B.any())
     columns = torch.arange(capacity, device=device)
     turn_LJ = rotary_table(config, columns)
-    turns = torch.stack((turn_LJ * config.head_dim**-0.5, turn_LJ), dim=1)
+    turns = torch.stack((turn_LJ * config.head_dim**-0.5, turn_LJ)).unsqueeze(1)
     if ragged:
-        turns = turns[(columns - padding_B[:, None]).clamp_(min=0)]
+        turns = turns[:, 0, (columns - padding_B[:, None]).clamp_(min=0)]
     return KeyValueCache(
         keys=[torch.empty(shape, device=device).transpose(2, 3).contiguous() for _ in range(config.n_layers)],
         values=[torch.empty(shape, device=device) for _ in range(config.n_layers)],

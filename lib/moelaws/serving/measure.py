@@ -3,29 +3,20 @@
 Shape suffixes: B requests, T tokens of a request, K experts chosen per token.
 """
 
-import ctypes
 import gc
-import json
-import resource
-import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moelaws import __version__
-from moelaws.counting import count_parameters
 from moelaws.serving.decoder import Decoder
+from moelaws.serving.memory import peak_bytes, settle
 from moelaws.training.memory import keep_freed_memory
-from moelaws.training.record import machine
 
 Clock = Literal["wall", "processor"]
 Routing = Literal["router", "uniform"]
@@ -95,12 +86,12 @@ def measure(
     repeats: int = 5,
     clock: Clock = "wall",
     routing: Routing = "router",
-    warm_up: int = 1,
 ) -> Measurement:
     """Serve a batch several times.
 
     The model reads the requests' own continuations, whatever it would have said: what a step costs depends on the
-    tokens through the experts alone, and a tiny model left to itself soon repeats one word, to one expert.
+    tokens through the experts alone, and a tiny model left to itself soon repeats one word, to one expert. A first
+    round, which is not timed, counts the experts and warms up.
 
     Args:
         decoder: the model.
@@ -109,7 +100,6 @@ def measure(
         repeats: prefills measured, each followed by all decode steps.
         clock: ``processor`` counts only the time that the process itself had; it is for a busy machine and one thread.
         routing: ``uniform`` draws the experts of every token instead of asking the router.
-        warm_up: rounds before, not counted.
 
     Returns:
         The measurement.
@@ -126,25 +116,21 @@ def measure(
         raise ValueError("the processor's clock does not see a GPU's work: take clock = 'wall'")
     requests_BT = requests_BT.to(decoder.device)
     forced = _uniform(decoder, batch, prompt_tokens, length) if routing == "uniform" else None
-    touched = touched_by_step(decoder, requests_BT, prompt_tokens, forced)
     keep_freed_memory()
-    _settle(decoder.device)
+    settle(decoder.device)
+    touched = touched_by_step(decoder, requests_BT, prompt_tokens, forced)
     prefills: list[float] = []
     steps: list[float] = []
-    cache_bytes, share = 0, 1.0
-    for repeat in range(-warm_up, repeats):
-        if repeat == 0:
-            gc.disable()
-            began = time.perf_counter(), time.process_time()
-        try:
+    cache_bytes = 0
+    gc.disable()
+    try:
+        began = time.perf_counter(), time.process_time()
+        for _ in range(repeats):
             first, later, cache_bytes = _serve(decoder, requests_BT, prompt_tokens, _CLOCKS[clock], forced)
-        except BaseException:
-            gc.enable()
-            raise
-        if repeat >= 0:
             prefills.append(first)
             steps += later
-    gc.enable()
+    finally:
+        gc.enable()
     share = (time.process_time() - began[1]) / (time.perf_counter() - began[0])
     return Measurement(
         batch=batch,
@@ -153,7 +139,7 @@ def measure(
         prefill=Spread.of(prefills),
         decode_step=Spread.of(steps),
         touched=tuple(float(count) for count in touched.mean(0)),
-        peak_bytes=_peak(decoder.device),
+        peak_bytes=peak_bytes(decoder.device),
         cache_bytes=cache_bytes,
         processor_share=share,
         clock=clock,
@@ -183,52 +169,6 @@ def touched_by_step(
         decoder.extend(cache, ids_B1, routes, _at(forced, 1 + step))
         counts.append([len(ids_RK.unique()) for ids_RK in routes])
     return np.array(counts, dtype=np.int64)
-
-
-def timing_row(decoder: Decoder, found: Measurement, weights: str, text: str) -> dict[str, Any]:
-    """A measurement as a row of the timing table.
-
-    Args:
-        decoder: the model that was measured.
-        found: the measurement.
-        weights: whose they are: ``trained`` or ``random``.
-        text: what the requests were cut from: a corpus, or ``uniform`` tokens.
-    """
-    config = decoder.config
-    parameters = count_parameters(config)
-    row = {
-        **config.to_dict(),
-        "total_params": parameters.total,
-        "active_params": parameters.active,
-        "weights": weights,
-        "routing": found.routing if config.is_moe else "dense",
-        "text": text,
-        "batch": found.batch,
-        "prompt_tokens": found.prompt_tokens,
-        "new_tokens": found.new_tokens,
-        "prefill_seconds": found.prefill.median,
-        "prefill_low": found.prefill.low,
-        "prefill_high": found.prefill.high,
-        "decode_step_seconds": found.decode_step.median,
-        "decode_step_low": found.decode_step.low,
-        "decode_step_high": found.decode_step.high,
-        "tokens_per_second": found.tokens_per_second,
-        "repeats": found.prefill.n,
-        "clock": found.clock,
-        "processor_share": found.processor_share,
-        "peak_memory_bytes": found.peak_bytes,
-        "cache_bytes": found.cache_bytes,
-        "experts_touched": statistics.fmean(found.touched) if found.touched else 1.0,
-        "experts_touched_by_layer": json.dumps([round(count, 3) for count in found.touched]),
-        "dtype": "float32",
-        "device": "cpu" if decoder.device.type == "cpu" else torch.cuda.get_device_name(decoder.device),
-        "machine": machine(),
-        "threads": torch.get_num_threads(),
-        "torch_version": torch.__version__,
-        "code_version": __version__,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
 
 
 def _serve(
@@ -276,27 +216,3 @@ def _at(forced: list[list[Tensor]] | None, step: int) -> list[Tensor] | None:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _settle(device: torch.device) -> None:
-    """Give back what earlier measurements left, and let the peak be counted from here."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")
-        except (AttributeError, OSError):  # another C library, or a kernel that keeps its peaks: an upper bound then
-            pass
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most

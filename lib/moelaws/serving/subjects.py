@@ -1,0 +1,33 @@
+"""The models that the book measures: trained ones, kept where the corpus is, and random ones."""
+
+from moelaws.config import ModelConfig, RunConfig
+from moelaws.counting import tokens_for_budget
+from moelaws.models import Transformer
+from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
+from moelaws.serving.decoder import Decoder
+from moelaws.training.corpus import cache_folder, load_corpus
+from moelaws.training.recipe import recipe, tiny_model
+from moelaws.training.train import train
+
+EXPERTS, WIDTHS = (1, 8, 32), (32, 64, 128)
+_BUDGET = 3e11
+"""Training FLOPs of each of the book's models: some seconds of one core, and a router that knows its tokens."""
+
+
+def trained_model(d_model: int, n_experts: int, top_k: int = 1) -> Transformer:
+    """One of the book's models for measuring, trained on the default corpus the first time and kept in the cache.
+
+    The same weights come out again on the same machine; on another one they differ in their last bits.
+    """
+    corpus = load_corpus()
+    model = tiny_model(d_model, n_experts, top_k, vocab_size=corpus.vocab_size)
+    run = RunConfig(model, recipe(model, _BUDGET, tokens_for_budget(model, _BUDGET)), corpus.name, corpus.sha256)
+    folder = cache_folder() / f"checkpoint-{run.run_id}"
+    if not (folder / "config.json").exists():
+        save_checkpoint(train(run, corpus, device="cpu").model, folder, corpus.tokenizer_file)
+    return load_checkpoint(folder)
+
+
+def random_decoder(config: ModelConfig, device: str = "cpu") -> Decoder:
+    """A model that was not trained; its router's choices are those of its first weights."""
+    return Decoder(Transformer(config).to(device))
