@@ -98,6 +98,24 @@ def test_errors():
     assert (found.median, found.n) == (0.5, 3)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(n_experts=8, moe_every=2),
+        ModelConfig(n_experts=8, granularity=2, shared_experts=1),
+        ModelConfig(token_shift=True),
+        ModelConfig(n_experts=8, top_k=2, renormalize_top_k=True, qk_norm=False, rope_theta=5e5),
+    ],
+)
+def test_every_field_of_a_model_comes_back_from_its_row(model, tmp_path):
+    path = tmp_path / "timings.csv"
+    measured = {"batch": 1, "prompt_tokens": 8, "new_tokens": 4, "prefill_seconds": 1.0, "decode_step_seconds": 1.0}
+    pd.DataFrame([vars(ModelConfig()) | measured, vars(model) | measured]).to_csv(path, index=False)
+    table = read_timings(path)
+    assert model_of(table.iloc[1]) == model
+    assert configurations(table).tolist() == [0, 1]  # held out apart from the other
+
+
 def test_a_timing_table_is_read_and_checked(tmp_path):
     path = tmp_path / "timings.csv"
     table = timed(0.0).assign(tied_embeddings="False", machine="a laptop")

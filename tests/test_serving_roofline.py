@@ -24,10 +24,13 @@ MODELS = [
     ModelConfig(),
     ModelConfig(n_experts=16, top_k=2, granularity=2),
     ModelConfig(n_experts=8, tied_embeddings=False, n_layers=3),
+    ModelConfig(n_experts=8, shared_experts=2, granularity=4),
+    ModelConfig(n_experts=8, moe_every=2, n_layers=4, token_shift=True),
 ]
+NAMES = ["dense", "routed", "untied", "shared", "every other layer"]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=["dense", "routed", "untied"])
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_work_of_a_decode_step_is_what_the_counts_say(model, batch):
     work = decode_work(served_config(model), batch, model.context, bytes_per_value=4)
@@ -36,7 +39,7 @@ def test_work_of_a_decode_step_is_what_the_counts_say(model, batch):
     assert work.cache_bytes == pytest.approx(batch * model.context * kv_bytes_per_token(model, 4), rel=1e-12)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=["dense", "routed", "untied"])
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
 def test_work_of_a_prefill_is_that_of_its_tokens(model):
     work = prefill_work(served_config(model), 3, model.context)
     assert work.flops == pytest.approx(3 * model.context * forward_flops_per_token(model), rel=1e-12)

@@ -20,7 +20,8 @@ class Served:
     Attributes:
         total_params: N, what lies in memory.
         active_params: N_a.
-        always_read: parameters that every step reads: attention, router, norms, unembedding.
+        always_read: parameters that every step reads: attention, router, norms, unembedding, shared experts, and the
+            dense layers between layers with experts.
         always_multiplied: those of them that are matrices, two FLOPs a token each.
         expert_params: parameters of one expert of every routed layer together.
         n_experts, top_k: E and K.
@@ -66,19 +67,19 @@ class Served:
 def served_config(model: ModelConfig) -> Served:
     """Exact counts of one of our models."""
     p = count_parameters(model)
-    expert = p.experts / model.n_experts
     output = p.embedding if model.tied_embeddings else p.unembedding
+    matrices = p.attention + p.router + p.feed_forward + output
     return Served(
         total_params=p.total,
         active_params=p.active,
-        always_read=p.attention + p.norms + p.router + output,
-        always_multiplied=p.attention + p.router + output,
-        expert_params=expert,
+        always_read=matrices + p.norms,
+        always_multiplied=matrices,
+        expert_params=p.experts / model.n_experts,
         n_experts=model.n_experts,
         top_k=model.top_k,
         kv_per_token=kv_bytes_per_token(model, 1),
         layers=model.n_layers,
-        expert_layers=model.n_layers,
+        expert_layers=model.n_layers // model.moe_every,
         width=model.d_model,
         lookup=0 if model.tied_embeddings else model.d_model,
     )

@@ -11,7 +11,9 @@ from moelaws.runs import read_runs
 
 _MODEL = ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k", "granularity", "context")
 _MEASURED = ("batch", "prompt_tokens", "new_tokens", "prefill_seconds", "decode_step_seconds")
-_OPTIONAL_MODEL = ("renormalize_top_k", "qk_norm", "tied_embeddings", "rope_theta")
+_OPTIONAL_COUNTS = ("shared_experts", "moe_every")
+_OPTIONAL_SIGNS = ("renormalize_top_k", "qk_norm", "tied_embeddings", "token_shift")
+_OPTIONAL = (*_OPTIONAL_COUNTS, *_OPTIONAL_SIGNS, "rope_theta")
 
 
 class TimingError(ValueError):
@@ -49,16 +51,20 @@ def read_timings(path: str | Path) -> pd.DataFrame:
 
 
 def model_of(row: pd.Series) -> ModelConfig:
-    """The model of one row of a timing table."""
+    """The model of one row of a timing table; a field without a column has its default."""
     values: dict[str, Any] = {name: int(row[name]) for name in _MODEL}
-    for name in _OPTIONAL_MODEL:
-        if name in row.index and row[name] == row[name]:
-            value = row[name]
+    for name in _OPTIONAL:
+        value = row.get(name)
+        if value is None or value != value:
+            continue
+        if name in _OPTIONAL_COUNTS:
+            values[name] = int(value)
+        else:
             values[name] = float(value) if name == "rope_theta" else str(value).lower() in ("true", "1", "1.0")
     return ModelConfig(**values)
 
 
 def configurations(table: pd.DataFrame) -> np.ndarray:
     """A number for each row's model, equal for rows of one model: groups to leave out together."""
-    names = [name for name in (*_MODEL, *_OPTIONAL_MODEL) if name in table.columns and name != "context"]
+    names = [name for name in (*_MODEL, *_OPTIONAL) if name in table.columns and name != "context"]
     return table.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
