@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss
+from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool, same_curve, sparse_worse
+from moelaws.fitting.specialisation import domain_distances
 from moelaws.runs import RunTableError
 from moelaws.runs.probed import PROBE_COLUMNS, read_probes
 
@@ -147,3 +148,87 @@ def test_unusable_probes_are_refused_by_row(recorded: Path) -> None:
     recorded.write_text("".join([lines[0], lines[1].replace(",0.25,", ",,")]))
     with pytest.raises(RunTableError, match="row 2, column 'chance': expected a number"):
         read_probes(recorded, runs())
+
+
+def test_a_pool_is_surer_than_its_probes_whatever_their_scales() -> None:
+    # Each seed draws its own losses; a pool has one loss a model, so all its probes are drawn with one.
+    table = models(effect=-0.02, seed=7).assign(n_experts=4)
+    tables = []
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        parts = np.array([json.loads(text) for text in table["parts"]]) + rng.normal(0, 0.05, (32, PARTS))
+        scale = (-10.0) ** number
+        tables.append(
+            table.assign(
+                probe=f"probe{number}",
+                value=scale * parts.mean(1),
+                parts=[json.dumps((scale * row).tolist()) for row in parts],
+            )
+        )
+    probes = pd.concat(tables, ignore_index=True)
+    found = compare_at_equal_loss(probes)
+    together = equal_loss(pool(probes, found, "all"))
+    assert together.runs == 32
+    assert together.by_loss == pytest.approx(1, abs=0.05)
+    assert together.effect == pytest.approx(0.1, abs=0.03)  # 0.02 less accuracy at a slope of -0.2 a nat
+    assert together.high - together.low < (found["penalty_high"] - found["penalty_low"]).min()
+
+
+def test_a_pool_leaves_out_what_does_not_follow_the_loss_and_models_that_lack_a_probe() -> None:
+    flat = models(by_loss=0.0, seed=1).assign(probe="flat", n_experts=4)
+    good = models(seed=1).assign(n_experts=4)
+    other = good.assign(probe="other").iloc[:30]
+    probes = pd.concat([flat, good, other], ignore_index=True)
+    found = compare_at_equal_loss(probes)
+    assert list(found["finding"] == "cannot tell") == [True, False, False]
+    assert len(pool(probes, found, "all")) == 30
+    assert pool(probes, found.head(1), "all").empty
+
+
+def _found(*rows: tuple[str, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["finding", "penalty_low", "penalty_high"])
+
+
+NONE, WORSE, BETTER, SILENT = "no difference seen", "sparse worse", "sparse better", "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        ([(NONE, -0.05, 0.06), (NONE, -0.4, 0.3)], "reproduced"),
+        ([(NONE, -0.05, 0.12), (NONE, -0.01, 0.01)], "not resolved"),
+        ([(NONE, -0.05, 0.06), (WORSE, 0.11, 0.5)], "not reproduced"),
+        ([(BETTER, -0.08, -0.06), (NONE, -0.1, 0.1)], "reproduced"),  # seen, but smaller than what counts
+        ([(SILENT, 0.2, 0.3)], "cannot be tested here"),
+    ],
+)
+def test_one_curve_or_not(rows: list[tuple[str, float, float]], word: str) -> None:
+    assert same_curve(_found(*rows), 0.1) == word
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        ((WORSE, NONE, SILENT), "reproduced"),
+        ((BETTER, NONE), "not reproduced"),
+        ((WORSE, BETTER), "not resolved"),
+        ((NONE, NONE), "not resolved"),
+        ((SILENT, SILENT), "cannot be tested here"),
+    ],
+)
+def test_sparse_worse_or_not(words: tuple[str, ...], word: str) -> None:
+    assert sparse_worse(_found(*((one, 0.0, 0.0) for one in words))) == word
+
+
+def test_distances_between_domains() -> None:
+    text = {"probe": "text", "run": "a", "n_experts": 4, "loss": 4.0}
+    loads = {
+        "sotu": [[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25]],
+        "docstrings": [[0, 0, 0.5, 0.5], [0.25, 0.25, 0.5, 0]],
+    }
+    probes = pd.DataFrame([text | {"domain": name, "expert_load": json.dumps(load)} for name, load in loads.items()])
+    dense = probes.assign(run="b", n_experts=1, expert_load="[]")
+    found = domain_distances(pd.concat([probes, dense], ignore_index=True))
+    assert list(found["layer"]) == [1, 2]
+    assert list(found["distance"]) == pytest.approx([1.0, 0.25])
+    assert set(found["run"]) == {"a"}

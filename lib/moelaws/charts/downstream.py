@@ -5,40 +5,39 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from moelaws.charts.runs import LOSS, experts_colour
+from moelaws.charts.runs import experts_colour
 from moelaws.charts.theme import CATEGORIES, QUIET, expert_scale
 
-PANEL = 140
+PANEL = 118
 """Width of a panel, in pixels: two stand beside each other on a phone."""
 
 
 def score_by_loss(
-    models: pd.DataFrame, curves: pd.DataFrame, score: str, title: str, description: str, share: bool = True
+    models: pd.DataFrame, curves: pd.DataFrame, title: str, description: str, share: bool = True
 ) -> alt.FacetChart:
     """What models score against their loss, a panel a probe: models with standard errors, and the fit at both ends.
 
     Args:
         models: one row a model and panel: ``panel`` (text), ``loss``, ``score``, ``se``, ``chance``, ``n_experts``.
         curves: ``panel``, ``loss``, ``score``, ``n_experts``: lines of the fit at the fewest and the most experts.
-        score: what the score is, for the axis.
-        title: the finding.
+        title: the finding; it says what the score is, for which small panels have no room.
         description: alt text.
         share: whether the score is a share, shown in percent.
     """
     bars = models.assign(low=models["score"] - models["se"], high=models["score"] + models["se"], kind="model")
     table = pd.concat([bars, curves.assign(kind="fit")])[
-        ["panel", "loss", "score", "low", "high", "chance", "n_experts", "kind"]
+        ["panel", "loss", "score", "se", "low", "high", "chance", "n_experts", "kind"]
     ]
     base = alt.Chart(table).encode(
-        x=alt.X("loss:Q", title=LOSS).scale(zero=False).axis(tickCount=4),
+        x=alt.X("loss:Q", title="loss (nats/token)").scale(zero=False).axis(tickCount=4),
         color=experts_colour(models),
     )
-    y = alt.Y("score:Q", title=score).scale(zero=False).axis(format="%" if share else "~g", tickCount=5)
+    y = alt.Y("score:Q", title=None).scale(zero=False).axis(format="%" if share else "~g", tickCount=5)
     own = base.transform_filter("datum.kind === 'model'")
     lines = base.transform_filter("datum.kind === 'fit'").mark_line(strokeWidth=1.5).encode(y=y)
-    rules = own.mark_rule(strokeWidth=1).encode(y=alt.Y("low:Q", title=score), y2="high:Q")
+    rules = own.mark_rule(strokeWidth=1).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     points = own.mark_point(filled=True, size=28).encode(y=y, tooltip=["n_experts", "loss", "score", "se"])
-    guess = base.mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="mean(chance):Q", x=alt.X(), color=alt.value(QUIET))
+    guess = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y=alt.Y("mean(chance):Q", title=None))
     return (
         alt.layer(guess, lines, rules, points)
         .properties(width=PANEL, height=120)

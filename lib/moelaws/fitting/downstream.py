@@ -149,25 +149,56 @@ def curve(rows: pd.DataFrame, found: EqualLoss, points: int = 40) -> pd.DataFram
     return pd.concat(lines, ignore_index=True)
 
 
-def same_curve(found: pd.DataFrame, tolerance: float) -> Word:
-    """Judge the claim that the value is one function of the loss at all sparsities.
+def pool(probes: pd.DataFrame, found: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Put several probes together: each model's mean score, in nats of loss.
+
+    Every value is divided by its change per nat of loss, so that all count alike: a score of 0.1 is what a loss higher
+    by 0.1 brings. Surer probes weigh more, by the inverse square of the width of their penalty's interval.
 
     Args:
-        found: rows of ``compare_at_equal_loss``, at a level that allows for their number.
+        probes: as given to ``compare_at_equal_loss``.
+        found: those of its rows that are to be pooled; what does not follow the loss is left out.
+        name: the pool's name, for ``probe``.
+
+    Returns:
+        One row a model that has them all, for ``equal_loss``, whose ``effect`` is then the pooled penalty; no rows if
+        no probe follows the loss.
+    """
+    able = found[found["finding"] != "cannot tell"]
+    weights = 1 / (able["penalty_high"] - able["penalty_low"]) ** 2
+    key = ["probe", "domain", "metric"]
+    scales = able[key].assign(scale=weights / weights.sum() / able["by_loss"])
+    scored = probes.merge(scales, on=key)
+    rows = []
+    for run, own in scored.groupby("run", sort=False):
+        if len(own) == len(able):
+            scale = own["scale"].to_numpy(float)
+            parts, value = scale @ _parts(own), float(scale @ own["value"].to_numpy(float))
+            about = {"run": run, "probe": name, "domain": "all", "metric": "nats of loss", "value": value}
+            facts = own.iloc[0][["loss", "sparsity", "n_experts"]].to_dict()
+            rows.append(about | facts | {"parts": json.dumps(parts.tolist())})
+    return pd.DataFrame(rows)
+
+
+def same_curve(found: pd.DataFrame, tolerance: float) -> Word:
+    """Judge the claim that what models can do is one function of the loss at all sparsities.
+
+    Args:
+        found: rows of ``compare_at_equal_loss``, the pool first, the single probes at a level that allows for their
+            number.
         tolerance: nats of loss; smaller penalties count as none.
 
     Returns:
-        ``reproduced`` if every interval of those that follow the loss lies within the tolerance, ``not reproduced`` if
-        one lies outside it and excludes zero, else ``not resolved``; ``cannot be tested here`` if none follows the
-        loss.
+        ``not reproduced`` if one interval lies outside the tolerance, else ``reproduced`` if that of the pool lies
+        within it, else ``not resolved``; ``cannot be tested here`` if no probe follows the loss.
     """
     able = found[found["finding"] != "cannot tell"]
     if able.empty:
         return "cannot be tested here"
     low, high = able["penalty_low"], able["penalty_high"]
-    if ((low > -tolerance) & (high < tolerance)).all():
-        return "reproduced"
-    return "not reproduced" if ((low > tolerance) | (high < -tolerance)).any() else "not resolved"
+    if ((low > tolerance) | (high < -tolerance)).any():
+        return "not reproduced"
+    return "reproduced" if low.iloc[0] > -tolerance and high.iloc[0] < tolerance else "not resolved"
 
 
 def sparse_worse(found: pd.DataFrame) -> Word:
@@ -178,7 +209,7 @@ def sparse_worse(found: pd.DataFrame) -> Word:
 
     Returns:
         ``reproduced`` if some interval says worse and none better, ``not reproduced`` if some says better and none
-        worse, else ``not resolved``; ``cannot be tested here`` if no value follows the loss.
+        worse, else ``not resolved``; ``cannot be tested here`` if no probe follows the loss.
     """
     words = set(found["finding"]) - {"cannot tell"}
     if not words:
