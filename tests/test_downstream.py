@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moelaws.charts.downstream import domain_distances as domain_figure
+from moelaws.charts.downstream import penalties, score_by_loss
 from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool, same_curve, sparse_worse
 from moelaws.fitting.specialisation import domain_distances
 from moelaws.runs import RunTableError
@@ -232,3 +234,22 @@ def test_distances_between_domains() -> None:
     assert list(found["layer"]) == [1, 2]
     assert list(found["distance"]) == pytest.approx([1.0, 0.25])
     assert set(found["run"]) == {"a"}
+
+
+def test_the_figures_hold_every_model_and_say_what_they_show() -> None:
+    table = models().assign(
+        n_experts=lambda t: (1 / (1 - t["sparsity"])).round().astype(int), score=lambda t: t["value"]
+    )
+    found = equal_loss(table)
+    shown = table.assign(panel="cloze, speeches", se=0.01, chance=0.25)
+    lines = curve(table, found).assign(panel="cloze, speeches", score=lambda t: t["value"], n_experts=1)
+    figure = score_by_loss(shown, lines, title="one error", description="what it shows").to_dict()
+    data = next(iter(figure["datasets"].values()))
+    assert sum(row["kind"] == "model" for row in data) == len(table)
+    assert all(row["low"] < row["score"] < row["high"] for row in data if row["kind"] == "model")
+    assert figure["description"] == "what it shows"
+    rows = pd.DataFrame([vars(found)]).assign(panel="cloze, speeches", kind="knowing")
+    forest = penalties(rows, title="t", description="d").to_dict()
+    assert any("penalty_low" in row for data in forest["datasets"].values() for row in data)
+    apart = pd.DataFrame({"n_experts": [4, 64], "layer": "layer 1", "distance": [0.1, 0.2], "loss": 4.0})
+    assert domain_figure(apart, title="t", description="d").to_dict()["description"] == "d"
