@@ -1,4 +1,4 @@
-"""Figures of a fitted isoFLOP surface: cuts, optima, intervals."""
+"""Figures of fitted isoFLOP surfaces: runs and cuts by budget, errors beside noise, and a walk along the optimum."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.charts.runs import LOSS, SIZES, budget_name, experts_colour
+from moelaws.charts.theme import CATEGORIES, INK, QUIET
 from moelaws.fitting.surface import Surface
 
 
@@ -33,76 +34,106 @@ def surface_curves(surface: Surface, points: int = 60) -> pd.DataFrame:
     return pd.concat(cuts(), ignore_index=True)
 
 
-def optimum_by_sparsity(optima: pd.DataFrame, variable: str, title: str, description: str) -> alt.LayerChart:
-    """The loss-optimal size against the number of experts, with intervals; hollow where the data do not bracket it.
+def isoflop_panels(
+    runs: pd.DataFrame, curves: pd.DataFrame, variable: str, title: str, description: str
+) -> alt.FacetChart:
+    """Loss against size at each sparsity, runs as points and the surface as lines with bands, a panel for each budget.
 
     Args:
-        optima: columns ``n_experts``, ``n``, ``n_low``, ``n_high``, ``bracketed`` and ``budget_name``.
-        variable: ``total_params`` or ``active_params``, the meaning of ``n``.
+        runs: columns ``loss``, ``n_experts``, ``budget_name`` and the size ``variable``.
+        curves: from ``surface_curves``, of every budget.
+        variable: ``total_params`` or ``active_params``.
         title: the finding.
         description: alt text.
     """
-    return _by_experts(optima, "n", f"best {SIZES[variable]}", title, description, log=True)
+    columns = [variable, "loss", "n_experts", "budget_name"]
+    shown = pd.concat([curves.assign(kind="fit"), runs[columns].assign(kind="run")], ignore_index=True)
+    x = alt.X(f"{variable}:Q", title=SIZES[variable]).scale(type="log", nice=False, padding=12)
+    base = alt.Chart(shown).encode(x=x.axis(format="~s", tickCount=4), color=experts_colour(runs))
+    fit = base.transform_filter("datum.kind === 'fit'").encode(detail="n_experts:O")
+    band = fit.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=LOSS).scale(zero=False), y2="high:Q")
+    points = base.transform_filter("datum.kind === 'run'").mark_point(filled=True, size=22)
+    drawn = points.encode(y="loss:Q", tooltip=["n_experts", variable, "loss"])
+    return (
+        alt.layer(band, fit.mark_line(strokeWidth=1.5).encode(y="loss:Q"), drawn)
+        .properties(width=290, height=250)
+        .facet(facet=alt.Facet("budget_name:N", title=None, sort=list(curves["budget_name"].unique())), columns=2)
+        .resolve_scale(x="independent", y="independent")
+        .properties(title=title, description=description)
+    )
 
 
-def loss_by_sparsity(optima: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
-    """The lowest loss over sizes against the number of experts, with intervals.
+def error_floor(errors: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+    """Held-out squared error of each surface, the variance between seeds, and what a paper prints.
 
     Args:
-        optima: columns ``n_experts``, ``loss``, ``loss_low``, ``loss_high``, ``bracketed`` and ``budget_name``.
+        errors: one row a budget and size: ``budget_name``, ``size``, ``error``, and the budget's ``variance`` between
+            seeds with its interval ``variance_low``, ``variance_high``, and ``paper``, all in nats squared.
         title: the finding.
         description: alt text.
     """
-    return _by_experts(optima, "loss", LOSS, title, description, log=False)
+    names = list(errors["budget_name"].unique())
+    base = alt.Chart(errors).encode(x=alt.X("budget_name:N", title=None, sort=names).axis(labelAngle=0))
+    y = alt.Y("variance_low:Q", title="squared error (nats²)").scale(type="log", nice=False, padding=12)
+    y = y.axis(format=".0e", tickCount=5)
+    seeds = base.mark_bar(color=QUIET, opacity=0.3, size=46).encode(y=y, y2="variance_high:Q")
+    middle = base.mark_tick(color=QUIET, thickness=2, size=46).encode(y="variance:Q")
+    sizes = ["N", "N_a"]
+    colour = alt.Color("size:N", title="surface in").scale(domain=sizes, range=list(CATEGORIES[:2]))
+    points = base.mark_point(filled=True, size=75).encode(
+        y="error:Q", color=colour, xOffset=alt.XOffset("size:N", sort=sizes), tooltip=["budget_name", "size", "error"]
+    )
+    printed = alt.Chart(errors).mark_rule(color=INK, strokeDash=[4, 3]).encode(y="max(paper):Q")
+    return (seeds + middle + printed + points).properties(
+        width="container", height=260, title=title, description=description
+    )
 
 
-def surface_cut(cuts: pd.DataFrame, runs: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
-    """One cut of a surface at a time: loss against size at the sparsity that a slider chooses.
+def surface_walk(
+    cuts: pd.DataFrame, optima: pd.DataFrame, runs: pd.DataFrame, title: str, description: str
+) -> alt.LayerChart:
+    """A walk along the lowest line of a surface: one cut at a time, at the budget and the sparsity that are chosen.
 
     Args:
-        cuts: columns ``step`` (slider position), ``n_experts``, ``n``, ``loss``, ``low``, ``high``.
-        runs: the measured runs: ``n_experts``, ``n``, ``loss``.
+        cuts: from ``surface_curves`` in total parameters, of every budget, with ``step``, log2 of the experts.
+        optima: one row a budget and step: ``n``, ``n_low``, ``n_high``, ``loss``, ``n_experts``, ``edge``.
+        runs: the measured runs: ``total_params``, ``loss``, ``n_experts``, ``budget_name``.
         title: the finding.
         description: alt text.
     """
-    last = int(cuts["step"].max())
-    step = alt.param(name="cut", value=0, bind=alt.binding_range(min=0, max=last, step=1, name="experts, log₂ E "))
-    x = alt.X("n:Q", title=SIZES["total_params"]).scale(type="log", nice=False, padding=12).axis(format="~s")
+    names = list(cuts["budget_name"].unique())
+    step = alt.param(
+        name="cut", value=0, bind=alt.binding_range(min=0, max=int(cuts["step"].max()), step=1, name="log2 of experts ")
+    )
+    budget = alt.param(name="budget", value=names[-1], bind=alt.binding_select(options=names, name="budget "))
+    x = alt.X("total_params:Q", title=SIZES["total_params"]).scale(type="log", nice=False, padding=12)
+    x, color = x.axis(format="~s", tickCount=5), experts_colour(runs)
     y = alt.Y("loss:Q", title=LOSS).scale(zero=False)
-    color = experts_colour(runs)
-    chosen = alt.Chart(cuts).transform_filter("datum.step == cut").encode(x=x)
+    here, there = "datum.budget_name === budget", "datum.step === cut"
+    chosen = alt.Chart(cuts).transform_filter(f"{here} && {there}").encode(x=x)
     band = chosen.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=LOSS), y2="high:Q", color=color)
     line = chosen.mark_line().encode(y=y, color=color)
     points = (
         alt.Chart(runs)
+        .transform_filter(here)
         .transform_calculate(here="datum.n_experts == pow(2, cut)")
-        .mark_point(filled=True, size=45)
+        .mark_point(filled=True, size=40)
         .encode(x=x, y=y, color=color, opacity=alt.condition("datum.here", alt.value(1.0), alt.value(0.12)))
     )
+    best = alt.Chart(optima).transform_filter(here)
+    path = best.mark_line(color=INK, strokeWidth=1, strokeDash=[3, 3]).encode(x="n:Q", y=y, order="step:Q")
+    mark = best.transform_filter(there).encode(y=y)
+    reach = mark.mark_rule(color=INK, strokeWidth=2).encode(x="n_low:Q", x2="n_high:Q")
+    text = "'best N ' + format(datum.n, '.3s') + ', loss ' + format(datum.loss, '.3f') + datum.said"
+    said = (
+        mark.transform_calculate(said="datum.edge ? ' (at the ' + datum.edge + ' edge)' : ''")
+        .transform_calculate(text=text)
+        .mark_text(align="right", fontSize=12, fontWeight=600, color=INK)
+        .encode(text="text:N", x=alt.value("width"), y=alt.value(10))
+    )
+    diamond = mark.mark_point(shape="diamond", size=110, color=INK, filled=True).encode(x="n:Q")
     return (
-        (band + line + points)
-        .add_params(step)
-        .properties(width="container", height=320, title=title, description=description)
-    )
-
-
-def _by_experts(optima: pd.DataFrame, value: str, name: str, title: str, description: str, log: bool) -> alt.LayerChart:
-    # Within less than a factor of four a logarithmic axis finds no round numbers to label.
-    log = log and optima[value].max() > 4 * optima[value].min()
-    scale = alt.Scale(type="log", nice=False, padding=10) if log else alt.Scale(zero=False)
-    ticks = sorted({int(e) for e in optima["n_experts"]})
-    names = list(optima["budget_name"].unique())
-    budgets = alt.Color("budget_name:N", title="budget", sort=names)
-    base = alt.Chart(optima).encode(
-        x=alt.X("n_experts:Q", title="experts per layer, E").scale(type="log", base=2).axis(values=ticks), color=budgets
-    )
-    y = alt.Y(f"{value}:Q", title=name, scale=scale)
-    if value != "loss":
-        y = y.axis(format="~s")
-    bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y(f"{value}_low:Q", title=name), y2=f"{value}_high:Q")
-    lines = base.mark_line(strokeWidth=1, opacity=0.6).encode(y=y)
-    points = base.mark_point(size=60, strokeWidth=2, filled=True).encode(y=y)
-    hollow = base.transform_filter("!datum.bracketed").mark_point(size=30, filled=True, color="#ffffff")
-    return (bars + lines + points + hollow.encode(y=y, color=alt.value("#ffffff"))).properties(
-        width="container", height=280, title=title, description=description
+        (band + points + line + path + reach + diamond + said)
+        .add_params(budget, step)
+        .properties(width="container", height=340, title=title, description=description)
     )

@@ -8,6 +8,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "fit_parabola",
     "fit_surface",
     "optima",
+    "redraw_seeds",
 ]
 
 DEGREES: tuple[Degree, ...] = tuple(
@@ -54,8 +56,9 @@ def fit_surface(
         degree: powers (a1, a2, a3) of ln N, -ln(1 - S) and their product; by default the one of {0..4}^3 with the
             lowest error when each point is predicted from all others, the simpler one of a tie.
         bootstrap: refits with redrawn noise, for the intervals; 0 for none. Where the degree was chosen, each refit
-            chooses its own, so that the intervals hold the doubt about the degree too. They do not hold the error of
-            the polynomial form itself, which grows with the range of sizes.
+            chooses its own, so that the intervals hold the doubt about the degree too. Where points have several seeds,
+            the noise redrawn at each sparsity is at least what differs between these. The intervals do not hold the
+            error of the polynomial form itself, which grows with the range of sizes.
         seed: of the bootstrap and of the random subsamples.
 
     Returns:
@@ -75,8 +78,10 @@ def fit_surface(
     errors = np.array([np.mean(held_out_residuals(each.q, loss, point) ** 2) for each in candidates])
     chosen = candidates[int(_best(errors[:, None], loss.var())[0])]
     weights = chosen.weights(loss, terms)
+    held_out, fitted = held_out_residuals(chosen.q, loss, point), loss @ chosen.q @ chosen.q.T
+    wider = _seeds_over_errors(loss, held_out, point, s_hat)
     redrawn = redrawn_losses(chosen.q, loss, point, bootstrap, seed)
-    refits = [_refits(candidates, losses, terms, point) for losses in redrawn]
+    refits = [_refits(candidates, fitted + wider * (losses - fitted), terms, point) for losses in redrawn]
     pearson, subsample_mse = subsample_scores(chosen.q, loss, point, repeats=100, share=0.8, seed=seed)
     return Surface(
         variable=variable,
@@ -88,15 +93,38 @@ def fit_surface(
         weights=weights,
         replicates=np.concatenate([np.empty((0, len(weights))), *refits]),
         cross_validation=_compared(candidates, errors),
-        mse=float(np.mean((loss - loss @ chosen.q @ chosen.q.T) ** 2)),
-        held_out_mse=float(np.mean(held_out_residuals(chosen.q, loss, point) ** 2)),
+        mse=float(np.mean((loss - fitted) ** 2)),
+        held_out_mse=float(np.mean(held_out**2)),
+        errors=held_out,
         pearson=float(np.median(pearson)) if len(pearson) else np.nan,
         subsample_mse=float(np.median(subsample_mse)) if len(subsample_mse) else np.nan,
     )
 
 
+def redraw_seeds(surface: Surface, noise: float, replicates: int = 1000, seed: int = 0) -> Surface:
+    """The surface with refits in which nothing but the seed differs: the fitted losses plus normal noise.
+
+    Its intervals are the least that honest ones can be: those of ``fit_surface`` hold in addition the doubt about the
+    degree, and noise that differs from point to point.
+
+    Args:
+        surface: a fitted surface.
+        noise: standard deviation between seeds, nats per token.
+        replicates: how many refits, all of the surface's own degree.
+        seed: of the noise.
+    """
+    log_n = np.log(surface.runs[surface.variable].to_numpy(float))
+    s_hat = sparsity_coordinate(surface.runs["sparsity"].to_numpy(float))
+    design = surface.terms.design(log_n, s_hat)
+    basis = Basis.of(surface.degree, surface.terms, design, len(design))
+    drawn = np.random.default_rng(seed).normal(scale=noise, size=(replicates, len(design)))
+    return replace(surface, replicates=basis.weights(design @ surface.weights + drawn, surface.terms))
+
+
 def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
     """The loss-optimal size at every sparsity tried, with what the runs say about it: the table of a study.
+
+    Where points have several seeds, no interval is narrower than the noise between these makes it.
 
     Args:
         surface: a fitted surface.
@@ -108,20 +136,22 @@ def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
         size, interpolated between runs, where the table has them; ``parabola_n, parabola_n_low,
         parabola_n_high, parabola_bracketed`` from the runs of that sparsity alone (empty for fewer than three sizes).
     """
+    noise = float(np.sqrt(_seed_variance(surface.runs["loss"].to_numpy(float), _points_of(surface))))
+    seeds = redraw_seeds(surface, noise) if noise and len(surface.replicates) else surface
     rows = []
     for sparsity in surface.sparsities:
-        best = surface.optimum(sparsity, level)
+        best, chance = surface.optimum(sparsity, level), seeds.optimum(sparsity, level)
         here = surface.runs[surface.runs["sparsity"] == sparsity]
         row = {
             "budget": surface.budget,
             "sparsity": sparsity,
             "runs": len(here),
             "n": best.n,
-            "n_low": best.n_low,
-            "n_high": best.n_high,
+            "n_low": min(best.n_low, chance.n_low),
+            "n_high": max(best.n_high, chance.n_high),
             "loss": best.loss,
-            "loss_low": best.loss_low,
-            "loss_high": best.loss_high,
+            "loss_low": min(best.loss_low, chance.loss_low),
+            "loss_high": max(best.loss_high, chance.loss_high),
             "edge": best.edge,
             "inside": best.inside,
         }
@@ -177,6 +207,32 @@ def _refits(candidates: list[Basis], losses: Array, terms: Terms, point: NDArray
     for k in np.unique(preferred):
         weights[preferred == k] = candidates[k].weights(losses[preferred == k], terms)
     return weights
+
+
+def _seeds_over_errors(loss: Array, held_out: Array, point: NDArray[np.intp], s_hat: Array) -> Array:
+    """By how much noise between seeds exceeds the held-out errors, sparsity by sparsity: at least 1, for each run.
+
+    A few errors smaller than what seeds alone make of them are luck, and no reason for a narrower interval there.
+    """
+    runs, noise = np.bincount(point), _seed_variance(loss, point)
+    error = (np.bincount(point, np.nan_to_num(held_out, posinf=0.0)) / runs)[point]
+    # Each run adds the square of its point's mean error, so that a point of m runs counts m times: m error^2 ~ noise.
+    group = np.unique(np.round(s_hat, 6), return_inverse=True)[1]
+    points = np.bincount(group, 1 / runs[point])
+    expected = (np.bincount(group, error**2) / points)[group]
+    return np.sqrt(np.maximum(1.0, np.divide(noise, expected, out=np.zeros(len(loss)), where=expected > 0)))
+
+
+def _seed_variance(loss: Array, point: NDArray[np.intp]) -> float:
+    """Variance between the runs of a point, pooled over points; 0 where no point has several."""
+    runs = np.bincount(point)
+    means = (np.bincount(point, loss) / runs)[point]
+    return float(np.sum((loss - means) ** 2) / max(len(loss) - len(runs), 1))
+
+
+def _points_of(surface: Surface) -> NDArray[np.intp]:
+    log_n = np.log(surface.runs[surface.variable].to_numpy(float))
+    return _points(log_n, sparsity_coordinate(surface.runs["sparsity"].to_numpy(float)))
 
 
 def _compared(candidates: list[Basis], errors: Array) -> pd.DataFrame:

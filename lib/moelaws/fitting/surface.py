@@ -80,6 +80,7 @@ class Surface:
         cross_validation: the degrees compared, best first: ``a1, a2, a3, coefficients, mse``.
         mse: mean squared residual.
         held_out_mse: mean squared error when each point is predicted from all others.
+        errors: loss minus its prediction from all other points, run by run, in the order of ``runs``.
         pearson, subsample_mse: medians over refits on random shares of the points, on the points left out.
     """
 
@@ -94,6 +95,7 @@ class Surface:
     cross_validation: pd.DataFrame
     mse: float
     held_out_mse: float
+    errors: Array
     pearson: float
     subsample_mse: float
 
@@ -120,6 +122,10 @@ class Surface:
         """Lower and upper end of the bootstrap interval of the predicted loss."""
         low, high = np.quantile(self._design(n, sparsity) @ self.replicates.T, tails(level), axis=-1)
         return low, high
+
+    def draws(self, n: ArrayLike, sparsity: ArrayLike) -> Array:
+        """Predicted losses of the fit and, after it, of every bootstrap refit: 1 + B rows, points last."""
+        return np.concatenate([self.weights[None], self.replicates]) @ self._design(n, sparsity).T
 
     def sizes(self, sparsity: float) -> tuple[float, float]:
         """Smallest and largest size tried at a sparsity; between two tried ones, interpolated in -ln(1 - S).
@@ -162,16 +168,7 @@ class Surface:
         Raises:
             SurfaceError: no two sparsities were tried at sizes around ``n``.
         """
-        knots = sparsity_coordinate(np.array(self.sparsities))
-        low, high = self._log_ranges()
-        grid = np.linspace(knots[0], knots[-1], 8 * _GRID)
-        covered = (np.interp(grid, knots, low) <= np.log(n) + 1e-9) & (np.interp(grid, knots, high) >= np.log(n) - 1e-9)
-        # One stretch only: the longest, should the sizes tried leave a hole.
-        stretches = np.split(np.flatnonzero(covered), np.flatnonzero(np.diff(np.flatnonzero(covered)) > 1) + 1)
-        longest = max(stretches, key=len)
-        if len(longest) < 3:
-            raise SurfaceError(f"{self.variable} = {n:.4g} lies within the sizes tried at fewer than two sparsities")
-        grid = np.linspace(grid[longest[0]], grid[longest[-1]], _GRID)
+        grid = np.linspace(*self.stretch(n), _GRID)
         found = self._lowest(grid, n, -np.expm1(-grid), level)
         share = -np.expm1(-np.array([found.at, found.at_low, found.at_high]))
         return BestSparsity(
@@ -181,6 +178,23 @@ class Surface:
             sparsity_high=float(share[2]),
             **_loss_of(found),
         )
+
+    def stretch(self, n: float) -> tuple[float, float]:
+        """The sparsities at which ``n`` lies within the sizes tried, as the two ends of -ln(1 - S).
+
+        Raises:
+            SurfaceError: no two sparsities were tried at sizes around ``n``.
+        """
+        knots = sparsity_coordinate(np.array(self.sparsities))
+        low, high = self._log_ranges()
+        grid = np.linspace(knots[0], knots[-1], 8 * _GRID)
+        covered = (np.interp(grid, knots, low) <= np.log(n) + 1e-9) & (np.interp(grid, knots, high) >= np.log(n) - 1e-9)
+        # One stretch only: the longest, should the sizes tried leave a hole.
+        stretches = np.split(np.flatnonzero(covered), np.flatnonzero(np.diff(np.flatnonzero(covered)) > 1) + 1)
+        longest = max(stretches, key=len)
+        if len(longest) < 3:
+            raise SurfaceError(f"{self.variable} = {n:.4g} lies within the sizes tried at fewer than two sparsities")
+        return float(grid[longest[0]]), float(grid[longest[-1]])
 
     def companion(self, n: float, sparsity: float, column: str) -> float:
         """Another column at size ``n`` and a sparsity that was tried, from the runs there: log-log interpolation.
