@@ -1,5 +1,7 @@
 """Calibration: the constants of a machine that is known, noise, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,8 @@ from moelaws.serving.roofline import Machine, step_seconds
 from moelaws.serving.timings import TimingError, configurations, model_of, read_timings
 
 TRUTH = Machine(
-    flops_per_second=4e10, bytes_per_second=9e9, row_bytes_per_second=2e10, overlap=0.4,
+    flops_per_second=4e10, bytes_per_second=9e9, cache_slowdown=1.7, routed_row_bytes_per_second=2e10, overlap=0.0,
     seconds_per_step=3e-5, seconds_per_layer=9e-5, seconds_per_routed_layer=1.2e-4, seconds_per_expert=2e-6,
-    seconds_per_idle_check=1.5e-6,
 )  # fmt: skip
 
 
@@ -34,11 +35,11 @@ def grid() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def timed(noise: float) -> pd.DataFrame:
+def timed(noise: float, machine: Machine = TRUTH) -> pd.DataFrame:
     """The grid with a known machine's times."""
     table, rng = grid(), np.random.default_rng(0)
     for phase, column in (("decode", "decode_step_seconds"), ("prefill", "prefill_seconds")):
-        exact = step_seconds(TRUTH, works(table, phase))
+        exact = step_seconds(machine, works(table, phase))
         table[column] = exact * np.exp(rng.normal(0, noise, len(table)))
     return table
 
@@ -49,6 +50,25 @@ def test_constants_of_a_known_machine_come_back():
     for name, value in vars(TRUTH).items():
         if name not in ("gpus", "link_bytes_per_second", "link_seconds"):
             assert getattr(found.machine, name) == pytest.approx(value, rel=0.02), name
+
+
+def test_what_overlaps_and_what_stays_in_the_processors_cache_is_found():
+    most = float(works(grid(), "decode").always_bytes.max())
+    for overlap, resident in ((1.0, 0.0), (0.0, most)):
+        truth = replace(TRUTH, overlap=overlap, resident_bytes=resident)
+        found = calibrate(timed(0.02, truth)).machine
+        assert (found.overlap, found.resident_bytes) == (overlap, resident)
+        assert found.bytes_per_second == pytest.approx(truth.bytes_per_second, rel=0.1)
+
+
+def test_a_table_of_one_depth_gives_all_overhead_to_the_layers():
+    table = timed(0.0)
+    found = calibrate(table[table["n_layers"] == 2].reset_index(drop=True))
+    assert found.machine.seconds_per_step == 0
+    assert found.machine.seconds_per_layer == pytest.approx(
+        TRUTH.seconds_per_layer + TRUTH.seconds_per_step / 2, rel=0.02
+    )
+    assert found.held_out.p90 < 1e-3
 
 
 def test_noise_and_disturbed_timings_leave_the_machine_as_it_is():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import reduce
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +16,46 @@ from moelaws.serving.touched import Rule
 
 Phase = Literal["decode", "prefill"]
 
-_FREE = (
-    "flops_per_second", "bytes_per_second", "row_bytes_per_second",
-    "seconds_per_step", "seconds_per_layer", "seconds_per_routed_layer", "seconds_per_expert",
-    "seconds_per_idle_check",
-)  # fmt: skip
-_TYPICAL = (3e10, 1e10, 1e10, 1e-5, 1e-4, 1e-4, 3e-6, 1e-6)
+_TYPICAL = {
+    "flops_per_second": 3e10,
+    "bytes_per_second": 1e10,
+    "cache_slowdown": 1.0,
+    "routed_row_bytes_per_second": 1e10,
+    "seconds_per_step": 1e-5,
+    "seconds_per_layer": 1e-4,
+    "seconds_per_routed_layer": 1e-4,
+    "seconds_per_expert": 3e-6,
+}
+"""Constants that are fitted, and where the descents start. A table of one depth cannot tell a step's overhead from
+its layers': then all of it is the layers'."""
+
 _STARTS = 4
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One candidate machine: logs of the fitted constants, and the two answers that are tried by turns.
+
+    Attributes:
+        names: of the constants.
+        logs: their logs.
+        overlap: 0 or 1: one thread reads and multiplies by turns, many hide one behind the other.
+        resident_bytes: 0, or as many as any of the models has: always-on weights stay in the processor's cache. How
+            many more it could hold, a table does not say.
+        cost: of the fit.
+    """
+
+    names: tuple[str, ...]
+    logs: np.ndarray
+    overlap: float
+    resident_bytes: float
+    cost: float
+
+    @property
+    def machine(self) -> Machine:
+        """The constants themselves."""
+        fitted: dict[str, Any] = dict(zip(self.names, np.exp(self.logs).tolist(), strict=True))
+        return Machine(**fitted, overlap=self.overlap, resident_bytes=self.resident_bytes)
 
 
 @dataclass(frozen=True)
@@ -70,7 +103,8 @@ def calibrate(
     """Fit a machine's constants to measured times by robust least squares in log time.
 
     Overheads are constants of the machine like its rates: for models of a few million parameters they are most of
-    the time. The constants are positive and fitted by their logs; ``overlap`` lies between 0 and 1.
+    the time. The constants are positive and fitted by their logs. Of ``overlap`` and ``resident_bytes`` the best of
+    two values each is taken; other activations than those of routed tokens are not seen in such times.
 
     Args:
         timings: from ``read_timings``.
@@ -86,7 +120,7 @@ def calibrate(
         ValueError: fewer rows than twice the constants, or fewer than three configurations.
     """
     group = configurations(timings)
-    needed = 2 * (len(_FREE) + 1)
+    needed = 2 * (len(_TYPICAL) + 1)
     if len(timings) < needed or group.max() < 2:
         raise ValueError(
             f"a calibration needs {needed} timings of 3 configurations, found {len(timings)} of {group.max() + 1}"
@@ -94,13 +128,14 @@ def calibrate(
     work = works(timings, phase, rule, bytes_per_value)
     column = "decode_step_seconds" if phase == "decode" else "prefill_seconds"
     measured = timings[column].to_numpy(float)
-    point = _fit(work, measured, _starts())
+    names = tuple(name for name in _TYPICAL if name != "seconds_per_step" or len(np.unique(work.layers)) > 1)
+    point = _fit(work, measured, names, _starts(names))
     predicted = np.empty(len(measured))
     for left_out in range(group.max() + 1):
         out = group == left_out
-        refit = _fit(_rows(work, ~out), measured[~out], [point])
-        predicted[out] = step_seconds(_machine(refit), _rows(work, out))
-    machine = _machine(point)
+        refit = _fit(_rows(work, ~out), measured[~out], names, [point.logs])
+        predicted[out] = step_seconds(refit.machine, _rows(work, out))
+    machine = point.machine
     return Calibration(
         machine, Errors.of(step_seconds(machine, work), measured), Errors.of(predicted, measured), predicted, rule
     )
@@ -150,29 +185,33 @@ def _rows(work: Work, keep: np.ndarray) -> Work:
     return _each(lambda name: getattr(work, name)[keep])
 
 
-def _machine(point: np.ndarray) -> Machine:
-    values: dict[str, Any] = dict(zip(_FREE, np.exp(point[:-1]).tolist(), strict=True))
-    return Machine(**values, overlap=float(point[-1]))
-
-
-def _starts() -> list[np.ndarray]:
+def _starts(names: tuple[str, ...]) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    typical = np.append(np.log(_TYPICAL), 0.5)
-    return [typical] + [
-        typical + np.append(rng.normal(0, 1.5, len(_FREE)), rng.uniform(-0.5, 0.5)) for _ in range(_STARTS - 1)
-    ]
+    typical = np.log([_TYPICAL[name] for name in names])
+    return [typical] + [typical + rng.normal(0, 1.5, len(names)) for _ in range(_STARTS - 1)]
 
 
-def _fit(work: Work, measured: np.ndarray, starts: list[np.ndarray]) -> np.ndarray:
-    """The best point of several descents; soft-l1, because a disturbed timing is far too long, not a little."""
-    low, high = np.append(np.log(_TYPICAL) - 23, 0.0), np.append(np.log(_TYPICAL) + 23, 1.0)
+def _fit(work: Work, measured: np.ndarray, names: tuple[str, ...], starts: list[np.ndarray]) -> _Point:
+    """The best point of several descents, whatever overlaps and stays in the processor's cache."""
+    resident = (0.0, float(np.max(work.always_bytes)))
+    return min(
+        (
+            _descend(work, measured, names, start, overlap, kept)
+            for start, overlap, kept in product(starts, (0.0, 1.0), resident)
+        ),
+        key=lambda point: point.cost,
+    )
 
-    def residuals(point: np.ndarray) -> np.ndarray:
-        return np.log(step_seconds(_machine(point), work) / measured)
 
-    fits = [
-        least_squares(residuals, np.clip(start, low, high), bounds=(low, high), loss="soft_l1", f_scale=0.2)
-        for start in starts
-    ]
-    best = reduce(lambda one, other: one if one.cost <= other.cost else other, fits)
-    return np.asarray(best.x)
+def _descend(
+    work: Work, measured: np.ndarray, names: tuple[str, ...], start: np.ndarray, overlap: float, resident: float
+) -> _Point:
+    """One descent; soft-l1, because a disturbed timing is far too long, not a little."""
+    typical = np.log([_TYPICAL[name] for name in names])
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        return np.log(step_seconds(_Point(names, logs, overlap, resident, 0.0).machine, work) / measured)
+
+    bounds = (typical - 23, typical + 23)
+    found = least_squares(residuals, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.2)
+    return _Point(names, np.asarray(found.x), overlap, resident, float(found.cost))

@@ -110,6 +110,7 @@ def node(device: Accelerator, gpus: int = 1, efficiency: Efficiency = TYPICAL) -
         flops_per_second=gpus * device.flops_per_second * efficiency.arithmetic,
         bytes_per_second=gpus * device.bytes_per_second * efficiency.bandwidth,
         row_bytes_per_second=gpus * device.bytes_per_second * efficiency.bandwidth,
+        routed_row_bytes_per_second=gpus * device.bytes_per_second * efficiency.bandwidth,
         overlap=efficiency.overlap,
         seconds_per_step=efficiency.seconds_per_step,
         seconds_per_layer=efficiency.seconds_per_layer,

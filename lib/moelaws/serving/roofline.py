@@ -20,12 +20,12 @@ class Work:
         expert_flops, expert_bytes: the experts that some token of the step chose.
         attention_flops, cache_bytes: scores and values over the cached context.
         row_bytes: activations through memory, all layers.
+        routed_row_bytes: the same of bringing each token to its experts and back.
         rows: tokens in the step.
         row_width_bytes: one token's residual stream, what tensor parallelism exchanges.
         layers: layers.
         routed_layers: layers with a router.
         experts_touched: distinct experts per routed layer.
-        n_experts: E, experts per routed layer, touched or not.
     """
 
     always_flops: Array
@@ -35,12 +35,12 @@ class Work:
     attention_flops: Array
     cache_bytes: Array
     row_bytes: Array
+    routed_row_bytes: Array
     rows: Array
     row_width_bytes: Array
     layers: Array
     routed_layers: Array
     experts_touched: Array
-    n_experts: Array
 
     @property
     def flops(self) -> Array:
@@ -100,13 +100,13 @@ def _work(
         expert_bytes=bytes_per_value * touched * model.expert_params,
         attention_flops=2 * pairs * model.kv_per_token,
         cache_bytes=bytes_per_value * requests * context * model.kv_per_token,
-        row_bytes=bytes_per_value * rows * model.layers * model.row_values,
+        row_bytes=bytes_per_value * rows * model.row_values,
+        routed_row_bytes=bytes_per_value * rows * model.routed_row_values,
         rows=rows,
         row_width_bytes=bytes_per_value * model.width,
         layers=model.layers,
         routed_layers=model.routed_layers,
         experts_touched=touched,
-        n_experts=model.n_experts,
     )
 
 
@@ -116,15 +116,18 @@ class Machine:
 
     Attributes:
         flops_per_second: arithmetic that matrix products reach.
-        bytes_per_second: memory bandwidth that reading weights and cache reaches.
-        row_bytes_per_second: the same for activations.
+        bytes_per_second: memory bandwidth that reading weights reaches.
+        cache_slowdown: time to read a byte of keys and values over that of a byte of weights: attention is many small
+            products.
+        resident_bytes: of the always-on weights, what stays in the processor's own cache and is not read again.
+        row_bytes_per_second: bandwidth of activations; endless where they stay in the processor's cache.
+        routed_row_bytes_per_second: the same of bringing tokens to their experts and back.
         overlap: 1 if arithmetic and memory traffic of an operation hide each other (the longer counts), 0 if they
             add up; in between, linearly.
         seconds_per_step: overhead of a step, such as scheduling and sampling.
         seconds_per_layer: overhead of a layer, such as launching its operations.
         seconds_per_routed_layer: the same, in addition, for sorting tokens by expert.
         seconds_per_expert: the same for each expert touched.
-        seconds_per_idle_check: the same for each expert that is there, touched or not: finding out who has no token.
         gpus: processors that share each layer (tensor parallelism); the rates above are of all together.
         link_bytes_per_second: what one processor sends, in one direction.
         link_seconds: latency of one all-reduce.
@@ -132,19 +135,24 @@ class Machine:
 
     flops_per_second: float
     bytes_per_second: float
+    cache_slowdown: float = 1.0
+    resident_bytes: float = 0.0
     row_bytes_per_second: float = np.inf
+    routed_row_bytes_per_second: float = np.inf
     overlap: float = 1.0
     seconds_per_step: float = 0.0
     seconds_per_layer: float = 0.0
     seconds_per_routed_layer: float = 0.0
     seconds_per_expert: float = 0.0
-    seconds_per_idle_check: float = 0.0
     gpus: int = 1
     link_bytes_per_second: float = np.inf
     link_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flops_per_second", "bytes_per_second", "row_bytes_per_second", "link_bytes_per_second"):
+        for name in (
+            "flops_per_second", "bytes_per_second", "cache_slowdown", "row_bytes_per_second",
+            "routed_row_bytes_per_second", "link_bytes_per_second",
+        ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"machine: {name} = {getattr(self, name)!r}, expected a number > 0")
         if not 0 <= self.overlap <= 1:
@@ -158,30 +166,34 @@ def step_seconds(machine: Machine, work: Work) -> Array:
     memory traffic. Taking one maximum over the whole step would let the reading of the cache hide behind the
     matrix products of other layers, which no program does.
     """
-    return matrix_seconds(machine, work) + overhead_seconds(machine, work) + link_seconds(machine, work)
-
-
-def matrix_seconds(machine: Machine, work: Work) -> Array:
-    """The rooflines and the activations."""
-    phases = (
-        (work.always_flops, work.always_bytes),
-        (work.expert_flops, work.expert_bytes),
-        (work.attention_flops, work.cache_bytes),
+    return sum(phase_seconds(machine, work).values()) + (
+        activation_seconds(machine, work) + overhead_seconds(machine, work) + link_seconds(machine, work)
     )
-    total: Array = work.row_bytes / machine.row_bytes_per_second
-    for flops, read in phases:
-        arithmetic, traffic = flops / machine.flops_per_second, read / machine.bytes_per_second
-        total = total + np.maximum(arithmetic, traffic) + (1 - machine.overlap) * np.minimum(arithmetic, traffic)
-    return total
+
+
+def phase_seconds(machine: Machine, work: Work) -> dict[str, Array]:
+    """The three rooflines, by name: ``always`` (always-on matrices), ``experts``, ``cache`` (attention)."""
+    read = {
+        "always": np.maximum(work.always_bytes - machine.resident_bytes, 0.0),
+        "experts": work.expert_bytes,
+        "cache": machine.cache_slowdown * work.cache_bytes,
+    }
+    flops = {"always": work.always_flops, "experts": work.expert_flops, "cache": work.attention_flops}
+    found = {}
+    for name in read:
+        arithmetic, traffic = flops[name] / machine.flops_per_second, read[name] / machine.bytes_per_second
+        found[name] = np.maximum(arithmetic, traffic) + (1 - machine.overlap) * np.minimum(arithmetic, traffic)
+    return found
+
+
+def activation_seconds(machine: Machine, work: Work) -> Array:
+    """Activations through memory."""
+    return work.row_bytes / machine.row_bytes_per_second + work.routed_row_bytes / machine.routed_row_bytes_per_second
 
 
 def overhead_seconds(machine: Machine, work: Work) -> Array:
     """What a step costs besides arithmetic and memory."""
-    routing = (
-        machine.seconds_per_routed_layer
-        + machine.seconds_per_expert * work.experts_touched
-        + machine.seconds_per_idle_check * work.n_experts
-    )
+    routing = machine.seconds_per_routed_layer + machine.seconds_per_expert * work.experts_touched
     return machine.seconds_per_step + machine.seconds_per_layer * work.layers + work.routed_layers * routing
 
 

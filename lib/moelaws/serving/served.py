@@ -52,16 +52,25 @@ class Served:
 
     @property
     def row_values(self) -> Array:
-        """Numbers that one token's activations move through memory in one layer, roughly.
+        """Numbers that one token's activations move through memory in all layers, roughly, but for routed experts.
 
-        Attention and norms write and read about 24 vectors of width d; an expert gathers and returns 4, and makes 8 of
-        its own hidden width, counted operation by operation in an unfused program. A dense feed-forward layer has a
-        hidden width of 8/3 d, as in Llama.
+        Attention and norms write and read about 24 vectors of width d, counted operation by operation in an unfused
+        program. A dense feed-forward layer between layers with experts has a hidden width of 8/3 d, as in Llama.
         """
+        between = (self.layers - self.expert_layers) * 8 * self.width * 8 / 3
+        dense = np.where(np.asarray(self.n_experts) > 1, 0.0, self._expert_values)
+        return self.layers * 24 * self.width + between + dense
+
+    @property
+    def routed_row_values(self) -> Array:
+        """The same for bringing the token to its experts and back; 0 without a router."""
+        return np.where(np.asarray(self.n_experts) > 1, self._expert_values, 0.0)
+
+    @property
+    def _expert_values(self) -> Array:
+        """An expert gathers and returns 4 vectors of width d, and makes 8 of its own hidden width."""
         hidden = self.expert_params / (3 * self.width * np.maximum(self.expert_layers, 1e-9))
-        share = self.expert_layers / self.layers
-        experts = self.top_k * (4 * self.width + 8 * hidden)
-        return 24 * self.width + share * experts + (1 - share) * 8 * self.width * 8 / 3
+        return self.expert_layers * self.top_k * (4 * self.width + 8 * hidden)
 
 
 def served_config(model: ModelConfig) -> Served:
