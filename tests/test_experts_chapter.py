@@ -17,7 +17,8 @@ from moelaws.fitting.holdouts import UNCHANGED, forecasts, unchanged
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.pairs import at_equal_size, mean_difference, pairs
 from moelaws.fitting.profile import profile
-from moelaws.laws import law
+from moelaws.laws import LawError, law
+from moelaws.laws.saturation import endless, ends_of, saturating
 
 YUN = law("yun2024")
 TRUTH = {"A": 30.0, "B": 0.6, "C": 200.0, "F": 2.0, "d": -0.0015, "alpha": 0.35, "beta": 0.5, "gamma": 0.4,
@@ -76,6 +77,8 @@ def test_gains_are_shares_of_the_loss_and_average_seeds() -> None:
     row = table[(table["d_model"] == 24) & (table["tokens"] == 600_000) & (table["n_experts"] == 8)].iloc[0]
     cell = runs[(runs["d_model"] == 24) & (runs["tokens"] == 600_000)].set_index("n_experts")["loss"]
     assert row["gain"] == pytest.approx(np.log(cell[1] / cell[8]), abs=1e-12)
+    in_nats = gains(runs, logs=False).set_index(["d_model", "tokens", "n_experts"])["gain"]
+    assert in_nats[24, 600_000, 8] == pytest.approx(cell[1] - cell[8], abs=1e-12)
     with pytest.raises(FitError, match="has both a dense run"):
         gains(runs[runs["n_experts"] > 1])
 
@@ -95,6 +98,15 @@ def test_trends_are_the_planes_that_made_the_gains() -> None:
         trends(gains(runs[runs["d_model"] == 16]))
 
 
+def test_without_d_losses_of_eq_4_are_parallel_and_their_logs_are_not() -> None:
+    runs = simulated(0.0, params=TRUTH | {"d": 0.0})
+    in_nats, shares = (trends(gains(runs, logs=logs)).set_index("n_experts").loc[0] for logs in (False, True))
+    assert in_nats["per_size"] == pytest.approx(0, abs=1e-12)
+    assert in_nats["per_data"] == pytest.approx(0, abs=1e-12)
+    assert shares["per_size"] > 1e-3
+    assert shares["per_data"] > 1e-3
+
+
 def test_intervals_of_trends_hold_the_truth_as_often_as_they_say() -> None:
     runs = with_dense_params(design(experts=(1, 8)))
     size = np.log2(runs["dense_params"])
@@ -111,22 +123,42 @@ def test_intervals_of_trends_hold_the_truth_as_often_as_they_say() -> None:
 # --- Eq. 4 on runs of known truth -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["clark2022", "yun2024", "ludziejewski2025"])
+def test_the_other_coordinates_are_the_same_law(name) -> None:
+    each = law(name)
+    params = dict(next(iter(each.published.values()))) if each.published else TRUTH
+    q, m = 1 / params["E_start"] - 1 / params["E_max"], 1 / params["E_max"]
+    runs = simulated(0.0)
+    np.testing.assert_allclose(saturating(each).predict(params | {"q": q, "m": m}, runs), each.predict(params, runs))
+    assert ends_of({"q": q, "m": m}) == pytest.approx((params["E_start"], params["E_max"]))
+    far = params | {"E_max": 1e12}
+    last = endless(each).predict(params | {"q": 1 / params["E_start"]}, runs)
+    np.testing.assert_allclose(last, each.predict(far, runs), rtol=1e-9)
+    assert ends_of({"q": 0.5}) == (2.0, np.inf)
+
+
+def test_a_law_that_does_not_saturate_is_refused() -> None:
+    with pytest.raises(LawError, match="law 'abnar2025' has no parameters E_start and E_max; it has a, b"):
+        saturating(law("abnar2025"))
+
+
 def test_quiet_runs_give_the_truth_back_and_bound_e_max() -> None:
-    result = fit(YUN, simulated(1e-4), "lsq-log", starts=32)
+    result = fit(saturating(YUN), simulated(1e-4), "lsq-log", starts=16)
     assert result.quality.rmse_log < 1.1e-4
-    for name, tolerance in (("alpha", 0.01), ("gamma", 0.01), ("d", 0.1), ("E_start", 0.3), ("E_max", 0.5)):
+    for name, tolerance in (("alpha", 0.01), ("gamma", 0.01), ("d", 0.1)):
         assert result.params[name] == pytest.approx(TRUTH[name], rel=tolerance)
-    found = profile(result, "E_max")
+    assert ends_of(result.params) == pytest.approx((TRUTH["E_start"], TRUTH["E_max"]), rel=0.4)
+    found = profile(result, "m")
     assert found.bounded
-    assert found.interval[0] < 60 < found.interval[1] < 200
+    assert found.interval[0] < 1 / 60 < found.interval[1] < 3 / 60
 
 
 def test_runs_as_noisy_as_ours_leave_e_max_open() -> None:
-    result = fit(YUN, simulated(3e-3), "lsq-log", starts=32)
-    found = profile(result, "E_max")
+    result = fit(saturating(YUN), simulated(3e-3), "lsq-log", starts=16)
+    found = profile(result, "m")
     assert not found.bounded
-    assert found.interval[1] == np.inf
-    assert found.interval[0] < 60
+    assert found.interval[0] == 0  # any number of experts, however large
+    assert found.interval[1] > 1 / 60
     assert not all(result.identified.values())
 
 
@@ -135,7 +167,9 @@ def test_runs_as_noisy_as_ours_leave_e_max_open() -> None:
 
 def test_the_law_that_made_the_runs_forecasts_them_and_one_without_experts_does_not() -> None:
     runs = simulated(1e-4)
-    table = forecasts(["yun2024", "hoffmann2022"], runs, ["n_experts"], ["d_model", "tokens", "n_experts"], starts=32)
+    table = forecasts(
+        [saturating(YUN), "hoffmann2022"], runs, ["n_experts"], ["d_model", "tokens", "n_experts"], starts=16
+    )
     error = table.set_index("law")["rmse_log"]
     assert (table["runs"] == 16).all()
     assert error["yun2024"] < 5e-4
@@ -229,7 +263,7 @@ def test_every_figure_is_drawn_with_its_words_axes_and_panels() -> None:
     text = draw(loss_curves(runs, runs, "A finding", "alt"))
     assert {"A finding", "experts E", "0.3 M tokens", "8 k"} <= set(_texts(text))
     points = pd.DataFrame({"panel": "E_max", "value": [10.0, 100.0, 1000.0], "rise": [5.0, 0.0, 99.0]})
-    chart = parameter_profiles(points, "Open above", "alt")
+    chart = parameter_profiles(points, "E_max", "Open above", "alt")
     assert "rise of the objective" in draw(chart)
     assert max(row["rise"] for rows in chart.to_dict()["datasets"].values() for row in rows) < 99
     table = gains(runs)

@@ -39,27 +39,29 @@ def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, title: str, descriptio
     )
 
 
-def parameter_profiles(points: pd.DataFrame, title: str, description: str, bound: float = 3.84) -> alt.FacetChart:
-    """Rise of the objective along several parameters, each in its panel, and the level that bounds 95 % intervals.
+def parameter_profiles(
+    points: pd.DataFrame, name: str, title: str, description: str, bound: float = 3.84
+) -> alt.FacetChart:
+    """Rise of the objective along a parameter, a panel for each table of runs, and the level that bounds 95 %.
 
     Args:
-        points: ``panel`` (text: the parameter and whose runs), ``value`` and ``rise``.
+        points: ``panel`` (text: whose runs), ``value`` and ``rise``.
+        name: the parameter.
         title: the finding.
         description: alt text.
         bound: the rise at the ends of an interval.
     """
     shown = points[points["rise"] <= 4 * bound].assign(bound=bound)
     base = alt.Chart(shown)
-    x = alt.X("value:Q", title="value held, all else refitted").scale(type="log", nice=False)
+    x = alt.X("value:Q", title=f"{name} held").scale(type="log", nice=False)
     line = base.mark_line(point=True, color=CATEGORIES[0]).encode(
-        x=x.axis(format="~s", tickCount=4), y=alt.Y("rise:Q", title="rise of the objective")
+        x=x.axis(format="~g", tickCount=4, grid=False), y=alt.Y("rise:Q", title="rise of the objective")
     )
     level = base.mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="mean(bound):Q")
     return (
         alt.layer(line, level)
         .properties(width=PANEL, height=150)
         .facet(facet=alt.Facet("panel:N", title=None, sort=_order(points["panel"])), columns=2)
-        .resolve_scale(x="independent")
         .properties(title=title, description=description)
     )
 
@@ -78,7 +80,7 @@ def gain_trends(runs: pd.DataFrame, curves: pd.DataFrame, title: str, descriptio
     base = alt.Chart(table).encode(
         x=alt.X("value:Q", title=None)
         .scale(type="log", nice=False, padding=12)
-        .axis(format="~s", tickCount=4, labelSeparation=6),
+        .axis(format="~s", tickCount=4, labelSeparation=6, grid=False),
         color=experts_colour(runs),
     )
     y = alt.Y("gain:Q", title="loss saved by the experts").axis(format=".1%")
@@ -114,7 +116,7 @@ def forecast_errors(table: pd.DataFrame, noise: float, title: str, description: 
             .axis(format="~%", tickCount=6),
             y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=150),
             color=alt.Color("held_out:N", title="held out", sort=splits).legend(columns=2),
-            shape=alt.Shape("held_out:N", sort=splits),
+            shape=alt.Shape("held_out:N", title="held out", sort=splits).legend(columns=2),
         )
     )
     line = alt.Chart(pd.DataFrame({"x": [noise]})).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
@@ -135,13 +137,13 @@ def design_differences(table: pd.DataFrame, title: str, description: str) -> alt
         x=alt.X("sparsity:O", title="sparsity S").axis(labelAngle=0, format="~g"),
         color=alt.Color("n_experts:O", scale=expert_scale(table["n_experts"])).legend(None),
     )
-    y = alt.Y("difference:Q", title="loss minus that of K = G = 1 (nats)")
+    y = alt.Y("difference:Q", title="loss against K = G = 1 (nats)")
     rule = alt.Chart(shown).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="mean(zero):Q")
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
     points = base.mark_point(filled=True, size=60).encode(y=y)
     return (
         alt.layer(rule, bars, points)
-        .properties(width=PANEL, height=170)
+        .properties(width=PANEL, height=200)
         .facet(facet=alt.Facet("design:N", title=None, sort=_order(table["design"])), columns=2)
         .properties(title=title, description=description)
     )

@@ -46,23 +46,24 @@ def with_dense_params(
     return runs.assign(dense_params=sizes)
 
 
-def gains(runs: pd.DataFrame, cell: Iterable[str] = CELL) -> pd.DataFrame:
-    """The share of the loss that experts save, in every cell with a dense run.
+def gains(runs: pd.DataFrame, cell: Iterable[str] = CELL, logs: bool = True) -> pd.DataFrame:
+    """What experts save, in every cell with a dense run.
 
     Args:
         runs: finished runs with ``dense_params``; seeds of a cell are averaged.
         cell: columns that the dense model and the mixture share.
+        logs: whether the gain is a share of the loss, ln L(1) - ln L(E), or in nats per token, L(1) - L(E).
 
     Returns:
         One row a cell and number of experts above one: the columns ``cell``, ``dense_params``, ``n_experts``,
-        ``gain`` (ln L(1) - ln L(E), positive where experts help) and ``seeds`` (how many were averaged).
+        ``gain`` (positive where experts help) and ``seeds`` (how many were averaged).
 
     Raises:
         FitError: no cell has both a dense run and a mixture.
     """
     keys = [*cell, "dense_params"]
-    logs = runs.assign(log_loss=np.log(runs["loss"]))
-    points = logs.groupby([*keys, "n_experts"])["log_loss"].agg(["mean", "size"]).reset_index()
+    level = runs.assign(level=np.log(runs["loss"]) if logs else runs["loss"])
+    points = level.groupby([*keys, "n_experts"])["level"].agg(["mean", "size"]).reset_index()
     dense = points[points["n_experts"] == 1].set_index(keys)["mean"].rename("dense")
     rows = points[points["n_experts"] > 1].join(dense, on=keys).dropna(subset="dense")
     if rows.empty:

@@ -11,7 +11,7 @@ from moelaws.fitting.selection import extrapolate
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
 
-UNCHANGED = "no law: the loss one step nearer"
+UNCHANGED = "no law: one step nearer"
 """Name of the forecast that needs no law, see ``unchanged``."""
 
 
