@@ -1,6 +1,7 @@
 """Error against loss at equal loss: does the comparison find what was put in, and doubt what chance made?"""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from moelaws.charts.downstream import domain_distances as domain_figure
 from moelaws.charts.downstream import penalties, score_by_loss
-from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool, same_curve, sparse_worse
+from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool
+from moelaws.fitting.downstream_claims import same_curve, sparse_worse
 from moelaws.fitting.specialisation import domain_distances
 from moelaws.runs import RunTableError
 from moelaws.runs.probed import PROBE_COLUMNS, read_probes
@@ -43,7 +45,7 @@ def models(
         {
             "run": [f"run{i}" for i in range(32)], "probe": "cloze", "domain": "sotu", "metric": "accuracy",
             "value": parts.mean(1), "parts": [json.dumps(row.tolist()) for row in parts], "loss": loss,
-            "sparsity": sparsity,
+            "sparsity": sparsity, "chance": 0.25,
         }
     )  # fmt: skip
 
@@ -56,7 +58,6 @@ def test_it_finds_what_was_put_in() -> None:
     assert found.penalty == pytest.approx(found.effect / found.by_loss)
     assert found.penalty_low < 0.25 < found.penalty_high
     assert equal_loss(models(effect=0.05)).finding == "sparse better"
-    assert equal_loss(models(effect=0.05, by_loss=+0.2)).finding == "sparse worse"  # of an error, more is worse
 
 
 @pytest.mark.parametrize("by_question", [0.0, 0.06])
@@ -85,11 +86,22 @@ def test_a_bend_is_not_taken_for_sparsity() -> None:
     assert bent.low <= 0 <= bent.high
 
 
-def test_what_does_not_follow_the_loss_tells_nothing() -> None:
-    found = [equal_loss(models(by_loss=0.0, seed=seed)) for seed in range(200)]
-    assert np.mean([one.finding == "cannot tell" for one in found]) > 0.92
+def test_guesses_that_do_not_follow_the_loss_tell_nothing() -> None:
+    found = [equal_loss(models(by_loss=0.0, seed=seed).assign(chance=0.5)) for seed in range(200)]
+    assert 0.9 < np.mean([one.finding == "cannot tell" for one in found]) < 1
     for one in found:
-        assert (one.finding == "cannot tell") == (one.by_loss_low <= 0 <= one.by_loss_high)
+        follows = not one.by_loss_low <= 0 <= one.by_loss_high
+        assert (one.finding == "cannot tell") == (not follows and one.above_low <= 0)
+        assert math.isnan(one.penalty) == (not follows)
+
+
+def test_what_is_above_guessing_can_tell_without_following_the_loss() -> None:
+    found = equal_loss(models(by_loss=0.0, effect=-0.05, seed=5))
+    assert found.above == pytest.approx(0.25 - 0.05 * 0.7, abs=0.04)
+    assert found.above_low > 0
+    assert found.finding == "sparse worse"
+    less = models(by_loss=0.0, effect=-0.05, seed=5).assign(metric="bits/byte", chance=4.0)
+    assert equal_loss(less).finding == "sparse better"  # fewer bits
 
 
 def test_one_row_for_each_probe_and_the_level_widens() -> None:
@@ -120,7 +132,7 @@ def test_too_few_models_are_refused_by_name() -> None:
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     path = tmp_path / "probes.csv"
-    rows = models().assign(se=0.01, chance=0.25, items=1000)
+    rows = models().assign(se=0.01, items=1000)
     rows.reindex(columns=list(PROBE_COLUMNS)).to_csv(path, index=False)
     return path
 
@@ -177,7 +189,7 @@ def test_a_pool_is_surer_than_its_probes_whatever_their_scales() -> None:
 
 
 def test_a_pool_leaves_out_what_does_not_follow_the_loss_and_models_that_lack_a_probe() -> None:
-    flat = models(by_loss=0.0, seed=1).assign(probe="flat", n_experts=4)
+    flat = models(by_loss=0.0, seed=1).assign(probe="flat", n_experts=4, chance=0.5)
     good = models(seed=1).assign(n_experts=4)
     other = good.assign(probe="other").iloc[:30]
     probes = pd.concat([flat, good, other], ignore_index=True)
@@ -188,7 +200,8 @@ def test_a_pool_leaves_out_what_does_not_follow_the_loss_and_models_that_lack_a_
 
 
 def _found(*rows: tuple[str, float, float]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["finding", "penalty_low", "penalty_high"])
+    found = pd.DataFrame(rows, columns=["finding", "penalty_low", "penalty_high"])
+    return found.assign(penalty=(found["penalty_low"] + found["penalty_high"]) / 2)
 
 
 NONE, WORSE, BETTER, SILENT = "no difference seen", "sparse worse", "sparse better", "cannot tell"
@@ -201,7 +214,7 @@ NONE, WORSE, BETTER, SILENT = "no difference seen", "sparse worse", "sparse bett
         ([(NONE, -0.05, 0.12), (NONE, -0.01, 0.01)], "not resolved"),
         ([(NONE, -0.05, 0.06), (WORSE, 0.11, 0.5)], "not reproduced"),
         ([(BETTER, -0.08, -0.06), (NONE, -0.1, 0.1)], "reproduced"),  # seen, but smaller than what counts
-        ([(SILENT, 0.2, 0.3)], "cannot be tested here"),
+        ([(SILENT, math.nan, math.nan)], "cannot be tested here"),
     ],
 )
 def test_one_curve_or_not(rows: list[tuple[str, float, float]], word: str) -> None:
@@ -248,7 +261,7 @@ def test_the_figures_hold_every_model_and_say_what_they_show() -> None:
     assert sum(row["kind"] == "model" for row in data) == len(table)
     assert all(row["low"] < row["score"] < row["high"] for row in data if row["kind"] == "model")
     assert figure["description"] == "what it shows"
-    rows = pd.DataFrame([vars(found)]).assign(panel="cloze, speeches", kind="knowing")
+    rows = pd.DataFrame([vars(found)]).assign(panel="cloze, speeches", kind="knowing", pooled=False)
     forest = penalties(rows, title="t", description="d").to_dict()
     assert any("penalty_low" in row for data in forest["datasets"].values() for row in data)
     apart = pd.DataFrame({"n_experts": [4, 64], "layer": "layer 1", "distance": [0.1, 0.2], "loss": 4.0})

@@ -52,7 +52,7 @@ def penalties(found: pd.DataFrame, title: str, description: str) -> alt.LayerCha
 
     Args:
         found: ``panel`` (text), ``kind`` (text: what the probe asks for), ``penalty``, ``penalty_low``,
-            ``penalty_high`` in nats of loss.
+            ``penalty_high`` in nats of loss, and ``pooled``, whether the row is of several probes together.
         title: the finding.
         description: alt text.
     """
@@ -64,9 +64,14 @@ def penalties(found: pd.DataFrame, title: str, description: str) -> alt.LayerCha
         .legend(columns=2),
     )
     x = "penalty of the sparsest (nats of loss)"
-    rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("penalty_low:Q", title=x), x2="penalty_high:Q")
+    rules = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("penalty_low:Q", title=x).axis(tickCount=7), x2="penalty_high:Q"
+    )
     points = base.mark_point(filled=True, size=55).encode(
-        x=alt.X("penalty:Q", title=x), tooltip=["panel", "penalty", "penalty_low", "penalty_high"]
+        x=alt.X("penalty:Q", title=x),
+        shape=alt.when("datum.pooled").then(alt.value("diamond")).otherwise(alt.value("circle")),
+        size=alt.when("datum.pooled").then(alt.value(130)).otherwise(alt.value(55)),
+        tooltip=["panel", "penalty", "penalty_low", "penalty_high"],
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="zero:Q")
     return (zero + rules + points).properties(

@@ -16,9 +16,9 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 Finding = Literal["sparse worse", "sparse better", "no difference seen", "cannot tell"]
-Word = Literal["reproduced", "not reproduced", "not resolved", "cannot be tested here"]
 
 _DEGREES = (1, 2, 3)
+_LESS_IS_BETTER = ("bits/byte", "nats of loss")
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,18 @@ class EqualLoss:
         probe, domain, metric: of the table of probes.
         runs: how many models.
         degree: of the polynomial in the loss, the one that predicts left-out models best.
-        by_loss: change of the value per nat of loss at equal sparsity, the slope of a straight line.
-        by_loss_low, by_loss_high: its interval.
-        effect: change of the value from the densest to the sparsest model at equal loss.
-        low, high: its interval.
-        penalty: the effect in nats of loss: positive where sparse models do as badly as denser ones of so much higher
-            a loss.
-        penalty_low, penalty_high: its interval, of the effect alone: that of ``by_loss`` is left out of it.
+        above, above_low, above_high: mean of the models over the level of guessing, and its interval; NaN where a
+            metric has no such level.
+        by_loss, by_loss_low, by_loss_high: change of the value per nat of loss at equal sparsity, the slope of a
+            straight line, and its interval.
+        effect, low, high: change of the value from the densest to the sparsest model at equal loss, and its interval.
+        penalty, penalty_low, penalty_high: the effect in nats of loss: positive where sparse models do as badly as
+            denser ones of so much higher a loss. The interval is that of the effect alone. NaN where the value is not
+            seen to follow the loss.
         residual: standard deviation of the models around the fit.
-        finding: ``cannot tell`` if the value does not follow the loss, so that it cannot follow sparsity either; else
-            whether sparse models do worse or better at equal loss, as far as the interval excludes zero.
+        finding: ``cannot tell`` if the models are not seen to do better than guesses and the value is not seen to
+            follow the loss, since it then cannot follow sparsity either; else whether sparse models do worse or better
+            at equal loss, as far as the interval excludes zero.
     """
 
     probe: str
@@ -46,6 +48,9 @@ class EqualLoss:
     metric: str
     runs: int
     degree: int
+    above: float
+    above_low: float
+    above_high: float
     by_loss: float
     by_loss_low: float
     by_loss_high: float
@@ -82,7 +87,8 @@ def equal_loss(rows: pd.DataFrame, level: float = 0.95) -> EqualLoss:
     the coefficient in each part; what both count is taken off once.
 
     Args:
-        rows: one row a model: ``probe``, ``domain``, ``metric``, ``value``, ``parts``, ``loss``, ``sparsity``.
+        rows: one row a model: ``probe``, ``domain``, ``metric``, ``value``, ``chance``, ``parts``, ``loss``,
+            ``sparsity``.
         level: of the intervals.
 
     Raises:
@@ -95,35 +101,31 @@ def equal_loss(rows: pd.DataFrame, level: float = 0.95) -> EqualLoss:
         raise ValueError(f"{name}: expected at least eight models of several losses and sparsities, found {len(rows)}")
     spread = (idle - idle.min()) / (idle.max() - idle.min())
     degrees = [degree for degree in _DEGREES if len(rows) >= 2 * (degree + 2)]
-    designs = {degree: _design(loss, spread, degree) for degree in degrees}
+    designs = {degree: _centred(_design(loss, spread, degree)) for degree in degrees}
     degree = min(degrees, key=lambda d: float(np.mean(_left_out(designs[d], value) ** 2)))
-    design = designs[degree]
-    estimates, errors, parts = _clustered(design, value, _parts(rows))
-    freedom = min(len(rows) - design.shape[1], parts - 1) if parts > 1 else len(rows) - design.shape[1]
-    share = float(stats.t.ppf(0.5 + level / 2, freedom))
-    effect = estimates[-1] + share * errors[-1] * np.array([0.0, -1.0, 1.0])
+    parts = _parts(rows)
+    freedom = min(len(rows) - degree - 2, parts.shape[1] - 1 if parts.shape[1] > 1 else len(rows))
+    reach = float(stats.t.ppf(0.5 + level / 2, freedom)) * np.array([0.0, -1.0, 1.0])
+    estimates, errors = _clustered(designs[degree], value, parts)
     # The slope of a curve at one loss may be flat by chance; that of a line says whether the value follows the loss.
-    straight, straight_errors, _ = _clustered(_design(loss, spread, 1), value, _parts(rows))
-    by_loss = np.array([straight[1], *(straight[1] + sign * share * straight_errors[1] for sign in (-1, 1))])
-    residual = value - design @ np.linalg.lstsq(design, value, rcond=None)[0]
-    penalty = effect / by_loss[0]
+    straight, straight_errors = _clustered(designs[1], value, parts)
+    effect, by_loss = estimates[-1] + reach * errors[-1], straight[1] + reach * straight_errors[1]
+    above = estimates[0] + reach * errors[0] - float(rows["chance"].mean())
+    residual = value - designs[degree] @ estimates
     return EqualLoss(
         probe=str(rows["probe"].iloc[0]),
         domain=str(rows["domain"].iloc[0]),
-        metric=str(rows["metric"].iloc[0]),
+        metric=(metric := str(rows["metric"].iloc[0])),
         runs=len(rows),
         degree=degree,
-        by_loss=float(by_loss[0]),
-        by_loss_low=float(by_loss[1]),
-        by_loss_high=float(by_loss[2]),
+        **_interval("above", above),
+        **_interval("by_loss", by_loss),
         effect=float(effect[0]),
         low=float(effect[1]),
         high=float(effect[2]),
-        penalty=float(penalty[0]),
-        penalty_low=float(penalty.min()),
-        penalty_high=float(penalty.max()),
-        residual=float(np.sqrt(residual @ residual / (len(rows) - design.shape[1]))),
-        finding=_judge(by_loss, effect),
+        **_interval("penalty", effect / by_loss[0] if _excludes_zero(by_loss) else np.full(3, np.nan)),
+        residual=float(np.sqrt(residual @ residual / (len(rows) - degree - 2))),
+        finding=_judge(above, by_loss, effect, -1 if metric in _LESS_IS_BETTER else 1),
     )
 
 
@@ -164,7 +166,7 @@ def pool(probes: pd.DataFrame, found: pd.DataFrame, name: str) -> pd.DataFrame:
         One row a model that has them all, for ``equal_loss``, whose ``effect`` is then the pooled penalty; no rows if
         no probe follows the loss.
     """
-    able = found[found["finding"] != "cannot tell"]
+    able = found[found["penalty"].notna()]
     weights = 1 / (able["penalty_high"] - able["penalty_low"]) ** 2
     key = ["probe", "domain", "metric"]
     scales = able[key].assign(scale=weights / weights.sum() / able["by_loss"])
@@ -174,55 +176,21 @@ def pool(probes: pd.DataFrame, found: pd.DataFrame, name: str) -> pd.DataFrame:
         if len(own) == len(able):
             scale = own["scale"].to_numpy(float)
             parts, value = scale @ _parts(own), float(scale @ own["value"].to_numpy(float))
-            about = {"run": run, "probe": name, "domain": "all", "metric": "nats of loss", "value": value}
+            about = {"run": run, "probe": name, "domain": "all", "metric": "nats of loss"}
             facts = own.iloc[0][["loss", "sparsity", "n_experts"]].to_dict()
-            rows.append(about | facts | {"parts": json.dumps(parts.tolist())})
+            rows.append(about | facts | {"value": value, "chance": np.nan, "parts": json.dumps(parts.tolist())})
     return pd.DataFrame(rows)
-
-
-def same_curve(found: pd.DataFrame, tolerance: float) -> Word:
-    """Judge the claim that what models can do is one function of the loss at all sparsities.
-
-    Args:
-        found: rows of ``compare_at_equal_loss``, the pool first, the single probes at a level that allows for their
-            number.
-        tolerance: nats of loss; smaller penalties count as none.
-
-    Returns:
-        ``not reproduced`` if one interval lies outside the tolerance, else ``reproduced`` if that of the pool lies
-        within it, else ``not resolved``; ``cannot be tested here`` if no probe follows the loss.
-    """
-    able = found[found["finding"] != "cannot tell"]
-    if able.empty:
-        return "cannot be tested here"
-    low, high = able["penalty_low"], able["penalty_high"]
-    if ((low > tolerance) | (high < -tolerance)).any():
-        return "not reproduced"
-    return "reproduced" if low.iloc[0] > -tolerance and high.iloc[0] < tolerance else "not resolved"
-
-
-def sparse_worse(found: pd.DataFrame) -> Word:
-    """Judge the claim that sparse models do worse at equal loss.
-
-    Args:
-        found: rows of ``compare_at_equal_loss``, at a level that allows for their number.
-
-    Returns:
-        ``reproduced`` if some interval says worse and none better, ``not reproduced`` if some says better and none
-        worse, else ``not resolved``; ``cannot be tested here`` if no probe follows the loss.
-    """
-    words = set(found["finding"]) - {"cannot tell"}
-    if not words:
-        return "cannot be tested here"
-    if "sparse worse" in words and "sparse better" not in words:
-        return "reproduced"
-    return "not reproduced" if "sparse better" in words and "sparse worse" not in words else "not resolved"
 
 
 def _design(loss: Array, spread: Array, degree: int, centre: float | None = None) -> Array:
     """Columns 1, L, L^2, ... around the mean loss, and the place between the densest and the sparsest model."""
     nats = loss - (loss.mean() if centre is None else centre)
     return np.column_stack([nats**power for power in range(degree + 1)] + [spread])
+
+
+def _centred(design: Array) -> Array:
+    """The same fit with the mean of the values as its first coefficient."""
+    return np.column_stack([design[:, 0], design[:, 1:] - design[:, 1:].mean(axis=0)])
 
 
 def _left_out(design: Array, value: Array) -> Array:
@@ -232,20 +200,19 @@ def _left_out(design: Array, value: Array) -> Array:
     return (value - q @ (q.T @ value)) / np.maximum(1 - leverage, 1e-9)
 
 
-def _clustered(design: Array, value: Array, parts: Array) -> tuple[Array, Array, int]:
-    """Coefficients, their standard errors clustered by model and by part, and the number of parts."""
+def _clustered(design: Array, value: Array, parts: Array) -> tuple[Array, Array]:
+    """Coefficients, and their standard errors clustered by model and by part."""
     solve = np.linalg.pinv(design)  # coefficients are solve @ value
     by_model = (solve**2) @ _left_out(design, value) ** 2
     count = parts.shape[1]
     if count < 2:
-        return solve @ value, np.sqrt(by_model), count
+        return solve @ value, np.sqrt(by_model)
     in_parts = solve @ parts
     by_part = in_parts.var(axis=1, ddof=1) / count
     residuals = parts - design @ in_parts  # what neither the model nor the part explains
     both = (solve**2) @ (residuals - residuals.mean(axis=1, keepdims=True)).var(axis=1, ddof=1) / count
     # Never less than either kind of chance alone.
-    variance = np.maximum(by_model + by_part - both, np.maximum(by_model, by_part))
-    return solve @ value, np.sqrt(variance), count
+    return solve @ value, np.sqrt(np.maximum(by_model + by_part - both, np.maximum(by_model, by_part)))
 
 
 def _parts(rows: pd.DataFrame) -> Array:
@@ -256,11 +223,19 @@ def _parts(rows: pd.DataFrame) -> Array:
     return np.array(lists, dtype=float).reshape(len(rows), -1)
 
 
-def _judge(by_loss: Array, effect: Array) -> Finding:
-    """Both are a value and the ends of its interval."""
-    if by_loss[1] <= 0 <= by_loss[2]:
+def _judge(above: Array, by_loss: Array, effect: Array, better: int) -> Finding:
+    """Each is a value and the ends of its interval; ``better`` is the sign of a change for the better."""
+    if not _excludes_zero(by_loss) and not (better * above > 0).all():
         return "cannot tell"
-    if effect[1] <= 0 <= effect[2]:
+    if not _excludes_zero(effect):
         return "no difference seen"
-    # What grows with the loss is bad, and what falls with it is good.
-    return "sparse worse" if effect[0] * by_loss[0] > 0 else "sparse better"
+    return "sparse better" if effect[0] * better > 0 else "sparse worse"
+
+
+def _excludes_zero(interval: Array) -> bool:
+    return bool(interval[1] > 0 or interval[2] < 0)
+
+
+def _interval(name: str, values: Array) -> dict[str, float]:
+    low, high = sorted(values[1:].tolist())
+    return {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}
