@@ -1,11 +1,13 @@
 """Verdicts on Abnar et al. 2025: studies whose truth is known get the words that the truth deserves."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from moelaws.charts.verdicts import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
 from moelaws.fitting.abnar import QUANTITIES, loss_slopes, verdicts
 from moelaws.fitting.claims import Claim, read_claims
 from moelaws.fitting.polynomial import SurfaceError
@@ -174,6 +176,67 @@ def test_the_papers_law_contradicts_its_text_where_it_is_known_to() -> None:
     assert [ratios[c] for c in ("3e19", "1e20", "1e21")] == pytest.approx([0.46, 0.53, 0.68], abs=0.005)
     at_5e8 = {each.where: each.value for each in found["dense-5e8"].findings}
     assert [at_5e8[c] for c in ("3e19", "1e20", "1e21")] == pytest.approx([0.88, 0.77, 0.36], abs=0.03)
+
+
+def probes(effect: float, reading: float) -> pd.DataFrame:
+    """Answers and gains of 30 models; at equal loss the sparsest ones score lower by these."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for run in range(30):
+        sparsity, loss = float(rng.choice([0.0, 0.5, 0.75, 0.875])), float(rng.uniform(3.6, 4.4))
+        for name, metric, cost in (
+            ("cloze", "accuracy", effect),
+            ("facts", "accuracy", effect),
+            ("mention", "nats", reading),
+        ):
+            value = 1.5 - 0.2 * loss - 0.2 * cost * -np.log1p(-sparsity) / np.log(8) + rng.normal(scale=1e-3)
+            parts = json.dumps((value + rng.normal(scale=1e-3, size=8)).tolist())
+            level = 0.25 if metric == "accuracy" else 0.0
+            rows.append(
+                (str(run), name, "sotu", metric, value, level, parts, loss, sparsity, round(1 / (1 - sparsity)))
+            )
+    columns = ["run", "probe", "domain", "metric", "value", "chance", "parts", "loss", "sparsity", "n_experts"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("effect", "reading", "words_"),
+    [
+        (0.0, 0.4, ("reproduced", "reproduced")),
+        (0.4, -0.4, ("contradicted", "contradicted")),
+        (0.0, 0.0, ("reproduced", "not resolved")),
+    ],
+)
+def test_probes_are_compared_at_equal_loss(effect: float, reading: float, words_: tuple[str, str]) -> None:
+    study = Study("probed", pd.DataFrame(), {}, (), {}, (), probes(effect, reading))
+    found = {j.claim.key: j for j in verdicts([c for c in CLAIMS if c.key.startswith("downstream")], study)}
+    assert (found["downstream-s"].word, found["downstream-reading"].word) == words_
+    assert found["downstream-s"].findings[0].value == pytest.approx(effect, abs=0.02)
+    assert found["downstream-reading"].findings[0].value == pytest.approx(reading, abs=0.02)
+
+
+def test_without_probes_tasks_are_not_testable(as_claimed: Study) -> None:
+    found = {j.claim.key: j for j in verdicts(QUICK, as_claimed)}
+    assert found["downstream-s"].word == found["downstream-reading"].word == "not testable here"
+    assert found["downstream-s"].reason.startswith("needs probes")
+    few = Study("few", pd.DataFrame(), {}, (), {}, (), probes(0, 0).head(9))
+    assert "at least eight models" in QUANTITIES["knowing_penalty"](few, 0)[0].open
+
+
+def test_charts_hold_every_finding(as_claimed: Study) -> None:
+    judged = {study.name: verdicts(QUICK, study) for study in (as_claimed, study_of_law())}
+    points = verdict_points(judged)
+    assert len(points) == sum(len(j.findings) for found in judged.values() for j in found)
+    assert set(points["word"]) <= set(WORDS)
+    spec = verdict_grid(points, "title", "alt text").to_dict()
+    assert (spec["title"], spec["description"]) == ("title", "alt text")
+    assert sum(len(rows) for rows in spec["datasets"].values()) == len(points)
+    slopes = pd.concat(slope_table(study.name, loss_slopes(study)) for study in (as_claimed, study_of_law()))
+    assert len(slopes) == len(BUDGETS) + 5
+    assert (slopes["low"] <= slopes["slope"]).all()
+    assert (slopes["slope"] <= slopes["high"]).all()
+    assert (slopes["low"] == slopes["high"]).sum() == 5  # the law has no refits
+    assert len(next(iter(slope_by_budget(slopes, "t", "d").to_dict()["datasets"].values()))) == len(slopes)
 
 
 def test_every_claim_has_a_quantity_or_a_reason() -> None:

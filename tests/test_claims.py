@@ -80,7 +80,7 @@ def test_intervals_of_turns_are_wider_than_that_of_the_whole() -> None:
         ((1, 1, 0), "reproduced", "2 of 3"),
         ((1, 0, 0), "not resolved", "2 of 3"),
         ((-1, -1, 0), "contradicted", "2 of 3"),
-        ((1, 1, -1), "partly", "0 of 3"),
+        ((1, 1, -1), "partly", "2 reproduced, 1 contradicted"),
         ((0, 0, 0), "not resolved", "3 of 3"),
     ],
 )
@@ -92,6 +92,12 @@ def test_budgets_are_counted(sides: tuple[int, ...], word: str, share: str) -> N
         assert judged.reason == "rises at every budget"
     if sides == (1, 1, -1):
         assert judged.reason == "rises at 1e0, 1e1; falls at 1e2"
+
+
+def test_an_open_factor_is_one_and_an_open_change_is_zero() -> None:
+    assert judge(claim("rises"), [Finding("1e11", 0.1, -0.1, 0.3, "times")]).reason == "its interval holds 1 at 1e11"
+    assert judge(claim("rises"), [Finding("1e11", 0.1, -0.1, 0.3)]).reason == "its interval holds zero at 1e11"
+    assert judge(claim("falls"), [Finding("1e11 to 3e11", -1, -2, -0.5)]).reason == "falls from 1e11 to 3e11"
 
 
 def test_without_findings_a_claim_is_not_testable_and_its_note_says_why() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.fitting.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima
+from moelaws.charts.optima import best_experts_by_size, cross_check, optimum_by_experts, optimum_path, sparsity_path
+from moelaws.charts.surface import isoflop_panels, surface_curves, surface_walk
+from moelaws.fitting.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima, redraw_seeds
 from moelaws.fitting.polynomial import Basis, Terms
 from moelaws.fitting.resample import held_out_residuals
 
@@ -100,6 +102,77 @@ def test_intervals_cover_the_true_optimum(replicates):
     assert (covered / repetitions > 0.88).all()
     assert (covered_loss / repetitions > 0.86).all()
     assert covered.mean() / repetitions < 0.99
+
+
+def test_no_interval_is_narrower_than_seeds_make_it():
+    # Where errors are small by luck, the bootstrap alone would be too sure; this happens in a few of these tables.
+    narrower = 0
+    for repetition in range(8):
+        runs = table(noise=0.02, seed=repetition, replicates=2)
+        surface = fit_surface(runs, degree=(2, 1, 2), bootstrap=400, seed=repetition)
+        alone = surface_without_seeds(runs, repetition)
+        noise = np.sqrt(np.mean([group["loss"].var() for _, group in runs.groupby(["sparsity", "total_params"])]))
+        found, least = optima(surface), optima(redraw_seeds(surface, noise))
+        for name in ("n", "loss"):
+            width, chance = (t[f"{name}_high"] - t[f"{name}_low"] for t in (found, least))
+            assert (width >= 0.95 * chance).all()
+            bare = np.array([[getattr(best, f"{name}_{end}") for end in ("low", "high")] for best in alone])
+            narrower += int((bare[:, 1] - bare[:, 0] < 0.95 * chance).sum())
+    assert narrower > 0
+
+
+def surface_without_seeds(runs, seed):
+    """Optima of the same fit when all that a point's seeds tell is their mean, so that no noise is known."""
+    means = runs.groupby(["budget", "sparsity", "total_params"], as_index=False)["loss"].mean()
+    surface = fit_surface(means, degree=(2, 1, 2), bootstrap=400, seed=seed)
+    return [surface.optimum(sparsity) for sparsity in surface.sparsities]
+
+
+def test_redrawn_seeds_spread_the_fit_as_the_noise_would():
+    surface = fit_surface(table(noise=0.01), degree=(2, 1, 2), bootstrap=0)
+    once, twice = (redraw_seeds(surface, noise, replicates=2000) for noise in (0.01, 0.02))
+    spread = [each.draws(np.exp(11), 0.5)[1:].std() for each in (once, twice)]
+    assert spread[1] == pytest.approx(2 * spread[0], rel=1e-9)
+    # Leverage at a point of 36 runs and 6 coefficients: about sqrt(6 / 36) of the noise.
+    assert 0.002 < spread[0] < 0.008
+
+
+def test_errors_are_those_of_the_runs_held_out():
+    surface = fit_surface(table(noise=0.02, replicates=2), degree=(2, 1, 2), bootstrap=20)
+    assert np.mean(surface.errors**2) == pytest.approx(surface.held_out_mse)
+    assert len(surface.errors) == len(surface.runs)
+    draws = surface.draws([1e5, 2e5], 0.5)
+    assert draws.shape == (21, 2)
+    np.testing.assert_allclose(draws[0], surface.predict([1e5, 2e5], 0.5))
+
+
+def test_figures_of_a_surface_hold_its_runs_and_its_optima():
+    runs = table(noise=0.01, replicates=2).assign(n_experts=lambda t: (1 / (1 - t["sparsity"])).round().astype(int))
+    surface = fit_surface(runs, degree=(2, 1, 2), bootstrap=50)
+    runs = runs.assign(budget_name="C = 3e11")
+    curves = surface_curves(surface, points=9)
+    assert len(curves) == 9 * len(SPARSITIES)
+    panels = isoflop_panels(runs, curves, "total_params", "t", "d").to_dict()
+    assert len(next(iter(panels["datasets"].values()))) == len(runs) + len(curves)
+    path = optimum_path(surface, between=2)
+    tried = path[path["tried"]]
+    np.testing.assert_allclose(tried["n"], optima(surface)["n"])
+    np.testing.assert_allclose(tried["n_experts"], sorted(set(runs["n_experts"])), rtol=1e-6)
+    assert len(path) == 3 * (len(SPARSITIES) - 1) + 1
+    by_size = sparsity_path(surface, "a name", points=7)
+    assert (by_size["low"] <= by_size["high"]).all()
+    assert by_size["best"].between(1, 32.01).all()
+    assert set(by_size["budget_name"]) == {"a name"}
+    best = optima(surface).assign(budget_name="C = 3e11", n_experts=lambda t: 1 / (1 - t["sparsity"]), step=0)
+    for chart in (
+        optimum_by_experts(path, "n", "total_params", "t", "d"),
+        optimum_by_experts(path, "loss", "total_params", "t", "d"),
+        best_experts_by_size(by_size, "t", "d"),
+        cross_check(best, "t", "d"),
+        surface_walk(curves.assign(step=0), best, runs, "t", "d"),
+    ):
+        spec = chart.to_dict()
+        assert (spec["title"], spec["description"], spec["width"]) == ("t", "d", "container")
 
 
 def test_refits_choose_their_own_degree():

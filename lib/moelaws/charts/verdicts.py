@@ -53,13 +53,13 @@ def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.Face
         alt.Chart(points)
         .mark_point(filled=False, size=55, strokeWidth=2.5)
         .encode(
-            x=alt.X("place:O", title="budgets, or pairs of them, in order").axis(labels=False, ticks=False),
+            x=alt.X("place:O", title="findings, by budget").axis(labels=False, ticks=False),
             y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True),
             color=alt.Color("word:N", title=None).scale(domain=present, range=colours).legend(columns=2),
             shape=alt.Shape("word:N", title=None).scale(domain=present, range=shapes),
             tooltip=["claim", "where", "word", "text"],
         )
-        .properties(width=150, height=19 * len(claims))
+        .properties(width=170, height=19 * len(claims))
         .facet(facet=alt.Facet("study:N", title=None, sort=list(dict.fromkeys(points["study"]))), columns=2)
         .properties(title=title, description=description)
     )

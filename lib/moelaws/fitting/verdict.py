@@ -62,14 +62,21 @@ class Judged:
 
     claim: Claim
     word: Word
-    findings: Sequence[Finding] = ()
-    words: Sequence[Word] = ()
+    findings: tuple[Finding, ...] = ()
+    words: tuple[Word, ...] = ()
     reason: str = ""
 
     @property
     def share(self) -> str:
-        """How many of several findings lead to the word, such as ``2 of 3``; empty for one finding or none."""
-        return f"{list(self.words).count(self.word)} of {len(self.words)}" if len(self.words) > 1 else ""
+        """How many of several findings lead to the word, such as ``2 of 3``; for ``partly``, what each of them says.
+
+        Empty for one finding or none.
+        """
+        if len(self.words) < 2:
+            return ""
+        if self.word == "partly":
+            return ", ".join(f"{self.words.count(word)} {word}" for word in dict.fromkeys(self.words))
+        return f"{self.words.count(self.word)} of {len(self.words)}"
 
 
 def finding(where: str, values: Array, unit: str = "", level: float = 0.95) -> Finding:
@@ -179,7 +186,7 @@ def _phrase(claim: Claim, found: Finding, word: Word) -> str:
     if claim.direction == "unchanged" and word == "reproduced":
         return "the change is too small to be seen"
     if word == "not resolved":
-        return "its interval holds zero"
+        return "its interval holds 1" if found.unit == "times" else "its interval holds zero"
     return _VERBS[_side((found.low, found.high))]
 
 
