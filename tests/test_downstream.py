@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from moelaws.charts.downstream import domain_distances as domain_figure
-from moelaws.charts.downstream import penalties, score_by_loss
+from moelaws.charts.downstream import effects, score_by_loss
 from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool
 from moelaws.fitting.downstream_claims import same_curve, sparse_worse
 from moelaws.fitting.specialisation import domain_distances
@@ -261,8 +261,8 @@ def test_the_figures_hold_every_model_and_say_what_they_show() -> None:
     assert sum(row["kind"] == "model" for row in data) == len(table)
     assert all(row["low"] < row["score"] < row["high"] for row in data if row["kind"] == "model")
     assert figure["description"] == "what it shows"
-    rows = pd.DataFrame([vars(found)]).assign(panel="cloze, speeches", kind="knowing", pooled=False)
-    forest = penalties(rows, title="t", description="d").to_dict()
-    assert any("penalty_low" in row for data in forest["datasets"].values() for row in data)
+    rows = pd.DataFrame([vars(found)]).assign(panel="cloze, speeches", kind="knowing")
+    forest = effects(rows, unit="u", title="t", description="d").to_dict()
+    assert any("low" in row for data in forest["datasets"].values() for row in data)
     apart = pd.DataFrame({"n_experts": [4, 64], "layer": "layer 1", "distance": [0.1, 0.2], "loss": 4.0})
     assert domain_figure(apart, title="t", description="d").to_dict()["description"] == "d"

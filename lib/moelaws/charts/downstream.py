@@ -47,14 +47,15 @@ def score_by_loss(
     )
 
 
-def penalties(found: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
-    """The effect of sparsity at equal loss, a row a probe, with intervals: right of zero, sparse models do worse.
+def effects(found: pd.DataFrame, unit: str, title: str, description: str, share: bool = True) -> alt.LayerChart:
+    """The effect of sparsity at equal loss, a row a probe, with intervals: right of zero, sparse models do better.
 
     Args:
-        found: ``panel`` (text), ``kind`` (text: what the probe asks for), ``penalty``, ``penalty_low``,
-            ``penalty_high`` in nats of loss, and ``pooled``, whether the row is of several probes together.
+        found: ``panel`` (text), ``kind`` (text: what the probe asks for), ``effect``, ``low``, ``high``.
+        unit: of the effect, for the axis.
         title: the finding.
         description: alt text.
+        share: whether the effect is a share, shown in percent.
     """
     kinds = _order(found["kind"])
     base = alt.Chart(found).encode(
@@ -63,15 +64,10 @@ def penalties(found: pd.DataFrame, title: str, description: str) -> alt.LayerCha
         .scale(domain=kinds, range=list(CATEGORIES[: len(kinds)]))
         .legend(columns=2),
     )
-    x = "penalty of the sparsest (nats of loss)"
-    rules = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("penalty_low:Q", title=x).axis(tickCount=7), x2="penalty_high:Q"
-    )
+    form = alt.Axis(tickCount=6, format="+%" if share else "+~g")
+    rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=unit, axis=form), x2="high:Q")
     points = base.mark_point(filled=True, size=55).encode(
-        x=alt.X("penalty:Q", title=x),
-        shape=alt.when("datum.pooled").then(alt.value("diamond")).otherwise(alt.value("circle")),
-        size=alt.when("datum.pooled").then(alt.value(130)).otherwise(alt.value(55)),
-        tooltip=["panel", "penalty", "penalty_low", "penalty_high"],
+        x=alt.X("effect:Q", title=unit, axis=form), tooltip=["panel", "effect", "low", "high"]
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="zero:Q")
     return (zero + rules + points).properties(
