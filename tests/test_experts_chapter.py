@@ -17,6 +17,7 @@ from moelaws.fitting.holdouts import UNCHANGED, forecasts, unchanged
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.pairs import at_equal_size, mean_difference, pairs
 from moelaws.fitting.profile import profile
+from moelaws.fitting.scan import LIMIT, allowed, scan
 from moelaws.laws import LawError, law
 from moelaws.laws.saturation import endless, ends_of, saturating
 
@@ -160,6 +161,18 @@ def test_runs_as_noisy_as_ours_leave_e_max_open() -> None:
     assert found.interval[0] == 0  # any number of experts, however large
     assert found.interval[1] > 1 / 60
     assert not all(result.identified.values())
+
+
+def test_a_scan_from_many_starts_holds_the_truth_and_finds_its_valley_far_from_it() -> None:
+    runs, form = simulated(1e-4), saturating(YUN)
+    best = fit(form, runs, "lsq-log", starts=16)
+    found = scan(best, form, runs, "m", [1 / 60, 0.5], starts=16)
+    assert found["rise"].iloc[0] < LIMIT < found["rise"].iloc[1]
+    assert allowed(found) == (1 / 60, 1 / 60)
+    assert np.isnan(allowed(found.iloc[1:])).all()
+    walked = profile(best, "m")
+    at_end = scan(best, form, runs, "m", [walked.interval[1]], starts=16)["rise"].iloc[0]
+    assert at_end == pytest.approx(LIMIT, rel=0.05)
 
 
 # --- forecasts ------------------------------------------------------------------------------------------------------

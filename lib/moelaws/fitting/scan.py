@@ -1,0 +1,55 @@
+"""A parameter held at chosen values, everything else fitted from many starts: a profile that sees every valley.
+
+``profile`` walks out from one minimum and follows its valley. A law with an expert count that saturates has several,
+far apart: there a walk can end at a wall that another valley goes round.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from moelaws.fitting.fit import fit
+from moelaws.fitting.result import FitResult
+from moelaws.laws.forms import Law
+
+LIMIT = 3.841459
+"""Rise that bounds a 95 % interval."""
+
+
+def scan(
+    best: FitResult, law: Law, runs: pd.DataFrame, name: str, values: Iterable[float], **options: Any
+) -> pd.DataFrame:
+    """Rise of the sum of squares with one parameter held at one value after another.
+
+    Args:
+        best: a least-squares fit of the law to the runs, every parameter free.
+        law: the law.
+        runs: the run table.
+        name: the parameter.
+        values: where to hold it.
+        options: further arguments of ``fit``, such as ``starts``.
+
+    Returns:
+        One row a value: ``value``, ``objective`` and ``rise``, in units in which ``LIMIT`` bounds a 95 % interval,
+        however few the runs. The rise is from the least objective found anywhere, so a free fit that missed the best
+        minimum is found out, not followed.
+    """
+    options = {"objective": "lsq-log"} | options
+    rows = [(value, fit(law, runs, fixed={name: value}, **options).objective_value) for value in values]
+    table = pd.DataFrame(rows, columns=["value", "objective"])
+    least = min(best.objective_value, float(table["objective"].min()))
+    degrees = best.n_runs - len(best.params)
+    quantile = t.ppf(0.975, degrees) ** 2
+    return table.assign(rise=(table["objective"] - least) / (least / degrees) * LIMIT / quantile)
+
+
+def allowed(table: pd.DataFrame) -> tuple[float, float]:
+    """The least and the largest value of a scan that a 95 % interval holds; nan where it holds none.
+
+    Where this is the first or the last value scanned, the runs do not bound the parameter on that side.
+    """
+    inside = table.loc[table["rise"] <= LIMIT, "value"]
+    return (float(inside.min()), float(inside.max())) if len(inside) else (np.nan, np.nan)
