@@ -18,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("table", type=Path, help="a run table that moelaws sweep wrote")
     parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "seed == 0 and budget == 1e12"')
     parser.add_argument(
-        "--out", type=Path, default=Path("data/probes/isoflop.csv"), help="table of probes to append to"
+        "--out", type=Path, help="table of probes to append to (default data/probes/ and the run table's name)"
     )
     parser.add_argument("--items", type=int, default=1000, help="questions in a probe at most (default 1000)")
     parser.add_argument("--probe", action="append", metavar="NAME", help="this probe only; may be given again")
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")
         print(f"{len(table)} runs, {table['train_flops'].sum():.3g} FLOPs")
         return 0
+    out = options.out or Path("data/probes") / options.table.name
     unequal: list[str] = []
 
     def print_run(found: "Probed", number: int, total: int) -> None:
@@ -63,16 +64,16 @@ def run(options: argparse.Namespace) -> int:
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     try:
         count = probe_runs(
-            rows, options.out, options.items, options.probe, options.workers, options.device, on_run=print_run,
+            rows, out, options.items, options.probe, options.workers, options.device, on_run=print_run,
             on_event=_print_event,
         )  # fmt: skip
     except ProbingError as error:
         print(f"moelaws: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nmoelaws: interrupted; what is in {options.out} is safe, the same command goes on", file=sys.stderr)
+        print(f"\nmoelaws: interrupted; what is in {out} is safe, the same command goes on", file=sys.stderr)
         return 130
-    print(f"{count} rows appended; table: {options.out}")
+    print(f"{count} rows appended; table: {out}")
     if unequal:
         print(f"moelaws: {len(unequal)} runs ended with another loss than {options.table.name} says: {unequal[0]} ...")
     return 0
