@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moelaws.charts.optima import loss_change, loss_change_by_experts
 from moelaws.charts.verdicts import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
 from moelaws.fitting.abnar import QUANTITIES, loss_slopes, verdicts
 from moelaws.fitting.claims import Claim, read_claims
@@ -231,6 +232,12 @@ def test_charts_hold_every_finding(as_claimed: Study) -> None:
     spec = verdict_grid(points, "title", "alt text").to_dict()
     assert (spec["title"], spec["description"]) == ("title", "alt text")
     assert sum(len(rows) for rows in spec["datasets"].values()) == len(points)
+    change = pd.concat(loss_change(each) for each in as_claimed.landscapes)
+    assert len(change) == len(BUDGETS) * len(EXPERTS)
+    last = change[change["n_experts"].round() == 16]
+    assert (last["loss_low"] < -0.02 * np.log(16)).all()
+    assert (last["loss_high"] > -0.02 * np.log(16)).all()
+    assert loss_change_by_experts(change, "t", "d").to_dict()["width"] == "container"
     slopes = pd.concat(slope_table(study.name, loss_slopes(study)) for study in (as_claimed, study_of_law()))
     assert len(slopes) == len(BUDGETS) + 5
     assert (slopes["low"] <= slopes["slope"]).all()

@@ -165,8 +165,7 @@ def test_figures_of_a_surface_hold_its_runs_and_its_optima():
     assert set(by_size["budget_name"]) == {"a name"}
     best = optima(surface).assign(budget_name="C = 3e11", n_experts=lambda t: 1 / (1 - t["sparsity"]), step=0)
     for chart in (
-        optimum_by_experts(path, "n", "total_params", "t", "d"),
-        optimum_by_experts(path, "loss", "total_params", "t", "d"),
+        optimum_by_experts(path, "total_params", "t", "d"),
         best_experts_by_size(by_size, "t", "d"),
         cross_check(best, "t", "d"),
         surface_walk(curves.assign(step=0), best, runs, "t", "d"),

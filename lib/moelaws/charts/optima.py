@@ -6,21 +6,22 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from moelaws.charts.runs import LOSS, SIZES, budget_name
+from moelaws.charts.runs import SIZES, budget_name
 from moelaws.charts.theme import INK
+from moelaws.fitting.landscape import Landscape
 from moelaws.fitting.polynomial import SurfaceError, sparsity_coordinate
 from moelaws.fitting.surface import Surface
 
 EXPERTS = "experts per layer, E"
 
 
-def optimum_path(surface: Surface, name: str = "", between: int = 1) -> pd.DataFrame:
+def optimum_path(surface: Surface, name: str = "", between: int = 0) -> pd.DataFrame:
     """The optimum with its interval along the sparsities, as ``optimum_by_experts`` draws it.
 
     Args:
         surface: the surface, of runs with K = 1.
         name: of the budget on charts; by default its own.
-        between: points between two sparsities that were tried.
+        between: points between two sparsities that were tried; no run holds the surface down there.
 
     Returns:
         Columns ``n_experts`` (need not be whole between two tried), ``n``, ``n_low``, ``n_high``, ``loss``,
@@ -34,6 +35,27 @@ def optimum_path(surface: Surface, name: str = "", between: int = 1) -> pd.DataF
         tried=np.arange(len(places)) % (between + 1) == 0,
         budget_name=name or budget_name(surface.budget),
     )
+
+
+def loss_change(landscape: Landscape, name: str = "", level: float = 0.95) -> pd.DataFrame:
+    """The lowest loss less that of the least sparse model, refit by refit, as ``loss_change_by_experts`` draws it.
+
+    Args:
+        landscape: of one budget, of runs with K = 1.
+        name: of the budget on charts; by default its own.
+        level: of the intervals.
+
+    Returns:
+        Columns ``n_experts``, ``loss``, ``loss_low``, ``loss_high`` (all less the first), ``bracketed``, ``tried``,
+        ``budget_name``.
+    """
+    path = landscape.lowest
+    change = path.loss - path.loss[0]
+    refits = change[:, 1:] if change.shape[1] > 1 else change
+    low, high = np.quantile(refits, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return pd.DataFrame(
+        {"n_experts": np.exp(path.along), "loss": change[:, 0], "loss_low": low, "loss_high": high}
+    ).assign(bracketed=path.inside & path.inside[0], tried=True, budget_name=name or budget_name(landscape.budget))
 
 
 def sparsity_path(surface: Surface, name: str = "", points: int = 18) -> pd.DataFrame:
@@ -61,24 +83,33 @@ def sparsity_path(surface: Surface, name: str = "", points: int = 18) -> pd.Data
     return pd.DataFrame(rows()).assign(budget_name=name or budget_name(surface.budget))
 
 
-def optimum_by_experts(paths: pd.DataFrame, value: str, variable: str, title: str, description: str) -> alt.LayerChart:
-    """The best size, or the lowest loss, against the number of experts, with bands; hollow where it is a bound only.
+def optimum_by_experts(paths: pd.DataFrame, variable: str, title: str, description: str) -> alt.LayerChart:
+    """The best size against the number of experts, with bands; hollow where it is a bound only.
 
     Args:
         paths: from ``optimum_path``, of one budget or more.
-        value: ``n`` or ``loss``.
         variable: ``total_params`` or ``active_params``, the meaning of ``n``.
         title: the finding.
         description: alt text.
     """
-    log = value == "n" and paths["n"].max() > 4 * paths["n"].min()  # a log axis of less finds no round numbers
-    name = LOSS if value == "loss" else f"best {SIZES[variable]}"
-    y = alt.Y(f"{value}:Q", title=name)
-    y = y.scale(type="log", nice=False, padding=10) if log else y.scale(zero=False)
-    y = y if value == "loss" else y.axis(format="~s")
-    ticks = sorted({round(e) for e in paths.loc[paths["tried"], "n_experts"]})
-    x = alt.X("n_experts:Q", title=EXPERTS).scale(type="log", base=2).axis(values=ticks)
-    return _banded(paths, x, y, name, (f"{value}_low", f"{value}_high"), title, description)
+    name = f"best {SIZES[variable]}"
+    log = paths["n"].max() > 4 * paths["n"].min()  # a log axis of less finds no round numbers
+    scale = alt.Scale(type="log", nice=False, padding=10) if log else alt.Scale(zero=False)
+    y = alt.Y("n:Q", title=name, scale=scale).axis(format="~s")
+    return _banded(paths, _experts_axis(paths), y, name, ("n_low", "n_high"), title, description)
+
+
+def loss_change_by_experts(paths: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+    """The lowest loss less that of the dense model against the number of experts, with bands, one line a budget.
+
+    Args:
+        paths: from ``loss_change``, of one budget or more.
+        title: the finding.
+        description: alt text.
+    """
+    name = "L* less that of the dense model (nats)"
+    y = alt.Y("loss:Q", title=name)
+    return _banded(paths, _experts_axis(paths), y, name, ("loss_low", "loss_high"), title, description)
 
 
 def best_experts_by_size(paths: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
@@ -119,6 +150,11 @@ def cross_check(optima: pd.DataFrame, title: str, description: str) -> alt.Layer
     return (equal.encode(x=x, y=y) + across + upright + points).properties(
         width="container", height=320, title=title, description=description
     )
+
+
+def _experts_axis(paths: pd.DataFrame) -> alt.X:
+    ticks = sorted({round(e) for e in paths.loc[paths["tried"], "n_experts"]})
+    return alt.X("n_experts:Q", title=EXPERTS).scale(type="log", base=2).axis(values=ticks)
 
 
 def _banded(

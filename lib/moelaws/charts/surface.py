@@ -102,10 +102,15 @@ def surface_walk(
         description: alt text.
     """
     names = list(cuts["budget_name"].unique())
+    tried = cuts.groupby("budget_name", sort=False)["step"].nunique()
     step = alt.param(
         name="cut", value=0, bind=alt.binding_range(min=0, max=int(cuts["step"].max()), step=1, name="log2 of experts ")
     )
-    budget = alt.param(name="budget", value=names[-1], bind=alt.binding_select(options=names, name="budget "))
+    budget = alt.param(
+        name="budget",
+        value=tried.index[tried == tried.max()][-1],
+        bind=alt.binding_select(options=names, name="budget "),
+    )
     x = alt.X("total_params:Q", title=SIZES["total_params"]).scale(type="log", nice=False, padding=12)
     x, color = x.axis(format="~s", tickCount=5), experts_colour(runs)
     y = alt.Y("loss:Q", title=LOSS).scale(zero=False)
