@@ -7,7 +7,6 @@ far apart: there a walk can end at a wall that another valley goes round.
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy.stats import t
 
@@ -33,23 +32,24 @@ def scan(
         options: further arguments of ``fit``, such as ``starts``.
 
     Returns:
-        One row a value: ``value``, ``objective`` and ``rise``, in units in which ``LIMIT`` bounds a 95 % interval,
-        however few the runs. The rise is from the least objective found anywhere, so a free fit that missed the best
-        minimum is found out, not followed.
+        One row a value, the free fit's own among them, in rising order: ``value``, ``objective`` and ``rise``, in
+        units in which ``LIMIT`` bounds a 95 % interval, however few the runs. The rise is from the least objective
+        found anywhere, so a free fit that missed the best minimum is found out, not followed.
     """
     options = {"objective": "lsq-log"} | options
     rows = [(value, fit(law, runs, fixed={name: value}, **options).objective_value) for value in values]
-    table = pd.DataFrame(rows, columns=["value", "objective"])
-    least = min(best.objective_value, float(table["objective"].min()))
+    rows.append((best.params[name], best.objective_value))
+    table = pd.DataFrame(rows, columns=["value", "objective"]).sort_values("value", ignore_index=True)
+    least = float(table["objective"].min())
     degrees = best.n_runs - len(best.params)
     quantile = t.ppf(0.975, degrees) ** 2
     return table.assign(rise=(table["objective"] - least) / (least / degrees) * LIMIT / quantile)
 
 
 def allowed(table: pd.DataFrame) -> tuple[float, float]:
-    """The least and the largest value of a scan that a 95 % interval holds; nan where it holds none.
+    """The least and the largest value of a scan that a 95 % interval holds.
 
     Where this is the first or the last value scanned, the runs do not bound the parameter on that side.
     """
     inside = table.loc[table["rise"] <= LIMIT, "value"]
-    return (float(inside.min()), float(inside.max())) if len(inside) else (np.nan, np.nan)
+    return float(inside.min()), float(inside.max())
