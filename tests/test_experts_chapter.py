@@ -12,7 +12,7 @@ from moelaws.charts.offline import static_spec, vegalite_version
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
 from moelaws.fitting.fit import fit
-from moelaws.fitting.gains import gains, trends, with_dense_params
+from moelaws.fitting.gains import free_levels, gains, trends, with_dense_params
 from moelaws.fitting.holdouts import UNCHANGED, forecasts, unchanged
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.pairs import at_equal_size, mean_difference, pairs
@@ -119,6 +119,22 @@ def test_intervals_of_trends_hold_the_truth_as_often_as_they_say() -> None:
         row = trends(gains(noisy)).iloc[0]
         held += row["size_low"] < 0.004 < row["size_high"]
     assert 0.9 <= held / 200 <= 0.99
+
+
+def test_free_levels_find_the_interaction_that_is_there_whatever_the_levels() -> None:
+    runs = with_dense_params(design())
+    rng = np.random.default_rng(0)
+    cell = runs.groupby(["d_model", "tokens"]).ngroup().to_numpy()
+    data = np.log(runs["tokens"] / 8e5)
+    experts = -0.01 * np.log(runs["n_experts"]) * (1 + 0.5 * data)
+    noisy = rng.normal(size=16)[cell] + experts + 0.002 * rng.normal(size=len(runs))
+    found = free_levels(runs.assign(loss=np.exp(noisy))).set_index("experts")
+    assert found["aicc"].idxmin() == "tokens"
+    assert found.loc["tokens", "error"] == pytest.approx(0.002, rel=0.2)
+    assert found.loc["size", "error"] > 1.5 * found.loc["tokens", "error"]
+    assert found["parameters"].tolist() == [18, 20, 20, 22]
+    with pytest.raises(FitError, match="expected three more at least"):
+        free_levels(runs[runs["n_experts"] == 1].assign(loss=1.0))
 
 
 # --- Eq. 4 on runs of known truth -----------------------------------------------------------------------------------

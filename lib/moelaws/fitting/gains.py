@@ -110,3 +110,38 @@ def _plane(group: pd.DataFrame, level: float) -> dict[str, float]:
         ends = {f"{name}_low": slopes[i] - reach[i], f"{name}_high": slopes[i] + reach[i]}
         row |= {key: float(value) for key, value in ({f"per_{name}": slopes[i]} | ends).items()}
     return row | {"scatter": scatter}
+
+
+def free_levels(runs: pd.DataFrame, cell: Iterable[str] = CELL) -> pd.DataFrame:
+    """Which interactions the effect of experts needs, whatever the loss does with size and tokens.
+
+    Every cell has a level of its own, so that no form of the law in N and D can be at fault. On it stands the effect
+    of experts, a step for any mixture and a slope in ln E, both free to change with ln N, with ln D, with both.
+
+    Args:
+        runs: finished runs with ``dense_params`` and ``tokens``.
+        cell: columns that the dense model and its mixtures share.
+
+    Returns:
+        One row a model: ``experts`` (what their effect changes with), ``parameters``, ``error`` (standard deviation of
+        the residuals of ln L, by their degrees of freedom) and ``aicc``.
+
+    Raises:
+        FitError: too few runs for the richest model.
+    """
+    level = runs.groupby(list(cell)).ngroup().to_numpy()
+    levels = (level[:, None] == np.unique(level)).astype(float)
+    experts = np.column_stack([runs["n_experts"] > 1, np.log(runs["n_experts"])]).astype(float)
+    logs = np.log(runs[["dense_params", "tokens"]].to_numpy(float))
+    by_size, by_data = ((column - column.mean())[:, None] * experts for column in logs.T)
+    models = {"nothing": [], "size": [by_size], "tokens": [by_data], "size and tokens": [by_size, by_data]}
+    loss, n, rows = np.log(runs["loss"].to_numpy(float)), len(runs), []
+    for name, more in models.items():
+        design = np.column_stack([levels, experts, *more])
+        p = int(np.linalg.matrix_rank(design))
+        if n - p < 3:
+            raise FitError(f"{n} runs for {p} levels and effects: expected three more at least")
+        squares = float(((loss - design @ np.linalg.lstsq(design, loss, rcond=None)[0]) ** 2).sum())
+        aicc = n * np.log(squares / n) + 2 * (p + 1) + 2 * (p + 1) * (p + 2) / (n - p - 2)
+        rows.append({"experts": name, "parameters": p, "error": np.sqrt(squares / (n - p)), "aicc": float(aicc)})
+    return pd.DataFrame(rows)
