@@ -51,4 +51,49 @@ def loss_by_setting(runs: pd.DataFrame, setting: str, chosen: str, by: Sequence[
     )
 
 
+def changed_settings(moved: pd.DataFrame, limit: float) -> alt.FacetChart:
+    """What halving and doubling a setting costs at points of a study, with two standard errors; a panel a setting.
+
+    Args:
+        moved: from ``fitting.tuning.changed``: ``corpus``, ``budget``, ``d_model``, ``n_experts``, ``setting``,
+            ``factor``, ``difference``, ``se``.
+        limit: a gain that would be too much, nats per token.
+    """
+    words = {"learning_rate": "rate", "batch_sequences": "batch"}
+    place = [
+        f"C = {budget_name(budget)}, d = {width}, E = {n_experts}" + ", synthetic" * text.startswith("zipf")
+        for text, budget, width, n_experts in zip(
+            moved["corpus"], moved["budget"], moved["d_model"], moved["n_experts"], strict=True
+        )
+    ]
+    change = [
+        f"{'half' if factor < 1 else 'twice'} the {words[setting]}"
+        for setting, factor in zip(moved["setting"], moved["factor"], strict=True)
+    ]
+    table = moved[["difference"]].assign(
+        point=place,
+        change=change,
+        low=moved["difference"] - 2 * moved["se"],
+        high=moved["difference"] + 2 * moved["se"],
+    )
+    beaten = int((table.groupby("point")["difference"].min() < -limit).sum())
+    points = table["point"].nunique()
+    title = (
+        f"No change wins by more than {limit:g} nats at {points - beaten} of {points} points"
+        if beaten
+        else f"At none of {points} points does a change win by more than {limit:g} nats"
+    )
+    order = list(dict.fromkeys(table["point"]))
+    base = alt.Chart(table).encode(y=alt.Y("point:N", title=None, sort=order).axis(labelLimit=220))
+    bars = base.mark_rule().encode(x=alt.X("low:Q", title="loss against the recipe's (nats)"), x2="high:Q")
+    dots = base.mark_point(filled=True, size=50).encode(x="difference:Q")
+    line = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x=alt.datum(-limit))
+    panel = (line + bars + dots).properties(width=170, height=20 * points)
+    return panel.facet(facet=alt.Facet("change:N", title=None), columns=2).properties(
+        title=title,
+        description="Differences of loss when the rate or the batch is halved or doubled, with two standard errors; "
+        "points right of zero mean that the recipe is better.",
+    )
+
+
 _WORDS = {"d_model": "width d", "budget": "budget"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moelaws.fitting.forecaster import Forecaster, size_of
-from moelaws.fitting.minimum import _lowest
+from moelaws.fitting.minimum import lowest
 from moelaws.fitting.optimum import best_size, best_sparsity
 from moelaws.fitting.polynomial import Array, SurfaceError, sparsity_coordinate
 from moelaws.fitting.surface import Surface
@@ -158,7 +158,7 @@ def _path(
     at, loss, inside = [], [], []
     for place in places:
         grid, curves = cut(float(place))
-        found, value, edges = _lowest(grid, curves)
+        found, value, edges = lowest(grid, curves)
         fine = [edge == "" or (free_below and edge == "low" and grid[0] == 0) for edge in edges]
         at.append(found)
         loss.append(value)

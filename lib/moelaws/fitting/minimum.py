@@ -44,12 +44,12 @@ def minimum(grid: Array, curve: Array, replicates: Array, level: float = 0.95) -
     Raises:
         ValueError: a level that is not between 0 and 1.
     """
-    at, value, edge = _lowest(grid, curve[None])
+    at, value, edge = lowest(grid, curve[None])
     quantiles = tails(level)
     if not len(replicates):
         nan = float("nan")
         return Minimum(float(at[0]), nan, nan, float(value[0]), nan, nan, edge[0], nan)
-    ats, values, edges = _lowest(grid, replicates)
+    ats, values, edges = lowest(grid, replicates)
     (at_low, at_high), (value_low, value_high) = np.quantile(ats, quantiles), np.quantile(values, quantiles)
     return Minimum(
         at=float(at[0]),
@@ -74,7 +74,7 @@ def tails(level: float) -> tuple[float, float]:
     return (1 - level) / 2, (1 + level) / 2
 
 
-def _lowest(grid: Array, curves: Array) -> tuple[Array, Array, list[Edge]]:
+def lowest(grid: Array, curves: Array) -> tuple[Array, Array, list[Edge]]:
     """Minima of B curves (B x G), refined by the parabola through the lowest grid point and its neighbours."""
     rows, index = np.arange(len(curves)), np.argmin(curves, axis=1)
     inner = np.clip(index, 1, len(grid) - 2)
