@@ -11,6 +11,8 @@ from moelaws.charts.theme import CATEGORIES, INK, QUIET, expert_scale
 PANEL = 148
 """Width of a panel, in pixels: two stand beside each other on a phone."""
 
+_SHORT = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
+
 
 def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
     """Loss against the number of experts for each size, a panel for each number of tokens: runs and a fitted law.
@@ -55,7 +57,7 @@ def parameter_profiles(
     base = alt.Chart(shown)
     x = alt.X("value:Q", title=f"{name} held").scale(type="log", nice=False)
     line = base.mark_line(point=True, color=CATEGORIES[0]).encode(
-        x=x.axis(format="~g", tickCount=4, grid=False), y=alt.Y("rise:Q", title="rise of the objective")
+        x=x.axis(labelExpr=_SHORT, tickCount=4, grid=False), y=alt.Y("rise:Q", title="rise of the objective")
     )
     level = base.mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="mean(bound):Q")
     return (
@@ -114,9 +116,9 @@ def forecast_errors(table: pd.DataFrame, noise: float, title: str, description: 
             x=alt.X("rmse_log:Q", title="error of the forecast (RMSE of ln L)")
             .scale(type="log", nice=False, padding=12)
             .axis(format="~%", tickCount=6),
-            y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=150),
-            color=alt.Color("held_out:N", title="held out", sort=splits).legend(columns=2),
-            shape=alt.Shape("held_out:N", title="held out", sort=splits).legend(columns=2),
+            y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=190),
+            color=alt.Color("held_out:N", sort=splits).legend(None),
+            shape=alt.Shape("held_out:N", sort=splits).legend(None),
         )
     )
     line = alt.Chart(pd.DataFrame({"x": [noise]})).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
