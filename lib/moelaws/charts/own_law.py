@@ -56,7 +56,7 @@ def held_out_scores(table: pd.DataFrame, bar: float, reported: float, title: str
             .axis(format="~%", tickCount=5),
             y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=150),
             color=alt.Color("held_out:N", title="held out", sort=_order(table["held_out"])).legend(columns=2),
-            shape=alt.Shape("held_out:N", title="held out", sort=_order(table["held_out"])).legend(columns=2),
+            shape=alt.Shape("held_out:N", sort=_order(table["held_out"])).legend(None),
             tooltip=["law", "held_out", "unexplained"],
         )
     )
@@ -123,13 +123,13 @@ def floors(table: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
             format="~e", values=sorted(set(table["largest"])), labelOverlap="greedy"
         )
     )  # fmt: skip
-    y = alt.Y("floor:Q", title="nats per token").scale(zero=True)
+    y = alt.Y("floor:Q", title="nats per token").scale(zero=False)
     truth = base.mark_line(color=INK, strokeDash=[5, 3]).encode(y=alt.Y("truth:Q"))
     least = base.mark_line(color=CATEGORIES[1]).encode(y=alt.Y("least:Q"))
     bars = base.mark_rule(color=CATEGORIES[0], strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
     points = base.mark_point(filled=True, size=70, color=CATEGORIES[0]).encode(y=y)
     chart = _panels([least, truth, bars, points], table["panel"], title, description)
-    return chart.resolve_scale(x="independent")
+    return chart.resolve_scale(x="independent", y="independent")
 
 
 def forecast_of_budget(runs: pd.DataFrame, curves: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
