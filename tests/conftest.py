@@ -1,4 +1,4 @@
-"""Books and browsers that several test modules share."""
+"""Books, browsers and a gate that several test modules share."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from small_sweep import Gate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,3 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("cuda")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A closed gate, which ``gated_row`` waits for in the processes that a test starts."""
+    with Gate(tmp_path / "gate").closed() as closed:
+        yield closed

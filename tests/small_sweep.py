@@ -7,12 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.training import sweep
 from moelaws.training.sweep import SweepRun, run_sweep, train_row
 
 HERE = Path(__file__).parent
@@ -30,14 +34,14 @@ def tiny_sweep(steps: int = 12, runs: int = RUNS) -> list[SweepRun]:
     return [SweepRun(RunConfig(model, train), "tiny", budget=1e9) for train in trains]
 
 
-def slow_sweep() -> list[SweepRun]:
-    """The same with runs of seconds, to be disturbed in the middle of one."""
-    return tiny_sweep(steps=120)
-
-
 def endless_sweep() -> list[SweepRun]:
     """Runs of an hour, of which none is awaited."""
     return tiny_sweep(steps=1_000_000, runs=2)
+
+
+def tiny_and_endless_sweep() -> list[SweepRun]:
+    """The tiny sweep, and one run that keeps it from ending."""
+    return [*tiny_sweep(), *endless_sweep()[:1]]
 
 
 def rows(path: Path) -> dict[str, dict[str, str]]:
@@ -50,11 +54,11 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 @lru_cache
-def undisturbed(sweep: str = "tiny_sweep") -> dict[str, dict[str, str]]:
-    """The rows of a sweep that nothing happened to."""
+def undisturbed() -> dict[str, dict[str, str]]:
+    """The rows of the tiny sweep when nothing happens to it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs.csv"
-        assert run_sweep(globals()[sweep](), path, executor=Inline()) == RUNS
+        assert run_sweep(tiny_sweep(), path, executor=Inline()) == RUNS
         return rows(path)
 
 
@@ -81,6 +85,60 @@ def deadly_row(item: SweepRun, device: str) -> dict[str, Any]:
     return train_row(item, device)
 
 
+class Gate:
+    """What keeps the runs of ``gated_row`` in their middle until it is opened: a test has all the time it needs.
+
+    Attributes:
+        folder: where the processes of a sweep meet; named in their environment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def closed(self) -> Iterator["Gate"]:
+        """Keep it closed, for the processes that are started meanwhile."""
+        self.folder.mkdir()
+        with mock.patch.dict(os.environ, {_GATE: str(self.folder)}):
+            yield self
+
+    def open(self) -> None:
+        """Let all runs go on."""
+        (self.folder / "open").touch()
+
+    def one_waiting(self) -> int:
+        """Wait until a process has a run in its middle, and name that process."""
+        until(lambda: any(self.folder.glob("[0-9]*")), "a run at the gate")
+        return int(next(self.folder.glob("[0-9]*")).name)
+
+    def wait(self) -> bool:
+        """Whether this process must wait."""
+        mark = self.folder / str(os.getpid())
+        if (self.folder / "open").exists():
+            mark.unlink(missing_ok=True)
+            return False
+        mark.touch()
+        time.sleep(0.01)
+        return True
+
+
+_GATE = "MOELAWS_TESTS_GATE"
+
+
+def gated_row(item: SweepRun, device: str) -> dict[str, Any]:
+    """A run that waits in its middle for the gate to open; only the longest, which comes first, does not."""
+    watch = sweep.step_watch()
+    gate = Gate(Path(os.environ[_GATE]))
+
+    def on_step(step: int, steps: int, loss: float) -> None:
+        waits = item.run.train.seed < RUNS - 1 and step == steps // 2
+        while (watch is None or watch(step, steps, loss) is None) and waits and gate.wait():
+            pass
+
+    with mock.patch.object(sweep, "step_watch", return_value=on_step):
+        return train_row(item, device)
+
+
 COORDINATOR = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -97,7 +155,7 @@ def on_row(row, progress):
 if __name__ == "__main__":
     try:
         run_sweep(
-            small_sweep.{sweep}(), {path!r}, scheduler={scheduler!r}, on_row=on_row,
+            small_sweep.tiny_sweep(), {path!r}, scheduler={scheduler!r}, on_row=on_row,
             on_event=lambda sentence: print("event:", sentence, flush=True),
         )
     except SweepError as error:
@@ -106,18 +164,17 @@ if __name__ == "__main__":
 
 
 def coordinator(
-    path: Path, sweep: str = "tiny_sweep", on_row: str = "pass", scheduler: str | None = None, run: str = "train_row"
+    path: Path, run: str = "train_row", on_row: str = "pass", scheduler: str | None = None
 ) -> subprocess.Popen[str]:
-    """Another process that runs a sweep, with two workers or on a cluster, and prints the id of each recorded run.
+    """Another process that runs the tiny sweep, with two workers or on a cluster, and prints the id of each row.
 
     Args:
         path: the table.
-        sweep: a sweep of this module.
+        run: the function of this module that trains a run.
         on_row: a statement to execute after each row.
         scheduler: address of a Dask scheduler.
-        run: the function of this module that trains a run.
     """
-    values = {"path": str(path), "sweep": sweep, "on_row": on_row, "scheduler": scheduler, "run": f"small_sweep.{run}"}
+    values = {"path": str(path), "on_row": on_row, "scheduler": scheduler, "run": f"small_sweep.{run}"}
     script = path.parent / "coordinator.py"
     script.write_text(COORDINATOR.format(**values))
     return _start([sys.executable, str(script)])
@@ -188,7 +245,7 @@ def alive(process: int) -> bool:
         return False
 
 
-def until(true: Any, what: str, seconds: float = 60) -> None:
+def until(true: Any, what: str, seconds: float = 120) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds
     while not true():

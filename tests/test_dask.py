@@ -24,13 +24,13 @@ from moelaws.training.executors import WorkersError
 from moelaws.training.sweep import SweepError, SweepRun, open_workers, pin, run_sweep
 from small_sweep import (
     RUNS,
+    Gate,
     Inline,
     command,
     coordinator,
     end_all,
     first_row,
     rows,
-    slow_sweep,
     tiny_sweep,
     undisturbed,
     until,
@@ -97,7 +97,7 @@ def nothing_is_left_running() -> Iterator[None]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, gate: Gate) -> Iterator[Cluster]:
     with ExitStack() as stack:
         yield Cluster(tmp_path, stack)
 
@@ -123,41 +123,61 @@ def test_a_cluster_gives_the_same_bits_and_more_runs_go_on_the_same_table(pair: 
     assert run_sweep(tiny_sweep(), path, scheduler="tcp://127.0.0.1:1") == 0  # nothing to do, nobody is asked
 
 
-def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, tmp_path: Path) -> None:
+def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep", scheduler=pair.address)
+    process = coordinator(path, "gated_row", scheduler=pair.address)
     first_row(process)
-    until(lambda: bool(busy := pair.busy()) and os.kill(busy[0], signal.SIGKILL) is None, "the end of a busy worker")
+    os.kill(gate.one_waiting(), signal.SIGKILL)
+    gate.open()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    assert rows(path) == undisturbed("slow_sweep")
+    assert rows(path) == undisturbed()
 
 
-def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, tmp_path: Path) -> None:
+def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep", scheduler=cluster.address)
+    process = coordinator(path, "gated_row", scheduler=cluster.address)
     assert "has no workers yet; waiting for the first" in first_row(process)  # the first line it prints
     cluster.add_worker()
     first_row(process)
+    gate.one_waiting()
     cluster.workers.pop().kill()
+    gate.open()
     cluster.add_worker()
-    process.communicate(timeout=240)
-    assert process.returncode == 0
-    assert rows(path) == undisturbed("slow_sweep")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert rows(path) == undisturbed()
 
 
 def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep", scheduler=pair.address)
+    process = coordinator(path, "gated_row", scheduler=pair.address)
     first_row(process)
     pair.scheduler.kill()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "the workers are gone; the recorded runs are safe" in errors
     assert "Traceback" not in errors
-    assert 1 <= len(rows(path)) < RUNS
-    run_sweep(slow_sweep(), path, executor=Inline())
-    assert rows(path) == undisturbed("slow_sweep")
+    assert len(rows(path)) == 1
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed()
+
+
+def test_a_scheduler_lost_between_the_end_of_a_run_and_its_row_is_not_waited_for(
+    pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler has said that the run is at its end; it dies before it has said where the result is."""
+    gather = distributed.Client._gather
+
+    async def too_late(*arguments: Any, **options: Any) -> Any:
+        pair.scheduler.kill()
+        pair.scheduler.wait()
+        return await gather(*arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, "_gather", too_late)
+    with pytest.raises(SweepError, match="the workers are gone; the recorded runs are safe"):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=pair.address)
+    assert rows(tmp_path / "runs.csv") == {}
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
@@ -169,20 +189,21 @@ def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: si
     _, errors = process.communicate(timeout=240)
     assert process.returncode == (130 if end == signal.SIGINT else -end)
     assert "Traceback" not in errors
-    until(lambda: not pair.busy(), "idle workers", seconds=120)  # they may still import torch
+    until(lambda: not pair.busy(), "idle workers")  # they may still import torch
     assert run_sweep(tiny_sweep(), path, scheduler=pair.address) == RUNS  # and they are as good as new
     assert rows(path) == undisturbed()
 
 
-def test_a_coordinator_killed_in_mid_sweep_is_followed_by_another(pair: Cluster, tmp_path: Path) -> None:
+def test_a_coordinator_killed_in_mid_sweep_is_followed_by_another(pair: Cluster, gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep", scheduler=pair.address)
+    process = coordinator(path, "gated_row", scheduler=pair.address)
     first_row(process)
     process.kill()
     process.communicate()
-    assert 1 <= len(rows(path)) < RUNS
-    run_sweep(slow_sweep(), path, scheduler=pair.address)
-    assert rows(path) == undisturbed("slow_sweep")
+    assert len(rows(path)) == 1
+    gate.open()
+    run_sweep(tiny_sweep(), path, scheduler=pair.address)
+    assert rows(path) == undisturbed()
 
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
@@ -266,13 +287,13 @@ def test_a_worker_of_many_threads_is_refused_whenever_it_comes(cluster: Cluster,
 def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(cluster: Cluster, tmp_path: Path) -> None:
     """Here workers come back, as they do under a nanny or a batch system; the scheduler gives the run up in the end."""
     path = tmp_path / "runs.csv"
-    process = coordinator(path, scheduler=cluster.address, run="deadly_row")
+    process = coordinator(path, "deadly_row", scheduler=cluster.address)
     cluster.add_worker()
     while process.poll() is None:
         if cluster.workers[-1].poll() is not None:
             cluster.workers.pop()
             cluster.add_worker()
-        until(lambda: process.poll() is not None or cluster.workers[-1].poll() is not None, "an end", seconds=120)
+        until(lambda: process.poll() is not None or cluster.workers[-1].poll() is not None, "an end")
     _, errors = process.communicate()
     assert process.returncode == 1
     assert "KilledWorker" in errors

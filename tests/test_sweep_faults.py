@@ -22,6 +22,7 @@ from moelaws.training.executors import LocalWorkers, WorkerLostError
 from moelaws.training.sweep import SweepError, run_sweep
 from small_sweep import (
     RUNS,
+    Gate,
     Inline,
     alive,
     command,
@@ -30,7 +31,6 @@ from small_sweep import (
     end_all,
     first_row,
     rows,
-    slow_sweep,
     tiny_sweep,
     undisturbed,
     until,
@@ -44,27 +44,16 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="fi
 LEAVE_300_BYTES = "resource.setrlimit(resource.RLIMIT_FSIZE, (Path({path!r}).stat().st_size + 300, -1))"
 
 
-def test_a_worker_killed_in_mid_run_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_killed_in_mid_run_is_replaced(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep")
+    process = coordinator(path, "gated_row")
     first_row(process)
-    victim = workers_of(process.pid)[0]
-    _until_works(victim)
-    os.kill(victim, signal.SIGKILL)
+    os.kill(gate.one_waiting(), signal.SIGKILL)
+    gate.open()
     printed, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "event: a worker process was killed; what it was doing is begun again" in printed
-    assert rows(path) == undisturbed("slow_sweep")
-
-
-def _until_works(process: int) -> None:
-    """Wait until a worker is at work: between two runs it uses no processor time."""
-
-    def ticks() -> int:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
-
-    before = ticks()
-    until(lambda: ticks() - before >= 5, f"worker {process} at work")
+    assert rows(path) == undisturbed()
 
 
 def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(
@@ -82,18 +71,18 @@ def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(
     assert rows(path) == undisturbed()
 
 
-def test_a_coordinator_killed_in_mid_run_takes_its_workers_with_it(tmp_path: Path) -> None:
+def test_a_coordinator_killed_in_mid_run_takes_its_workers_with_it(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep")
+    process = coordinator(path, "gated_row")
     first_row(process)
     workers = workers_of(process.pid)
     assert workers
     process.kill()
     process.communicate()
     until(lambda: not any(map(alive, workers)), "the end of the workers of a killed coordinator")
-    assert 1 <= len(rows(path)) < RUNS
-    run_sweep(slow_sweep(), path, executor=Inline())
-    assert rows(path) == undisturbed("slow_sweep")
+    assert len(rows(path)) == 1
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed()
 
 
 def test_a_coordinator_killed_again_and_again_gets_there(tmp_path: Path) -> None:
@@ -183,16 +172,17 @@ def test_a_disk_that_is_full_from_the_start_is_said_to_be(small_disk: Path) -> N
         run_sweep(tiny_sweep(), small_disk / "runs.csv", executor=Inline())
 
 
-def test_a_second_coordinator_is_refused_by_name_and_disturbs_nothing(tmp_path: Path) -> None:
+def test_a_second_coordinator_is_refused_by_name_and_disturbs_nothing(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "slow_sweep")
+    process = coordinator(path, "gated_row")
     first_row(process)
     with pytest.raises(TableInUseError, match=rf"runs\.csv: another process .* \(process {process.pid} on .*\); wait"):
-        run_sweep(slow_sweep(), path, executor=Inline())
-    assert process.wait(timeout=240) == 0
-    process.communicate()
-    assert rows(path) == undisturbed("slow_sweep")
-    assert run_sweep(slow_sweep(), path, executor=Inline()) == 0
+        run_sweep(tiny_sweep(), path, executor=Inline())
+    gate.open()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert rows(path) == undisturbed()
+    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 0
 
 
 def test_a_run_whose_loss_becomes_nan_is_a_row_and_stays_one(tmp_path: Path) -> None:
@@ -212,7 +202,7 @@ def test_a_run_whose_loss_becomes_nan_is_a_row_and_stays_one(tmp_path: Path) -> 
 
 def test_ctrl_c_ends_with_a_sentence_and_safe_rows(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = command("small_sweep:slow_sweep", "--out", str(path))
+    process = command("small_sweep:tiny_and_endless_sweep", "--out", str(path))
     first_row(process)
     workers = workers_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
@@ -222,8 +212,18 @@ def test_ctrl_c_ends_with_a_sentence_and_safe_rows(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert errors.strip().count("\n") == 0
     assert not any(map(alive, workers))
-    run_sweep(slow_sweep(), path, executor=Inline())
-    assert rows(path) == undisturbed("slow_sweep")
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed()
+
+
+def _until_works(process: int) -> None:
+    """Wait until a worker is at work: between two runs it uses no processor time."""
+
+    def ticks() -> int:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+
+    before = ticks()
+    until(lambda: ticks() - before >= 5, f"worker {process} at work")
 
 
 def test_ctrl_c_does_not_wait_for_runs_of_an_hour(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from moelaws.training.text import load_text
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed import Future as Call
 
 Text = tuple[str, int, str]
 """A corpus as a worker must find it: source, vocabulary size, fingerprint of the tokens."""
@@ -63,7 +64,7 @@ class DaskWorkers(futures.Executor):
 
     def __init__(self, client: "Client", terms: Terms) -> None:
         self._client, self._terms = client, terms
-        self._executor = client.get_executor(pure=False)
+        self._calls: dict[futures.Future[Any], Call] = {}
         self._count = 1
 
     @property
@@ -74,13 +75,41 @@ class DaskWorkers(futures.Executor):
         return self._count
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
-        """Make a call in a worker of the cluster that keeps to the terms."""
-        future: futures.Future[Any] = self._executor.submit(_call, self._terms, fn, args, kwargs)
+        """Make a call in a worker of the cluster that keeps to the terms.
+
+        Returns:
+            The call's future. Its exception is ``CancelledError`` when the scheduler was lost, also where that
+            happened after the call's end and before its result was here: Dask's own executor would wait for good.
+        """
+        call = self._client.submit(_call, self._terms, fn, args, kwargs, pure=False)
+        future: futures.Future[Any] = futures.Future()
+        self._calls[future] = call
+        future.add_done_callback(self._forget)
+        call.add_done_callback(partial(_pass_on, future))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the calls end or, without ``wait``, give them up."""
-        self._executor.shutdown(wait=wait and not cancel_futures)
+        if wait and not cancel_futures:
+            futures.wait(list(self._calls))
+        else:
+            self._client.cancel(list(self._calls.values()))
+
+    def _forget(self, future: futures.Future[Any]) -> None:
+        call = self._calls.pop(future, None)
+        if call is not None and future.cancelled():
+            call.cancel()
+
+
+def _pass_on(future: futures.Future[Any], call: "Call") -> None:
+    """Give a future what became of its call."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call.result())
+    except BaseException as error:  # asyncio's CancelledError is no Exception
+        lost = futures.CancelledError(f"the scheduler is gone: {error}")
+        future.set_exception(error if call.status == "error" else lost)
 
 
 @contextmanager
