@@ -176,7 +176,7 @@ def test_a_scheduler_lost_between_the_end_of_a_run_and_its_row_is_not_waited_for
 
     monkeypatch.setattr(distributed.Client, "_gather", too_late)
     with pytest.raises(SweepError, match="the workers are gone; the recorded runs are safe"):
-        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=pair.address)
+        run_sweep(tiny_sweep(runs=1), tmp_path / "runs.csv", scheduler=pair.address)
     assert rows(tmp_path / "runs.csv") == {}
 
 
