@@ -59,12 +59,14 @@ def test_prices_and_prompts_are_options(capsys):
 def test_a_fit_of_ones_own_plans_beside_the_published(tmp_path, capsys):
     path = tmp_path / "mine.json"
     abnar = forecasters.published("abnar2025")
-    path.write_text(json.dumps({"law": "abnar2025", "formula": abnar.law.formula, "params": dict(abnar.params)}))
+    content = {"law": "abnar2025", "formula": abnar.law.formula, "params": dict(abnar.params)}
+    path.write_text(json.dumps(content | {"ranges": {"train_flops": [1e11, 1e13]}}))
     arguments = ["--laws", "abnar2025", "--law-fit", str(path), "--family", "proportional", "--experts", "1,8"]
     assert main([*USUAL, *arguments]) == 0
     printed = capsys.readouterr().out
     assert "\nmine: loss to reach" in printed
     assert "1.00 in total_params" in printed  # the same law twice
+    assert "note: the law was fitted to budgets of 1e+11 to 1e+13 FLOPs; this is an extrapolation" in printed
 
 
 def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):

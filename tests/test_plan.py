@@ -307,6 +307,11 @@ def test_a_known_law_is_read_by_name(tmp_path):
             ' "replicates": {"b": [1]}}',
             "replicates must hold equally many values",
         ),
+        (
+            '{"law": "x", "formula": "a/N", "params": {"a": 3}, "columns": {"N": "total_params"},'
+            ' "ranges": {"train_flops": 1e11}}',
+            "ranges must map columns to two numbers",
+        ),
     ],
 )
 def test_files_that_are_no_fit(tmp_path, text, message):

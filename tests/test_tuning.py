@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.tuning import loss_by_setting
+from moelaws.charts.tuning import changed_settings, loss_by_setting
 from moelaws.fitting.tuning import TuningError, changed, tune
 
 
@@ -94,3 +94,17 @@ def test_the_figure_has_a_line_a_point_with_its_lowest_loss_at_zero() -> None:
     lowest = points.dropna(subset="above").groupby("d_model")["above"].min()
     assert lowest.to_dict() == {16: 0.0, 32: 0.0}
     assert chart.to_dict()["description"] == "description"
+
+
+def test_the_figure_of_changes_counts_the_points_where_the_recipe_is_beaten() -> None:
+    names = {"rate": "learning_rate", "batch": "batch_sequences"}
+    study, checks = (table.rename(columns=names) for table in _study_and_checks())
+    place = {"corpus": "text", "budget": 1e11, "n_experts": 4}
+    moved = changed(checks.assign(**place), study.assign(**place), [*names.values()], [*place, "d_model"])
+    said = {limit: changed_settings(moved, limit).to_dict()["title"] for limit in (0.01, 0.05)}
+    assert said[0.01] == "No change wins by more than 0.01 nats at 0 of 2 points"
+    assert said[0.05] == "At none of 2 points does a change win by more than 0.05 nats"
+    drawn = pd.concat(map(pd.DataFrame, changed_settings(moved, 0.01).to_dict()["datasets"].values()))
+    half = drawn[(drawn["change"] == "half the rate") & drawn["point"].str.contains("d = 16")].iloc[0]
+    assert half["high"] - half["difference"] == pytest.approx(2 * 0.004 / 3**0.5)
+    assert half["low"] == pytest.approx(0.02 - 2 * 0.004 / 3**0.5)

@@ -7,8 +7,8 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from moelaws.book.cache import write_whole
 from moelaws.book.error import BookError
+from moelaws.files import write_whole
 
 VEGA = "_static/vega/bundle.js"
 MATHJAX = "_static/mathjax/tex-svg.js"

@@ -8,7 +8,6 @@ import hashlib
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from moelaws.book.chapter import Page
+from moelaws.files import write_whole
 
 KEPT = 4
 """Entries kept for each chapter and profile: enough to switch between branches without executing again."""
@@ -90,20 +90,6 @@ class Cache:
         )
         for old in entries[:-KEPT]:
             old.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is never seen half-written: beside its place first, then renamed."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _is_entry(entry: Path, like: Path) -> bool:

@@ -1,11 +1,11 @@
-"""Results on the disk: whole or not at all."""
+"""Results as JSON files."""
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from moelaws.files import write_whole
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -18,19 +18,9 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        write_whole(path, text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _plain(value: Any) -> Any:

@@ -35,12 +35,15 @@ class Forecaster:
         params: its coefficients.
         family: how sizes, FLOPs and bytes hang together.
         replicates: parameter -> B bootstrap values, for intervals; empty for none.
+        budgets: least and largest training FLOPs of the runs behind the coefficients, where they are known; beyond
+            them a forecast is an extrapolation.
     """
 
     law: Law
     params: Mapping[str, float]
     family: Family = field(default_factory=proportional)
     replicates: Mapping[str, Array] = field(default_factory=dict)
+    budgets: tuple[float, float] = (0.0, np.inf)
 
     def rows(self) -> dict[str, Array]:
         """Coefficients, the point estimate first and the replicates after it: (1 + B) x 1 each."""

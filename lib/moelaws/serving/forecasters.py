@@ -14,14 +14,17 @@ from moelaws.laws import LAWS, Law, law, law_from_formula
 FAMILIES = {"proportional": proportional, "glu": glu, "switch": switch, "alternating": alternating}
 """Families by name, with their defaults."""
 
-PUBLISHED = {"abnar2025": ("table3", "glu"), "ludziejewski2025": ("table3", "switch")}
-"""Laws that know experts and tokens and have coefficients: name -> set of coefficients, family."""
+_UNKNOWN = (0.0, np.inf)
+
+PUBLISHED = {
+    "abnar2025": ("table3", "glu", (3e19, 1e21)),
+    "ludziejewski2025": ("table3", "switch", _UNKNOWN),
+}
+"""Laws that know experts and tokens and have coefficients: name -> set of coefficients, family, and the training FLOPs
+of the runs behind them where the paper prints those."""
 
 OURS = Path("data/fits/ours.json")
 """Where the fit of the book's own runs lies, from the root of the book."""
-
-FITTED_BUDGETS = {"abnar2025": (3e19, 1e21)}
-"""Training FLOPs of the runs behind a law, where its paper prints them; beyond, a plan is an extrapolation."""
 
 
 def published(name: str, family: Family | None = None) -> Forecaster:
@@ -40,8 +43,8 @@ def published(name: str, family: Family | None = None) -> Forecaster:
             f"law {name!r} cannot plan: it lacks experts, tokens or published coefficients; "
             f"those that can are {', '.join(PUBLISHED)}, and fits of your own"
         )
-    key, default = PUBLISHED[name]
-    return Forecaster(law(name), law(name).published[key], family or FAMILIES[default]())
+    key, default, budgets = PUBLISHED[name]
+    return Forecaster(law(name), law(name).published[key], family or FAMILIES[default](), budgets=budgets)
 
 
 def ours(family: Family | None = None) -> Forecaster | None:
@@ -87,7 +90,7 @@ def read_fit(path: str | Path, family: Family | None = None) -> Forecaster:
     replicates = {name: np.asarray(values, float) for name, values in (content.get("replicates") or {}).items()}
     if replicates and (set(replicates) != set(params) or len({v.shape for v in replicates.values()}) != 1):
         raise ValueError(f"{path.name}: replicates must hold equally many values of every parameter")
-    return Forecaster(found, params, family or proportional(), replicates)
+    return Forecaster(found, params, family or proportional(), replicates, _budgets(content, path))
 
 
 def _law(content: dict[str, Any]) -> Law:
@@ -96,6 +99,14 @@ def _law(content: dict[str, Any]) -> Law:
         return known
     columns = content.get("columns") or {}
     return law_from_formula(str(content["law"]), content["formula"], {str(k): str(v) for k, v in columns.items()})
+
+
+def _budgets(content: dict[str, Any], path: Path) -> tuple[float, float]:
+    try:
+        low, high = (content.get("ranges") or {}).get("train_flops", _UNKNOWN)
+        return float(low), float(high)
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{path.name}: ranges must map columns to two numbers, as in [1e11, 1e13]") from None
 
 
 def _numbers(values: Any, path: Path, field: str) -> dict[str, float]:

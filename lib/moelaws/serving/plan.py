@@ -9,7 +9,6 @@ import numpy as np
 from moelaws.fitting.forecaster import Forecaster, OptimumError
 from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
-from moelaws.serving.forecasters import FITTED_BUDGETS
 from moelaws.serving.frontier import least_dollars
 
 Kind = Literal["loss-optimal", "cheapest", "best at cost"]
@@ -202,7 +201,7 @@ def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:
     if cheapest is None:
         too_large = _least([r for r in rows if r.kind == "cheapest"], "memory_gb")
         raise PlanError(_below_floor(request, trade, target) or (too_large.note if too_large else reasons[-1]))
-    return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, _notes(request, trade, name, base))
+    return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, _notes(request, trade, base))
 
 
 def _best_at_cost(trade: Trade, train_flops: float, base: Option, n_experts: int, top_k: int) -> Option:
@@ -224,9 +223,9 @@ def _below_floor(request: Request, trade: Trade, target: float) -> str:
     return f"the loss {target:g} is below the law's floor: no size and no data get under {least:.4f}"
 
 
-def _notes(request: Request, trade: Trade, name: str, base: Option) -> tuple[str, ...]:
+def _notes(request: Request, trade: Trade, base: Option) -> tuple[str, ...]:
     notes = []
-    low, high = FITTED_BUDGETS.get(name, (0.0, np.inf))
+    low, high = trade.forecaster.budgets
     if not low <= request.train_flops <= high:
         notes.append(f"the law was fitted to budgets of {low:.0e} to {high:.0e} FLOPs; this is an extrapolation")
     if not base.fits:

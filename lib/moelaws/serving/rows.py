@@ -1,9 +1,7 @@
 """Rows of the timing table: made from measurements, joined over passes, recorded."""
 
 import json
-import os
 import statistics
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from moelaws import __version__
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
+from moelaws.files import write_whole
 from moelaws.runs import read_runs
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Measurement
@@ -119,17 +118,7 @@ def record_rows(path: Path, rows: Sequence[dict[str, Any]], key: Sequence[str] =
     words = table[[name for name in key if name in table.columns]].map(_word)
     table = table[~words.duplicated(keep="last")]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            table.to_csv(file, index=False, lineterminator="\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _word(value: Any) -> str:
