@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
+
+from moelaws.fitting.claims import read_rows
 
 Word = Literal["reproduced", "partly", "contradicted", "not determinable"]
 
@@ -72,28 +73,20 @@ def read_claims(path: str | Path) -> list[Claim]:
         path: ``data/published/yun_claims.csv``.
 
     Raises:
-        ValueError: a missing column or a cell that is no number, by row.
+        ValueError: a missing column or a cell that is no number or a key used twice, by row.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    missing = [name for name in Claim.__dataclass_fields__ if name not in table.columns]
-    if missing:
-        raise ValueError(f"{Path(path).name}: no column {missing[0]!r}")
-    claims = []
-    for number, row in zip(range(2, len(table) + 2), table.to_dict("records"), strict=True):
-        try:
-            claims.append(
-                Claim(
-                    key=row["key"], where=row["where"], statement=row["statement"], quantity=row["quantity"],
-                    base_experts=int(row["base_experts"] or 0),
-                    experts=tuple(int(e) for e in row["experts"].split()),
-                    budgets=tuple(float(c) for c in row["budgets"].split()),
-                    low=float(row["low"] or "nan"), high=float(row["high"] or "nan"),
-                    tolerance=float(row["tolerance"] or 0), note=row["note"],
-                )
-            )  # fmt: skip
-        except ValueError as error:
-            raise ValueError(f"{Path(path).name}: row {number}: {error}") from None
-    return claims
+
+    def claim(row: dict[str, str]) -> Claim:
+        return Claim(
+            key=row["key"], where=row["where"], statement=row["statement"], quantity=row["quantity"],
+            base_experts=int(row["base_experts"] or 0),
+            experts=tuple(int(e) for e in row["experts"].split()),
+            budgets=tuple(float(c) for c in row["budgets"].split()),
+            low=float(row["low"] or "nan"), high=float(row["high"] or "nan"),
+            tolerance=float(row["tolerance"] or 0), note=row["note"],
+        )  # fmt: skip
+
+    return read_rows(path, Claim, claim)
 
 
 def word_on(claim: Claim, values: np.ndarray) -> Word:
