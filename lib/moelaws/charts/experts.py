@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from moelaws.charts.runs import LOSS, experts_colour
+from moelaws.charts.runs import experts_colour
 from moelaws.charts.theme import CATEGORIES, INK, QUIET, expert_scale
 
 PANEL = 148
@@ -28,7 +28,7 @@ def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, title: str, descriptio
     ]
     base = alt.Chart(table).encode(
         x=alt.X("n_experts:Q", title="experts E").scale(type="log", base=2).axis(values=_values(runs["n_experts"])),
-        y=alt.Y("loss:Q", title=LOSS).scale(zero=False),
+        y=alt.Y("loss:Q", title="loss (nats per token)").scale(zero=False),
         color=alt.Color("size:N", title="dense size", sort=_order(runs["size"])).legend(columns=4),
     )
     lines = base.transform_filter("datum.kind === 'law'").mark_line()
@@ -117,7 +117,7 @@ def forecast_errors(table: pd.DataFrame, noise: float, title: str, description: 
             .scale(type="log", nice=False, padding=12)
             .axis(format="~%", tickCount=6),
             y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=190),
-            color=alt.Color("held_out:N", sort=splits).legend(None),
+            color=alt.Color("held_out:N", title="held out", sort=splits).legend(columns=3),
             shape=alt.Shape("held_out:N", sort=splits).legend(None),
         )
     )
