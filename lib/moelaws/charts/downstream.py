@@ -64,7 +64,7 @@ def effects(found: pd.DataFrame, unit: str, title: str, description: str, share:
         .scale(domain=kinds, range=list(CATEGORIES[: len(kinds)]))
         .legend(columns=2),
     )
-    form = alt.Axis(tickCount=6, format="+%" if share else "+~g")
+    form = alt.Axis(tickCount=6, titleAnchor="end", format="+%" if share else "+~g")
     rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=unit, axis=form), x2="high:Q")
     points = base.mark_point(filled=True, size=55).encode(
         x=alt.X("effect:Q", title=unit, axis=form), tooltip=["panel", "effect", "low", "high"]

@@ -115,7 +115,7 @@ def forecast_errors(table: pd.DataFrame, noise: float, title: str, description: 
         .encode(
             x=alt.X("rmse_log:Q", title="error of the forecast (RMSE of ln L)")
             .scale(type="log", nice=False, padding=12)
-            .axis(format="~%", tickCount=6),
+            .axis(format="~%", tickCount=6, titleAnchor="end"),
             y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=190),
             color=alt.Color("held_out:N", title="held out", sort=splits).legend(columns=3),
             shape=alt.Shape("held_out:N", sort=splits).legend(None),
