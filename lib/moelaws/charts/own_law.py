@@ -54,7 +54,7 @@ def held_out_scores(table: pd.DataFrame, bar: float, reported: float, title: str
             x=alt.X("unexplained:Q", title="variance left unexplained, 1 - R²")
             .scale(type="log", nice=False, padding=12)
             .axis(format="~%", tickCount=5, titleAnchor="end"),
-            y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=150),
+            y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=180),
             color=alt.Color("held_out:N", title="held out", sort=_order(table["held_out"])).legend(columns=2),
             shape=alt.Shape("held_out:N", sort=_order(table["held_out"])).legend(None),
             tooltip=["law", "held_out", "unexplained"],

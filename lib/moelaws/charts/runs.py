@@ -10,9 +10,9 @@ SIZES = {"total_params": "total parameters", "active_params": "active parameters
 
 
 def budget_name(budget: float) -> str:
-    """A budget as charts write it, such as ``C = 3e11``."""
+    """A budget as charts and tables write it, such as ``C = 3e11``, with spaces that do not break."""
     mantissa, exponent = f"{budget:.1e}".split("e")
-    return f"C = {float(mantissa):g}e{int(exponent)}"
+    return f"C\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{float(mantissa):g}e{int(exponent)}"
 
 
 def experts_colour(table: pd.DataFrame) -> alt.Color:

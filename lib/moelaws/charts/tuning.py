@@ -61,7 +61,7 @@ def changed_settings(moved: pd.DataFrame, limit: float) -> alt.FacetChart:
     """
     words = {"learning_rate": "rate", "batch_sequences": "batch"}
     place = [
-        f"C = {budget_name(budget)}, d = {width}, E = {n_experts}" + ", synthetic" * text.startswith("zipf")
+        f"{budget_name(budget)}, d = {width}, E = {n_experts}" + ", synthetic" * text.startswith("zipf")
         for text, budget, width, n_experts in zip(
             moved["corpus"], moved["budget"], moved["d_model"], moved["n_experts"], strict=True
         )
