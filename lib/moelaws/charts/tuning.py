@@ -84,8 +84,8 @@ def changed_settings(moved: pd.DataFrame, limit: float) -> alt.FacetChart:
         else f"At none of {points} points does a change win by more than {limit:g} nats"
     )
     order = list(dict.fromkeys(table["point"]))
-    base = alt.Chart(table).encode(y=alt.Y("point:N", title=None, sort=order).axis(labelLimit=220))
-    bars = base.mark_rule().encode(x=alt.X("low:Q", title="loss against the recipe's (nats)"), x2="high:Q")
+    base = alt.Chart(table).encode(y=alt.Y("point:N", title=None, sort=order).axis(labelLimit=260))
+    bars = base.mark_rule().encode(x=alt.X("low:Q", title="change of loss (nats)"), x2="high:Q")
     dots = base.mark_point(filled=True, size=50).encode(x="difference:Q")
     line = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x=alt.datum(-limit))
     panel = (line + bars + dots).properties(width=170, height=20 * points)
