@@ -31,7 +31,8 @@ def cover(runs: pd.DataFrame) -> alt.LayerChart:
         title="Validation loss at equal training FLOPs",
         description="Loss against active parameters for each number of experts, at the training budgets.",
     )
-    return chart.properties(width=WIDTH)
+    # A renderer's guess of how wide a text is may be short.
+    return chart.properties(width=WIDTH, padding={"left": 5, "top": 5, "right": 25, "bottom": 5})
 
 
 if __name__ == "__main__":

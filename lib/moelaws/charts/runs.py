@@ -106,21 +106,23 @@ def loss_by_size(
         .mark_point(filled=True, size=45)
         .encode(x=x, y="loss:Q", color=experts_colour(runs), tooltip=["n_experts", variable, "loss", "budget_name"])
     )
-    names = _budget_names(runs, variable, above=True)
+    # To the right of a budget's widest models there is room; at their left the next budget begins.
+    last = runs.loc[runs.groupby("budget_name")[variable].idxmax()]
+    names = _names(last, variable).mark_text(align="left", dx=9, fontWeight=600)
     return (band + lines.mark_line().encode(y="loss:Q") + points + names).properties(
         width="container", height=420, title=title, description=description
     )
 
 
-def _budget_names(table: pd.DataFrame, x: str, above: bool = False) -> alt.Chart:
-    """The name of each budget beside its leftmost point: below the line, or above the highest point there."""
+def _budget_names(table: pd.DataFrame, x: str) -> alt.Chart:
+    """The name of each budget below its leftmost point."""
     near = table[table[x] <= 1.1 * table.groupby("budget_name")[x].transform("min")]
-    names = near.groupby("budget_name", as_index=False).agg({x: "min", "loss": "max" if above else "min"})
-    return (
-        alt.Chart(names)
-        .mark_text(align="left", dx=6, dy=-14 if above else 18, fontWeight=600)
-        .encode(x=f"{x}:Q", y="loss:Q", text="budget_name:N")
-    )
+    names = near.groupby("budget_name", as_index=False).agg({x: "min", "loss": "min"})
+    return _names(names, x).mark_text(align="left", dx=6, dy=18, fontWeight=600)
+
+
+def _names(names: pd.DataFrame, x: str) -> alt.Chart:
+    return alt.Chart(names).encode(x=f"{x}:Q", y="loss:Q", text="budget_name:N")
 
 
 def _powers(table: pd.DataFrame) -> list[int]:
