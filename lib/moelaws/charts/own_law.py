@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from moelaws.charts.runs import LOSS, SIZES, experts_colour
+from moelaws.charts.runs import SIZES, experts_colour
 from moelaws.charts.theme import CATEGORIES, INK, QUIET
 
 PANEL = 148
@@ -150,7 +150,7 @@ def forecast_of_budget(runs: pd.DataFrame, curves: pd.DataFrame, title: str, des
         ),
         color=experts_colour(runs),
     )  # fmt: skip
-    y = alt.Y("loss:Q", title=LOSS).scale(zero=False)
+    y = alt.Y("loss:Q", title="loss (nats per token)").scale(zero=False)
     law = base.transform_filter("datum.kind === 'law'")
     band = law.mark_area(opacity=0.25).encode(y=alt.Y("low:Q"), y2="high:Q")
     points = base.transform_filter("datum.kind === 'run'").mark_point(filled=True, size=40).encode(y=y)

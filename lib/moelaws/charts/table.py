@@ -14,11 +14,15 @@ def readable(table: pd.DataFrame, default: str = "{:.3g}", forms: Mapping[str, s
         forms: column -> its own format.
 
     Returns:
-        A table of text, to be shown as it is.
+        A table of text, to be shown as it is; NaN is empty.
     """
     forms = forms or {}
+
+    def write(column: pd.Series, form: str) -> pd.Series:
+        return column.map(lambda number: "" if pd.isna(number) else form.format(number)).astype(object)
+
     written = {
-        name: column.map(forms.get(str(name), default).format) if pd.api.types.is_numeric_dtype(column) else column
+        name: write(column, forms.get(str(name), default)) if pd.api.types.is_numeric_dtype(column) else column
         for name, column in table.items()
     }
     return pd.DataFrame(written, index=table.index)
