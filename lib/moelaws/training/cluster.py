@@ -97,7 +97,8 @@ class DaskWorkers(futures.Executor):
 
     def _forget(self, future: futures.Future[Any]) -> None:
         call = self._calls.pop(future, None)
-        if call is not None and future.cancelled():
+        # A call that was lost with the scheduler must not be cancelled there, too.
+        if call is not None and future.cancelled() and call.status == "pending":
             call.cancel()
 
 
