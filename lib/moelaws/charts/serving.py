@@ -152,8 +152,11 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
     x = x.axis(values=[0.125, 0.25, 0.5, 1, 2, 4, 8], format="~g")
     colour = alt.Color("word:N", title=None).scale(domain=list(WORDS), range=list(WORDS.values())).legend(columns=2)
     printed = base.mark_bar(color=QUIET, opacity=0.25, height=14).encode(x="printed_low:Q", x2="printed_high:Q")
-    all_of_them = base.mark_rule(strokeWidth=2).encode(x=x, x2="most:Q", color=colour)
-    central = base.mark_bar(height=7).encode(x="drawn_low:Q", x2="drawn_high:Q", color=colour)
+    # Under some assumptions a law may have no answer: then there is nothing to draw but what is printed.
+    whole = base.transform_filter("isValid(datum.least) && isValid(datum.most)")
+    all_of_them = whole.mark_rule(strokeWidth=2).encode(x=x, x2="most:Q", color=colour)
+    known = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+    central = known.mark_bar(height=7).encode(x="drawn_low:Q", x2="drawn_high:Q", color=colour)
     return (
         # A range of one number would be a bar without width.
         alt.layer(printed, all_of_them, central)
