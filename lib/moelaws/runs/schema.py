@@ -148,7 +148,7 @@ _ALL = (
     _text("machine", "processor and core count"),
     _count("threads", "", "torch threads in the process"),
     _text("torch_version", "torch release"),
-    _text("code_version", "moelaws release"),
+    _text("code_version", "moelaws release, with the commit where it ran from a clone"),
     _text("finished_at", "UTC time at which the row was made, ISO 8601"),
 )
 

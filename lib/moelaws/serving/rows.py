@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from moelaws import __version__
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
 from moelaws.files import write_whole
+from moelaws.provenance import code_version, machine
 from moelaws.runs import read_runs
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Measurement
-from moelaws.training.record import machine
 
 # What makes two rows measurements of the same thing, so that the later one replaces the earlier.
 SETTING = (
@@ -68,7 +67,7 @@ def timing_row(decoder: Decoder, found: Measurement, weights: str, text: str) ->
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "torch_version": torch.__version__,
-        "code_version": __version__,
+        "code_version": code_version(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return _rounded(row)

@@ -47,3 +47,33 @@ SYNTHETIC = {
     9.7e11: Design((24, 32, 40, 48, 64, 80, 96), (), 1, (1, 4, 16, 64)),
 }
 """On the synthetic language, whose entropy is known."""
+
+
+@dataclass(frozen=True)
+class FinerDesign:
+    """What a budget of the sweep of finer experts holds; every cell has two seeds.
+
+    Attributes:
+        widths: d.
+        experts: (E, K, G).
+    """
+
+    widths: tuple[int, ...]
+    experts: tuple[tuple[int, int, int], ...]
+
+
+def _at_equal_sparsity(top_k: int, *n_experts: int) -> tuple[tuple[int, int, int], ...]:
+    """K = G: as many parameters, and as much work, as K = G = 1 at the same sparsity."""
+    return tuple((experts, top_k, top_k) for experts in n_experts)
+
+
+# Up to S = 127/128. K = G = 1 has its other numbers of experts in the study.
+_FINER = ((128, 1, 1), *_at_equal_sparsity(2, 8, 32, 128, 256), *_at_equal_sparsity(4, 16, 64, 256, 512))
+
+FINER = {
+    1e12: FinerDesign((32, 40, 48), _FINER),
+    3e12: FinerDesign((40, 48, 64), _FINER),
+    # d = 48 would read its text 1.1 times.
+    1e13: FinerDesign((56, 64, 80), _at_equal_sparsity(2, 8, 32, 128)),
+}
+"""Finer experts on real text, by budget in FLOPs."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moelaws import __version__
 from moelaws.config import RunConfig
 from moelaws.counting import training_flops_per_token
 from moelaws.runs import RunTable
@@ -105,8 +104,8 @@ def probe_row(
     """
     import torch
 
+    from moelaws.provenance import code_version, machine
     from moelaws.training.probes import NAMES, probe, probe_names
-    from moelaws.training.record import machine
     from moelaws.training.train import train
 
     start = time.perf_counter()
@@ -131,7 +130,7 @@ def probe_row(
         "device": result.device,
         "machine": machine(),
         "torch_version": torch.__version__,
-        "code_version": __version__,
+        "code_version": code_version(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     measures = [m for m in found.to_dict("records") if (m["probe"], m["domain"]) in missing]

@@ -2,19 +2,14 @@
 
 import json
 import math
-import os
-import platform
-import re
 from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from moelaws import __version__
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
+from moelaws.provenance import code_version, machine
 from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
 
@@ -63,7 +58,7 @@ def make_row(
         "machine": machine(),
         "threads": result.threads,
         "torch_version": torch.__version__,
-        "code_version": __version__,
+        "code_version": code_version(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if budget is not None:
@@ -105,21 +100,3 @@ def _typed(default: Any, value: Any) -> Any:
     if isinstance(default, bool):
         return str(value) == "True"
     return type(default)(float(value))
-
-
-@lru_cache(maxsize=1)
-def machine() -> str:
-    """The processor's name and core count, for the record; on Linux also its family and model numbers.
-
-    Processors sold under one name may multiply matrices with different instructions, and then round differently.
-    """
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        fields = dict(re.findall(r"^([^\t:\n]+?)\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE))
-        numbers = [f"{key} {fields[field]}" for key, field in _NUMBERS if field in fields]
-        name = " ".join([fields.get("model name", name), *([f"({', '.join(numbers)})"] if numbers else [])])
-    return f"{name}, {os.cpu_count()} cores"
-
-
-_NUMBERS = (("family", "cpu family"), ("model", "model"), ("stepping", "stepping"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.counting import tokens_for_budget, training_flops_per_token
-from moelaws.training.designs import STUDY, SYNTHETIC
+from moelaws.training.designs import FINER, STUDY, SYNTHETIC
 from moelaws.training.recipe import batch_sequences, language_model, language_recipe, recipe, tiny_model
 from moelaws.training.sweep import SweepRun
 from moelaws.training.synthetic import LANGUAGE
@@ -95,6 +95,43 @@ def granularity() -> list[SweepRun]:
     ]
 
 
+def finer() -> list[SweepRun]:
+    """More and finer experts at three budgets, to one idle share of 127/128: is the sparsest best once K > 1?"""
+    return [run for budget in FINER for run in _finer_at(budget)]
+
+
+def finer_1e12() -> list[SweepRun]:
+    """The runs of ``finer`` at 1e12 FLOPs."""
+    return _finer_at(1e12)
+
+
+def finer_3e12() -> list[SweepRun]:
+    """The runs of ``finer`` at 3e12 FLOPs."""
+    return _finer_at(3e12)
+
+
+def finer_1e13() -> list[SweepRun]:
+    """The runs of ``finer`` at 1e13 FLOPs."""
+    return _finer_at(1e13)
+
+
+def largest() -> list[SweepRun]:
+    """The study's largest budget again: a second and a third seed at the two best sizes, and the recipe checked.
+
+    The sizes are the two of lowest loss at seed 0 that read their text at most once. Half and twice the rate and
+    the batch are at the best of them, dense and with 64 experts.
+    """
+    best = {1: (80, 96), 4: (64, 80), 16: (64, 80), 64: (64, 80)}
+    seeds = [
+        _isoflop("largest", 1e13, tiny_model(width, n_experts), seed, TWO_DOMAINS)
+        for n_experts, widths in best.items()
+        for width in widths
+        for seed in (1, 2)
+    ]
+    bases = [_isoflop("largest", 1e13, tiny_model(best[e][0], e), 0, TWO_DOMAINS) for e in (1, 64)]
+    return seeds + [changed for base in bases for changed in _half_and_twice(base)]
+
+
 def experts() -> list[SweepRun]:
     """The table that Yun et al.'s law needs: dense sizes x E x tokens over a factor of eight.
 
@@ -155,6 +192,17 @@ def _half_and_twice(base: SweepRun) -> Iterator[SweepRun]:
 def _isoflop_at(budget: float) -> list[SweepRun]:
     """One budget of the study: every width at every E once, and the replicated widths with more seeds."""
     return [_isoflop("isoflop", budget, model, seed, TWO_DOMAINS) for model, seed in STUDY[budget].runs(tiny_model)]
+
+
+def _finer_at(budget: float) -> list[SweepRun]:
+    """One budget of ``finer``: all its experts at each width, two seeds."""
+    design = FINER[budget]
+    return [
+        _isoflop("finer", budget, tiny_model(width, n_experts, top_k, granularity), seed, TWO_DOMAINS)
+        for n_experts, top_k, granularity in design.experts
+        for width in design.widths
+        for seed in (0, 1)
+    ]
 
 
 def _isoflop(sweep: str, budget: float, model: ModelConfig, seed: int, corpus: str = "sotu") -> SweepRun:
