@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from moelaws import __version__, book
 from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
+from moelaws.quote import sentence
 from moelaws.runs import TableInUseError
 
 _SUBCOMMANDS = (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book)
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except (ValueError, TableInUseError) as error:
         # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
-        print(f"moelaws: error: {error}", file=sys.stderr)
+        print(sentence(f"moelaws: error: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader closed the pipe (`moelaws runs ... | head`): not an error.
