@@ -18,6 +18,7 @@ ALLOWED = {
     "files": set(),
     "counting": {"config"},
     "provenance": set(),
+    "stages": set(),
     "quote": set(),
     "runs": {"files"},
     "laws": {"runs"},
@@ -29,8 +30,8 @@ ALLOWED = {
     "book": {"charts", "files"},
     "cli": {"book", "config", "counting", "files", "runs", "laws", "fitting", "models", "training", "serving"},
 }
-# How a reader's words are shown is the same everywhere.
-EVERYWHERE = {"quote", "__version__"}
+# How a reader's words are shown is the same everywhere; so is how a long computation says what it is at.
+EVERYWHERE = {"quote", "stages", "__version__"}
 # The half of serving that runs models, and what it may import besides.
 _RUNNING = (
     "cache", "decoder", "generate", "grid", "matrix", "measure", "memory", "requests", "routes", "rows", "sampling",

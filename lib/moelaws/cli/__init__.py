@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from moelaws import __version__, book
 from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
+from moelaws.cli.progress_bar import shown_progress
 from moelaws.quote import sentence
 from moelaws.runs import TableInUseError
 
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subcommand.add_parser(subparsers)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        with shown_progress():
+            return int(options.run(options) or 0)
     except (ValueError, TableInUseError) as error:
         # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
         print(sentence(f"moelaws: error: {error}"), file=sys.stderr)
