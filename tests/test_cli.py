@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import exit_code
 from moelaws.cli import main
 from moelaws.cli.sweep import find_sweep
 from small_sweep import tiny_sweep
@@ -42,8 +43,8 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
         (["runs", "TABLE", "--map", "loss=nats"], "no column 'nats' to use as 'loss'"),
         (["sweep", "nothing"], "sweep 'nothing': moelaws.training.sweeps has batches, experts, "),
         (["sweep", "no.such.module:sweep"], "no module 'no'"),
-        (["sweep", "isoflop_3e11", "--workers", "0"], "--workers 0: expected a whole number >= 1"),
-        (["sweep", "isoflop_3e11", "--limit", "0"], "--limit 0: expected a whole number >= 1"),
+        (["sweep", "isoflop_3e11", "--workers", "0"], "--workers: expected a whole number from 1 to 256, found '0'"),
+        (["sweep", "isoflop_3e11", "--limit", "0"], "--limit: expected a whole number from 1 to 1000000, found '0'"),
         (["sweep", "isoflop_3e11", "--workers", "2", "--scheduler", "x"], "--workers is for local processes"),
         (["sweep", "small_sweep:tiny_sweep", "--device", "gpu", "--out", "OUT"], "device 'gpu': expected auto, cpu"),
         (["sweep", "small_sweep:tiny_sweep", "--device", "cuda:99", "--out", "OUT"], "PyTorch sees"),
@@ -57,7 +58,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     table: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"TABLE": table, "OUT": table.replace("runs.csv", "out.csv")}
-    assert main([places.get(a, a) for a in arguments]) == 2
+    assert exit_code([places.get(a, a) for a in arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import pytest
 
+from command_line import exit_code
 from moelaws.cli import main
 from moelaws.serving import forecasters
 from moelaws.serving.plan import Row
@@ -88,7 +89,7 @@ def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train-flops", "0"], "a training budget of 0 FLOPs trains nothing"),
+        (["--train-flops", "0"], "--train-flops: expected a number > 0 and at most 1e+40, found '0'"),
         (["--train-flops", "1e21", "--hardware", "abacus"], "no hardware 'abacus'; there are a100-40gb"),
         (["--train-flops", "1e21", "--laws", "clark2022"], "law 'clark2022' cannot plan"),
         (["--train-flops", "1e21", "--loss", "0.5"], "abnar2025: the loss 0.5 is below the law's floor"),
@@ -98,7 +99,7 @@ def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):
     ],
 )
 def test_impossible_requests_end_with_a_sentence(arguments, message, capsys):
-    assert main(["plan", *arguments]) == 2
+    assert exit_code(["plan", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 

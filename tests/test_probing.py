@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from command_line import exit_code
 from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.runs import TableInUseError, read_runs
@@ -142,8 +143,8 @@ def test_the_command_probes_what_is_chosen(table: Path, tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--items", "0"], "--items 0: expected a whole number >= 1"),
-        (["--workers", "0"], "--workers 0: expected a whole number >= 1"),
+        (["--items", "0"], "--items: expected a whole number from 1 to 1000000, found '0'"),
+        (["--workers", "0"], "--workers: expected a whole number from 1 to 256, found '0'"),
         (["--probe", "chess"], "--probe 'chess': expected one of cloze, recall"),
         (["--where", "n_experts == 99"], "runs.csv: no finished run meets 'n_experts == 99'"),
         (["--device", "tpu"], "device 'tpu': expected auto, cpu"),
@@ -152,7 +153,7 @@ def test_the_command_probes_what_is_chosen(table: Path, tmp_path: Path, capsys: 
 def test_wrong_input_is_one_sentence(
     table: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["probe", str(table), "--out", str(tmp_path / "probes.csv"), *arguments]) == 2
+    assert exit_code(["probe", str(table), "--out", str(tmp_path / "probes.csv"), *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1

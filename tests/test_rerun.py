@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from command_line import exit_code
 from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models.checkpoint import load_checkpoint
@@ -69,4 +70,4 @@ def test_a_wrong_record_is_found(table: Path, tmp_path: Path, capsys: pytest.Cap
 def test_a_choice_of_nothing_is_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rerun", str(table), "--where", "train_flops > 1e20"]) == 2
     assert "runs.csv: no run meets 'train_flops > 1e20'" in capsys.readouterr().err
-    assert main(["rerun", str(table), "--sample", "0"]) == 2
+    assert exit_code(["rerun", str(table), "--sample", "0"]) == 2

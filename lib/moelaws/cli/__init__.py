@@ -1,37 +1,53 @@
 """The ``moelaws`` command: one module here per subcommand, each with ``add_parser``."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from moelaws import __version__, book
 from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
+from moelaws.cli.boundary import Parser, outcome
 from moelaws.cli.progress_bar import shown_progress
-from moelaws.quote import sentence
-from moelaws.runs import TableInUseError
 
 _SUBCOMMANDS = (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 the work failed, 2 the input is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="moelaws", description="An open laboratory of mixture-of-experts scaling laws."
-    )
+    """Run the command line; returns the exit code, see ``boundary``."""
+    # A file's name need not be text; it is printed with escapes, not lost in an error of the encoding.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    options = make_parser().parse_args(arguments)
+    try:
+        with shown_progress():
+            code = int(options.run(options) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader closed the pipe (`moelaws runs ... | head`): not an error.
+        _discard_output()
+        return 0
+    except Exception as error:
+        code = outcome(error)
+        try:
+            sys.stdout.flush()
+        except (OSError, AttributeError):
+            _discard_output()  # or Python would complain a second time when it ends
+        return code
+
+
+def make_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(prog="moelaws", description="An open laboratory of mixture-of-experts scaling laws.")
     parser.add_argument("--version", action="version", version=f"moelaws {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for subcommand in _SUBCOMMANDS:
         subcommand.add_parser(subparsers)
-    options = parser.parse_args(arguments)
-    try:
-        with shown_progress():
-            return int(options.run(options) or 0)
-    except (ValueError, TableInUseError) as error:
-        # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
-        print(sentence(f"moelaws: error: {error}"), file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader closed the pipe (`moelaws runs ... | head`): not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return parser
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,39 +9,48 @@ import pandas as pd
 
 from moelaws.cli.output import write_json
 from moelaws.cli.runs import parse_map
+from moelaws.cli.values import number, path, seed, whole
 from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.uncertainty import bootstrap, large_sample
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
+from moelaws.quote import shown
 from moelaws.runs import derive, finished, read_runs
 from moelaws.runs.where import rows_where
+
+_MOST_STARTS = _MOST_REFITS = 100_000
+"""Beyond this many a fit takes hours and learns nothing more."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("fit", help="fit a law to a run table")
-    parser.add_argument("table", nargs="?", help="a .csv, .csv.gz or .parquet file, one row a run")
+    parser.add_argument("table", nargs="?", type=path, help="a .csv, .csv.gz or .parquet file, one row a run")
     parser.add_argument("--law", metavar="NAME", help="a published law, see --laws")
     parser.add_argument("--laws", action="store_true", help="print the laws and stop")
     parser.add_argument("--formula", help='a law of your own: "E + A/N^alpha + B/D^beta"; see --variables')
     parser.add_argument("--variables", metavar="N=COLUMN,...", help="columns of the formula's variables")
     parser.add_argument("--objective", default="huber-log", help="huber-log (default), lsq-log or lsq")
-    parser.add_argument("--delta", type=_number, default=1e-3, help="Huber threshold in ln L (default 0.001)")
-    parser.add_argument("--over", type=_number, default=1.0, help="factor on runs predicted too high (default 1)")
+    parser.add_argument("--delta", type=number(0, 1e6), default=1e-3, help="Huber threshold in ln L (default 0.001)")
+    parser.add_argument(
+        "--over", type=number(0, 1e6), default=1.0, help="factor on runs predicted too high (default 1)"
+    )
     parser.add_argument("--weights", metavar="COLUMN", help="weight of each run, such as one over its variance")
     parser.add_argument("--fix", metavar="NAME=VALUE,...", help="parameters to hold at a value")
     parser.add_argument("--bound", metavar="NAME=LOW:HIGH,...", help="bounds in place of the law's own")
-    parser.add_argument("--starts", type=_count, help="starting points to draw (default: by the law's size)")
+    parser.add_argument(
+        "--starts", type=whole(1, _MOST_STARTS), help="starting points to draw (default: by the law's size)"
+    )
     parser.add_argument("--bootstrap", type=_replicates, default=0, metavar="N", help="refits for the intervals")
     parser.add_argument("--stratify", metavar="COLUMN", help="bootstrap within groups, such as budget")
     parser.add_argument("--cluster", metavar="COLUMN", help="bootstrap whole groups, such as a configuration's seeds")
-    parser.add_argument("--seed", type=_seed, default=0, help="of starts and bootstrap (default 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of starts and bootstrap (default 0)")
     parser.add_argument("--where", metavar="CONDITION", help="keep the rows that meet it: \"router == 'Hash'\"")
     parser.add_argument("--holdout", metavar="CONDITION", help='rows to test on, not to fit: "sparsity > 0.97"')
     parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result to this file too")
+    parser.add_argument("--json", type=path, metavar="OUT", help="write the result to this file too")
     parser.set_defaults(run=run)
 
 
@@ -165,33 +174,11 @@ def _number_in(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{option}: expected a number, found {text!r}") from None
-
-
-def _number(text: str) -> float:
-    return _number_in("moelaws fit", text)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= {least}, found {text!r}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0)
+        raise ValueError(f"{option}: expected a number, found {shown(text)}") from None
 
 
 def _replicates(text: str) -> int:
-    value = _whole(text, 0)
+    value = whole(0, _MOST_REFITS)(text)
     if value == 1:
         raise argparse.ArgumentTypeError("expected 0, or at least 2 refits")
     return value

@@ -1,7 +1,6 @@
 """``moelaws isoflop``: loss surfaces of equal-budget runs, and the sizes and sparsities that are best on them."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,10 @@ import pandas as pd
 from moelaws import __version__
 from moelaws.cli.output import write_json
 from moelaws.cli.runs import parse_map
+from moelaws.cli.values import number, numbers, path, seed, whole
 from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_of, fit_surface, optima
 from moelaws.fitting.polynomial import Degree
+from moelaws.quote import shown
 from moelaws.runs import derive, finished, read_runs
 from moelaws.runs.where import rows_where
 
@@ -25,21 +26,27 @@ _EDGES = {
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("isoflop", help="fit the loss surface of each budget and find its optima")
-    parser.add_argument("table", help="a .csv, .csv.gz or .parquet file with loss, sparsity, sizes and budgets")
+    parser.add_argument(
+        "table", type=path, help="a .csv, .csv.gz or .parquet file with loss, sparsity, sizes and budgets"
+    )
     parser.add_argument("--variable", default="total_params", help="column of sizes (default total_params)")
-    parser.add_argument("--budget", type=_number, help="fit this budget only, in FLOPs")
+    parser.add_argument("--budget", type=number(0, 1e40), help="fit this budget only, in FLOPs")
     parser.add_argument(
         "--degree",
         type=_degree,
         metavar="A1,A2,A3",
         help="highest powers of ln N, -ln(1-S) and their product (default: by cross-validation)",
     )
-    parser.add_argument("--sizes", type=_numbers, metavar="N,...", default=[], help="also the best sparsity at these N")
-    parser.add_argument("--bootstrap", type=_count, default=1000, help="refits for the intervals (default 1000)")
-    parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default 0)")
+    parser.add_argument(
+        "--sizes", type=numbers(0, 1e30), metavar="N,...", default=(), help="also the best sparsity at these N"
+    )
+    parser.add_argument(
+        "--bootstrap", type=whole(0, 100_000), default=1000, help="refits for the intervals (default 1000)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (default 0)")
     parser.add_argument("--where", metavar="CONDITION", help='keep the rows that meet it: "sparsity > 0.9"')
     parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write surfaces and optima to this file too")
+    parser.add_argument("--json", type=path, metavar="OUT", help="write surfaces and optima to this file too")
     parser.set_defaults(run=run)
 
 
@@ -152,26 +159,10 @@ def _record(surface: Surface, table: pd.DataFrame, sparsities: list[BestSparsity
     }
 
 
-def _number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number > 0")
-    return number
-
-
-def _numbers(text: str) -> list[float]:
-    return [_number(part) for part in text.split(",")]
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number >= 0")
-    return number
-
-
 def _degree(text: str) -> Degree:
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdigit() and int(part) <= 4 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected three whole numbers from 0 to 4, such as 2,2,2")
+    if len(parts) != 3 or not all(part in tuple("01234") for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"expected three whole numbers from 0 to 4, such as 2,2,2, found {shown(text)}"
+        )
     return int(parts[0]), int(parts[1]), int(parts[2])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moelaws.cli.output import write_json
+from moelaws.cli.values import path, whole, wholes
 from moelaws.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -27,29 +28,31 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "model", nargs="?", help="a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
     )
-    parser.add_argument("--batch", type=_wholes, default=(1, 2, 4, 8, 16, 32), metavar="B,...", help="1,2,4,...,32")
-    parser.add_argument("--prompt", type=_whole, default=64, help="tokens of each prompt (default 64)")
-    parser.add_argument("--new", type=_whole, default=32, help="decode steps (default 32)")
     parser.add_argument(
-        "--passes", type=_whole, help="over all settings in turn (default 1; 9 with --grid or --calibrate)"
+        "--batch", type=wholes(1, 65_536), default=(1, 2, 4, 8, 16, 32), metavar="B,...", help="1,2,4,...,32"
+    )
+    parser.add_argument("--prompt", type=whole(1, 1_000_000), default=64, help="tokens of each prompt (default 64)")
+    parser.add_argument("--new", type=whole(1, 1_000_000), default=32, help="decode steps (default 32)")
+    parser.add_argument(
+        "--passes", type=whole(1, 10_000), help="over all settings in turn (default 1; 9 with --grid or --calibrate)"
     )
     parser.add_argument(
         "--repeats",
-        type=_whole,
+        type=whole(1, 10_000),
         help="measured rounds of a setting in a pass (default 5; 1 with --grid or --calibrate)",
     )
     parser.add_argument("--routing", choices=("router", "uniform"), default="router", help="or experts drawn evenly")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=_whole, default=1, help="of torch on a CPU (default 1)")
+    parser.add_argument("--threads", type=whole(1, 256), default=1, help="of torch on a CPU (default 1)")
     parser.add_argument(
         "--clock", choices=("wall", "processor"), default="wall", help="processor: for a busy machine, one thread"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="timing table to put the rows into")
+    parser.add_argument("--out", type=path, metavar="FILE", help="timing table to put the rows into")
     parser.add_argument(
         "--calibrate", action="store_true", help="time small random models and fit this machine to them"
     )
     parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {_TIMINGS}")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="with --calibrate: write the machine to this file")
+    parser.add_argument("--json", type=path, metavar="OUT", help="with --calibrate: write the machine to this file")
     parser.set_defaults(run=run)
 
 
@@ -232,13 +235,3 @@ def _print_row(row: dict[str, Any], first: bool) -> None:
 
 def _print_event(sentence: str) -> None:
     print(f"moelaws: {sentence}", file=sys.stderr, flush=True)
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, found {text!r}")
-    return int(text)
-
-
-def _wholes(text: str) -> tuple[int, ...]:
-    return tuple(_whole(part) for part in text.split(","))

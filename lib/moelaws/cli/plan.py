@@ -2,18 +2,19 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.output import write_json
+from moelaws.cli.values import number, path, whole, wholes
 from moelaws.serving.cost import Deployment, Traffic, deploy, deploy_measured
 from moelaws.serving.forecasters import FAMILIES, OURS, Forecaster, ours, published, read_fit
 from moelaws.serving.hardware import ACCELERATORS, accelerator
 from moelaws.serving.plan import EXPERTS, LawPlan, Plan, PlanError, Request, Row, plan
 
+_MOST_EXPERTS = 1_000_000
 _CHEAP = 0.1
 """Dollars an hour of a machine of one's own, where none are given."""
 
@@ -34,27 +35,45 @@ _COLUMNS = {
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("plan", help="choose size, experts and hardware for training and serving")
-    parser.add_argument("--train-flops", type=_number, required=True, metavar="C", help="training budget, in FLOPs")
-    parser.add_argument("--serve-tokens", type=_number, default=0.0, metavar="T", help="output tokens to serve")
+    parser.add_argument(
+        "--train-flops", type=number(0, 1e40), required=True, metavar="C", help="training budget, in FLOPs"
+    )
+    parser.add_argument(
+        "--serve-tokens",
+        type=number(0, 1e30, low_allowed=True),
+        default=0.0,
+        metavar="T",
+        help="output tokens to serve",
+    )
     parser.add_argument(
         "--hardware", default="a100-40gb", metavar="NAME", help=f"{', '.join(ACCELERATORS)} (default a100-40gb)"
     )
-    parser.add_argument("--timings", type=Path, metavar="FILE", help="serve on the machine that made this timing table")
-    parser.add_argument("--memory-gb", type=_number, default=8.0, help="of that machine (default 8)")
-    parser.add_argument("--gpus", type=_whole, default=8, help="at most so many for one copy (default 8)")
+    parser.add_argument("--timings", type=path, metavar="FILE", help="serve on the machine that made this timing table")
+    parser.add_argument("--memory-gb", type=number(0, 1e9), default=8.0, help="of that machine (default 8)")
+    parser.add_argument("--gpus", type=whole(1, 1024), default=8, help="at most so many for one copy (default 8)")
     parser.add_argument(
-        "--dollars-per-hour", type=_number, metavar="X", help="rent of one device (default: a round one)"
+        "--dollars-per-hour", type=number(0, 1e9), metavar="X", help="rent of one device (default: a round one)"
     )
     parser.add_argument("--laws", default="abnar2025,ludziejewski2025", metavar="NAME,...", help="and 'ours'")
-    parser.add_argument("--law-fit", action="append", type=Path, default=[], metavar="FILE", help="from moelaws fit")
+    parser.add_argument("--law-fit", action="append", type=path, default=[], metavar="FILE", help="from moelaws fit")
     parser.add_argument("--family", choices=FAMILIES, help="sizes of the models (default: each law's own)")
-    parser.add_argument("--experts", type=_wholes, default=EXPERTS, metavar="E,...", help="default 1,2,4,...,64")
-    parser.add_argument("--top-k", type=_whole, default=1, metavar="K", help="experts per token (default 1)")
-    parser.add_argument("--base-experts", type=_whole, default=1, metavar="E", help="of the base (default 1, dense)")
-    parser.add_argument("--loss", type=_number, help="loss to reach (default: the base's at the budget)")
-    parser.add_argument("--prompt-tokens", type=_number, default=Traffic().prompt_tokens, help="mean (default 161.31)")
-    parser.add_argument("--output-tokens", type=_number, default=Traffic().output_tokens, help="mean (default 337.99)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the plan to this file too")
+    parser.add_argument(
+        "--experts", type=wholes(1, _MOST_EXPERTS), default=EXPERTS, metavar="E,...", help="default 1,2,4,...,64"
+    )
+    parser.add_argument(
+        "--top-k", type=whole(1, _MOST_EXPERTS), default=1, metavar="K", help="experts per token (default 1)"
+    )
+    parser.add_argument(
+        "--base-experts", type=whole(1, _MOST_EXPERTS), default=1, metavar="E", help="of the base (default 1, dense)"
+    )
+    parser.add_argument("--loss", type=number(0, 1e6), help="loss to reach (default: the base's at the budget)")
+    parser.add_argument(
+        "--prompt-tokens", type=number(0, 1e9), default=Traffic().prompt_tokens, help="mean (default 161.31)"
+    )
+    parser.add_argument(
+        "--output-tokens", type=number(0, 1e9), default=Traffic().output_tokens, help="mean (default 337.99)"
+    )
+    parser.add_argument("--json", type=path, metavar="OUT", help="write the plan to this file too")
     parser.set_defaults(run=run)
 
 
@@ -109,8 +128,8 @@ def _forecasters(options: argparse.Namespace) -> tuple[dict[str, Forecaster], di
                 chosen[name] = own
         else:
             chosen[name] = published(name, family)
-    for path in options.law_fit:
-        chosen[path.stem] = read_fit(path, family)
+    for file in options.law_fit:
+        chosen[file.stem] = read_fit(file, family)
     return chosen, missing
 
 
@@ -180,24 +199,3 @@ def _record(found: Plan, missing: dict[str, str]) -> dict[str, Any]:
         "disagreement": [asdict(one) | {"ratio": one.ratio} for one in found.disagreement],
         "versions": {"moelaws": __version__},
     }
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
-
-
-def _whole(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, found {text!r}")
-    return value
-
-
-def _wholes(text: str) -> tuple[int, ...]:
-    return tuple(_whole(part) for part in text.split(","))

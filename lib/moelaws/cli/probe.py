@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.runs import finished, read_runs
 from moelaws.runs.where import rows_where
 
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("probe", help="train recorded runs again and record what each can do")
-    parser.add_argument("table", type=Path, help="a run table that moelaws sweep wrote")
+    parser.add_argument("table", type=path, help="a run table that moelaws sweep wrote")
     parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "seed == 0 and budget == 1e12"')
     parser.add_argument(
-        "--out", type=Path, help="table of probes to append to (default data/probes/ and the run table's name)"
+        "--out", type=path, help="table of probes to append to (default data/probes/ and the run table's name)"
     )
-    parser.add_argument("--items", type=int, default=1000, help="questions in a probe at most (default 1000)")
+    parser.add_argument(
+        "--items", type=whole(1, 1_000_000), default=1000, help="questions in a probe at most (default 1000)"
+    )
     parser.add_argument("--probe", action="append", metavar="NAME", help="this probe only; may be given again")
-    parser.add_argument("--workers", type=int, default=1, help="local processes of one thread each (default 1)")
+    parser.add_argument(
+        "--workers", type=whole(1, MOST_WORKERS), default=1, help="local processes of one thread each (default 1)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (GPUs in turn) or one GPU, as in cuda:1")
     parser.add_argument("--dry-run", action="store_true", help="print the runs only")
     parser.set_defaults(run=run)
@@ -36,9 +41,6 @@ def run(options: argparse.Namespace) -> int:
     from moelaws.training.probes import NAMES
     from moelaws.training.probing import ProbingError, probe_runs
 
-    for name in ("items", "workers"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)}: expected a whole number >= 1")
     for probe in options.probe or ():
         if probe not in NAMES:
             raise ValueError(f"--probe {probe!r}: expected one of {', '.join(NAMES)}")

@@ -1,10 +1,10 @@
 """``moelaws rerun``: train recorded runs again and compare; keep their checkpoints if asked."""
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
+from moelaws.cli.values import path, seed, whole
 from moelaws.runs import read_runs
 from moelaws.runs.where import rows_where
 
@@ -12,14 +12,14 @@ from moelaws.runs.where import rows_where
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("rerun", help="train recorded runs again from their rows, and compare the losses")
-    parser.add_argument("table", type=Path, help="a run table that moelaws sweep wrote")
+    parser.add_argument("table", type=path, help="a run table that moelaws sweep wrote")
     parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "train_flops < 1e11"')
-    parser.add_argument("--sample", type=int, default=2, help="how many, drawn at random (default 2)")
+    parser.add_argument("--sample", type=whole(1, 1_000_000), default=2, help="how many, drawn at random (default 2)")
     parser.add_argument("--smallest", action="store_true", help="those of the fewest FLOPs, not a random sample")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--seed", type=seed, default=0, help="of the sample")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--exact", action="store_true", help="demand equal bits: the recording machine and versions")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write each model to FOLDER/RUN_ID (OLMoE layout)")
+    parser.add_argument("--save", type=path, metavar="FOLDER", help="write each model to FOLDER/RUN_ID (OLMoE layout)")
     parser.set_defaults(run=run)
 
 
@@ -31,8 +31,6 @@ def run(options: argparse.Namespace) -> int:
         from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
-    if options.sample < 1:
-        raise ValueError(f"--sample {options.sample}: expected a whole number >= 1")
     table = read_runs(options.table)
     disagree = 0
     for item in rerun(_choose(table, options), table, options.device):

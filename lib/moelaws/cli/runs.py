@@ -4,6 +4,7 @@ import argparse
 
 import pandas as pd
 
+from moelaws.cli.values import path, whole
 from moelaws.runs import COLUMNS, derive, finished, read_runs
 from moelaws.runs.where import rows_where
 
@@ -16,10 +17,10 @@ _SHOWN = (
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("runs", help="check a run table and summarise it")
-    parser.add_argument("table", nargs="?", help="a .csv, .csv.gz or .parquet file")
+    parser.add_argument("table", nargs="?", type=path, help="a .csv, .csv.gz or .parquet file")
     parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
     parser.add_argument("--where", metavar="CONDITION", help='keep the rows that meet it: "sparsity > 0.9"')
-    parser.add_argument("--rows", type=int, default=20, help="rows to print (default 20)")
+    parser.add_argument("--rows", type=whole(1, 1_000_000), default=20, help="rows to print (default 20)")
     parser.add_argument("--columns", action="store_true", help="print the field dictionary and stop")
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.runs.append import recorded_runs
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the subcommand."""
     parser = subparsers.add_parser("sweep", help="train the runs of a sweep; a stopped sweep goes on where it was")
     parser.add_argument("name", help="a function of moelaws.training.sweeps, or PACKAGE.MODULE:FUNCTION of yours")
-    parser.add_argument("--out", type=Path, help="run table to append to (default data/runs/NAME.csv)")
-    parser.add_argument("--workers", type=int, help="local processes of one thread each (default 2)")
+    parser.add_argument("--out", type=path, help="run table to append to (default data/runs/NAME.csv)")
+    parser.add_argument("--workers", type=whole(1, MOST_WORKERS), help="local processes of one thread each (default 2)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="run on the Dask cluster with this scheduler instead")
-    parser.add_argument("--limit", type=int, help="stop after this many runs")
+    parser.add_argument("--limit", type=whole(1, 1_000_000), help="stop after this many runs")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (GPUs in turn) or one GPU, as in cuda:1")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the runs, their FLOPs and how long they would take here"
@@ -37,10 +38,6 @@ def run(options: argparse.Namespace) -> int:
 
     if options.workers is not None and options.scheduler is not None:
         raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
-    for name in ("workers", "limit"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} {value}: expected a whole number >= 1")
     runs = find_sweep(options.name)()
     out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
     if options.dry_run:

@@ -1,0 +1,91 @@
+"""Where errors end: each becomes one sentence on standard error and an exit code, at this one place.
+
+0 done · 1 the work failed · 2 the input is wrong · 3 a fit failed · 70 a fault of ours.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from moelaws.quote import sentence
+from moelaws.runs import TableInUseError
+
+FAILED, WRONG_INPUT, OUR_FAULT = 1, 2, 70
+DEBUG = "MOELAWS_DEBUG"
+"""Environment variable that shows where an error came from."""
+
+# What a machine runs out of, whatever was asked of it; any other refusal of a file is about the name that was given.
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one sentence, like all others; the usage is there for the asking."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end with exit code 2."""
+        complain(f"{self.prog}: error: ", f"{message}; see {self.prog} --help")
+        raise SystemExit(WRONG_INPUT)
+
+
+def complain(beginning: str, message: str) -> None:
+    """Print one sentence on standard error."""
+    print(sentence(beginning + message), file=sys.stderr, flush=True)
+
+
+def outcome(error: Exception) -> int:
+    """Say in one sentence what an error means to the reader.
+
+    Args:
+        error: whatever ended a command.
+
+    Returns:
+        The exit code.
+    """
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    code, message = _meaning(error)
+    complain("moelaws: internal error: " if code == OUR_FAULT else "moelaws: error: ", message)
+    return code
+
+
+def _meaning(error: Exception) -> tuple[int, str]:
+    if isinstance(error, ValueError | TableInUseError) and _is_ours(error):
+        # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
+        return WRONG_INPUT, str(error)
+    if isinstance(error, OSError):
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return FAILED if error.errno in _EXHAUSTED else WRONG_INPUT, f"{place}{error.strerror or error}"
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+        return FAILED, "the memory of this machine does not suffice for what was asked"
+    if isinstance(error, RecursionError):
+        return WRONG_INPUT, "the input is nested too deeply"
+    return OUR_FAULT, (
+        f"{type(error).__name__}: {sentence(str(error), 160)} ({_place(error)}); "
+        f"please report it with what {DEBUG}=1 shows"
+    )
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this library raised the error: a ValueError of NumPy's own says nothing to a reader."""
+    if type(error).__module__.startswith("moelaws."):
+        return True
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("moelaws.")
+
+
+def _is_torch_out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
+
+
+def _place(error: Exception) -> str:
+    """The last line of this library that the error passed."""
+    ours = [
+        f"{name.replace('.', '/')}.py, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if (name := str(frame.f_globals.get("__name__", ""))).startswith("moelaws")
+    ]
+    return ours[-1] if ours else "outside moelaws"
