@@ -1,6 +1,7 @@
-"""`moelaws book`: build the site, write the pairs, follow the links."""
+"""`moelaws book`: build the site, write the pairs, follow the links, print the numbers."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         root = _root(args.root)
         if args.action == "sync":
             return _sync(root, args.check)
+        if args.action == "numbers":
+            return _numbers(root, args)
         return _build(root, args)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
@@ -59,7 +62,11 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     sync.add_argument("--check", action="store_true", help="write nothing; say which pairs are out of step")
     build = actions.add_parser("build", help="execute what has changed and build the site")
     links = actions.add_parser("linkcheck", help="follow every outward link of the book")
-    for action in (sync, build, links):
+    numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
+    numbers.add_argument("--write", type=Path, help="write them to this file instead")
+    numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
+    numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
+    for action in (sync, build, links, numbers):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
     for action in (build, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
@@ -91,6 +98,27 @@ def _sync(root: Path, check: bool) -> int:
     for reason in reasons:
         print(f"error: {reason}", file=sys.stderr)
     return 1 if reasons else 0
+
+
+def _numbers(root: Path, args: argparse.Namespace) -> int:
+    from moelaws.book.numbers import differences, glued_numbers, read_numbers
+    from moelaws.files import write_whole
+
+    numbers = glued_numbers(root / "_build" / "executed" / args.profile)
+    count = sum(map(len, numbers.values()))
+    if args.against is not None:
+        found = differences(read_numbers(args.against), numbers)
+        for line in found:
+            print(line)
+        print(f"{count} values in {len(numbers)} chapters, {len(found)} differ from {args.against}")
+        return 1 if found else 0
+    text = json.dumps(numbers, indent=1, ensure_ascii=False) + "\n"
+    if args.write is None:
+        print(text, end="")
+    else:
+        write_whole(args.write, text)
+        print(f"{count} values in {len(numbers)} chapters written to {args.write}")
+    return 0
 
 
 def _build(root: Path, args: argparse.Namespace) -> int:
