@@ -1,5 +1,6 @@
 # make book    execute the chapters and build the site: _build/html/index.html
-# make test    run the tests
+# make test    run the tests, in JOBS processes
+# make validate  run the long checks: simulations, signals at random moments, every bad input (half an hour or more)
 # make sync    write chapters/*.ipynb from chapters/*.md
 # make lint    formatting, style and types
 # make serve   look at the site on http://localhost:8000
@@ -24,14 +25,17 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book test sync lint serve linkcheck clean setup
+.PHONY: book test validate sync lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
 	$(BIN)/python -m moelaws.book build --profile $(PROFILE) --jobs $(JOBS)
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+validate: setup
+	$(BIN)/python -m pytest -m validate $(PYTEST_ARGS)
 
 sync: setup
 	$(BIN)/python -m moelaws.book sync

@@ -1,7 +1,9 @@
 """Books, browsers and a gate that several test modules share."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 from small_sweep import Gate
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Beside other processes of the tests, the one that builds the book has one core.
+JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -44,10 +49,15 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def book_site() -> Path:
     """This book, built with the profile `smoke`; chapters that have not changed come from the cache."""
+    from filelock import FileLock
+
     from moelaws.book.build import Order, build_book
 
     place = ROOT / "_build" / "smoke"
-    build_book(Order(root=ROOT, place=place, profile="smoke"))
+    place.parent.mkdir(exist_ok=True)
+    # One builds, and the other processes of these tests (or of other tests in this folder) find it built.
+    with FileLock(place.with_name("smoke.lock")):
+        build_book(Order(root=ROOT, place=place, profile="smoke", jobs=JOBS))
     return place
 
 
@@ -66,16 +76,34 @@ def browser() -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a CUDA device where there is none: chosen by the machine, not skipped by the test."""
-    if not any(item.get_closest_marker("cuda") for item in items):
-        return
+    """Choose the tests for this machine and this call, and say which of them belong together.
+
+    What needs a CUDA device is left out where there is none, and what takes minutes where nobody asks for it: chosen
+    here, not skipped by the test. Tests that look at a built book share the process that builds it, and its time.
+    """
+    left_out = [item for item in items if item.get_closest_marker("cuda") and not _cuda()]
+    if "validate" not in config.option.markexpr:
+        left_out += [item for item in items if item.get_closest_marker("validate") and item not in left_out]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if _looks_at_a_book(item):
+            item.add_marker(pytest.mark.xdist_group("book"))
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+def _looks_at_a_book(item: pytest.Item) -> bool:
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = {name for name in (*getattr(item, "fixturenames", ()), *parameters) if isinstance(name, str)}
+    return not named.isdisjoint({"book_site", "small_site"})
+
+
+@lru_cache
+def _cuda() -> bool:
     import torch
 
-    if torch.cuda.is_available():
-        return
-    left_out = [item for item in items if item.get_closest_marker("cuda")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    return torch.cuda.is_available()
 
 
 @pytest.fixture
