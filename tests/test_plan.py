@@ -296,7 +296,7 @@ def test_a_known_law_is_read_by_name(tmp_path):
     ("text", "message"),
     [
         ("{", r"mine.json: not JSON"),
-        ("[]", r"mine.json: no field 'law'"),
+        ("[]", r"mine.json: expected a JSON object, found a list"),
         ('{"law": "x", "formula": "a/N", "params": 3, "columns": {"N": "total_params"}}', "params must map parameters"),
         (
             '{"law": "x", "formula": "a/N", "params": {"b": 3}, "columns": {"N": "total_params"}}',

@@ -11,6 +11,7 @@ from moelaws.laws.evaluate import Array, Evaluation, Given, fold
 from moelaws.laws.formula import Node, names, parse
 from moelaws.laws.latex import symbol, to_latex
 from moelaws.laws.parameters import Parameter, Published, Variable
+from moelaws.quote import listed, plain, shown
 
 
 class LawError(ValueError):
@@ -83,10 +84,11 @@ class Law:
         for variable in self.variables:
             column = next((name for name in variable.columns if name in present), None)
             if column is None:
-                wanted = " or ".join(map(repr, variable.columns))
+                wanted = " or ".join(map(shown, variable.columns))
+                meaning = "" if variable.meaning in variable.columns else f", {variable.meaning}"
                 raise LawError(
-                    f"law {self.name!r} needs a column {wanted} ({variable.symbol}, {variable.meaning}); "
-                    f"the table has {', '.join(map(repr, present))}"
+                    f"law {shown(self.name)} needs a column {wanted} ({plain(variable.symbol)}{meaning}); "
+                    f"the table has {listed(present, variable.columns[0])}"
                 )
             chosen[variable.symbol] = column
         return chosen

@@ -1,62 +1,24 @@
 """Formulas as text, such as ``E + A/N^alpha + B/D^beta``: parsed into a tree, never evaluated as Python."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
-FUNCTIONS = ("exp", "ln", "log2", "log10", "sqrt")
-"""Functions a formula may use. ``log`` is not among them: papers mean three different things by it."""
+from moelaws.laws.limits import LONGEST, check
+from moelaws.laws.nodes import FUNCTIONS, Binary, Call, FormulaError, Name, Negative, Node, Number, names, walk
+from moelaws.quote import shown
 
-
-class FormulaError(ValueError):
-    """A formula that cannot be read; the message says where."""
-
-
-@dataclass(frozen=True, eq=False)
-class Number:
-    """A constant: a number in the text, or an array once the data are known."""
-
-    value: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Name:
-    """A parameter or a variable."""
-
-    id: str
-
-
-@dataclass(frozen=True, eq=False)
-class Negative:
-    """Minus a part."""
-
-    part: "Node"
-
-
-@dataclass(frozen=True, eq=False)
-class Binary:
-    """Two parts joined by ``+ - * / ^``."""
-
-    operator: str
-    left: "Node"
-    right: "Node"
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One of ``FUNCTIONS`` of a part."""
-
-    function: str
-    part: "Node"
-
-
-Node = Number | Name | Negative | Binary | Call
+__all__ = [
+    "FUNCTIONS", "Binary", "Call", "FormulaError", "Name", "Negative", "Node", "Number", "names", "parse", "walk",
+]  # fmt: skip
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/^()]))"
 )
 _DEEPEST = 60
+"""Brackets and powers inside one another."""
+_SHOWN = 160
+"""Characters of a formula that a message repeats."""
 
 
 def parse(text: str, definitions: Mapping[str, str] | None = None) -> Node:
@@ -72,32 +34,20 @@ def parse(text: str, definitions: Mapping[str, str] | None = None) -> Node:
         The tree.
 
     Raises:
-        FormulaError: what cannot be read, and at which character.
+        FormulaError: what cannot be read, and at which character; or it is larger than any law (``limits``).
     """
     known: dict[str, Node] = {}
     for name, definition in (definitions or {}).items():
-        known[name] = _Reader(definition, known).whole()
-    return _Reader(text, known).whole()
+        known[name] = _read(definition, known)
+    return _read(text, known)
 
 
-def names(node: Node) -> list[str]:
-    """Names in a tree, in order of first appearance."""
-    found: dict[str, None] = {}
-    for part in walk(node):
-        if isinstance(part, Name):
-            found[part.id] = None
-    return list(found)
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """Every part of a tree; a shared part once for each use."""
-    yield node
-    match node:
-        case Negative(part) | Call(_, part):
-            yield from walk(part)
-        case Binary(_, left, right):
-            yield from walk(left)
-            yield from walk(right)
+def _read(text: str, known: Mapping[str, Node]) -> Node:
+    if len(text) > LONGEST:
+        raise FormulaError(f"formula {shown(text)}: {len(text)} characters; expected at most {LONGEST}")
+    tree = _Reader(text, known).whole()
+    check(tree, f"formula {shown(text, _SHOWN)}")
+    return tree
 
 
 class _Reader:
@@ -111,14 +61,17 @@ class _Reader:
             match = _TOKEN.match(text, position)
             if match is None:
                 blank = len(text[position:]) - len(text[position:].lstrip())
-                self.fail(f"{text[position + blank]!r} has no meaning here", position + blank)
+                self.fail(f"{shown(text[position + blank])} has no meaning here", position + blank)
             kind = str(match.lastgroup)
             self.tokens.append((kind, match.group(kind).replace("**", "^"), match.start(kind)))
             position = match.end()
         self.next = 0
 
     def fail(self, what: str, position: int) -> NoReturn:
-        raise FormulaError(f"formula {self.text!r}: {what} (character {position + 1})")
+        # The stretch of a long one in which the reader has to look.
+        first = max(0, min(position - _SHOWN // 2, len(self.text) - _SHOWN))
+        cut = self.text if len(self.text) <= _SHOWN else f"...{self.text[first : first + _SHOWN]}..."
+        raise FormulaError(f"formula {shown(cut, _SHOWN + 6)}: {what} (character {position + 1})")
 
     def peek(self) -> tuple[str, str, int]:
         return self.tokens[self.next] if self.next < len(self.tokens) else ("end", "", len(self.text))
@@ -132,7 +85,7 @@ class _Reader:
         node = self.sum()
         kind, token, position = self.peek()
         if kind != "end":
-            self.fail(f"{token!r} was not expected", position)
+            self.fail(f"{shown(token)} was not expected", position)
         return node
 
     def sum(self) -> Node:
@@ -178,14 +131,14 @@ class _Reader:
             return Number(float(token))
         if kind == "name" and self.peek()[1] == "(":
             if token not in FUNCTIONS:
-                self.fail(f"no function {token!r}; there are {', '.join(FUNCTIONS)}", position)
+                self.fail(f"no function {shown(token)}; there are {', '.join(FUNCTIONS)}", position)
             return Call(token, self.bracket())
         if kind == "name":
             return self.known[token] if token in self.known else Name(token)
         if token == "(":
             self.next -= 1
             return self.bracket()
-        self.fail(f"{token!r} was not expected" if token else "it ends too early", position)
+        self.fail(f"{shown(token)} was not expected" if token else "it ends too early", position)
 
     def bracket(self) -> Node:
         opened = self.take()[2]

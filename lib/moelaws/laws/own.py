@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from moelaws.laws.forms import Law
+from moelaws.laws.forms import Law, LawError
 from moelaws.laws.formula import Binary, Name, Node, names, parse, walk
 from moelaws.laws.parameters import Parameter, Variable, amplitude, exponent
+from moelaws.quote import shown
+
+MOST_PARAMETERS = 40
+"""Of a law of one's own; the published ones have eleven at most."""
 
 
 def law_from_formula(
@@ -42,6 +46,8 @@ def law_from_formula(
         for symbol in names(tree)
         if symbol not in variables
     )
+    if len(guessed) > MOST_PARAMETERS:
+        raise LawError(f"law {shown(name)}: {len(guessed)} parameters; expected at most {MOST_PARAMETERS}")
     return Law(
         name=name,
         formula=formula,

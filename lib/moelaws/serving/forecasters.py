@@ -1,15 +1,16 @@
 """Laws ready for a plan: published ones with the family they were fitted to, and fits of one's own from a file."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import moelaws
 from moelaws.fitting.family import Family, alternating, glu, proportional, switch
 from moelaws.fitting.forecaster import Forecaster
-from moelaws.laws import LAWS, Law, law, law_from_formula
+from moelaws.laws import law
+from moelaws.serving.fit_file import read_fit
+
+__all__ = ["FAMILIES", "OURS", "PUBLISHED", "ours", "published", "read_fit"]
 
 FAMILIES = {"proportional": proportional, "glu": glu, "switch": switch, "alternating": alternating}
 """Families by name, with their defaults."""
@@ -56,61 +57,3 @@ def ours(family: Family | None = None) -> Forecaster | None:
         if (root / OURS).is_file():
             return read_fit(root / OURS, family)
     return None
-
-
-def read_fit(path: str | Path, family: Family | None = None) -> Forecaster:
-    """A law with coefficients from a file that ``moelaws fit --json`` wrote.
-
-    Bands need the coefficients' joint uncertainty: bootstrap replicates under the key ``replicates`` (parameter ->
-    values). Intervals of single coefficients are not enough: amplitudes and exponents move together, and drawn
-    independently they would give a band many times too wide. Without replicates there is none.
-
-    Args:
-        path: the file.
-        family: sizes, FLOPs and cache of the models; by default all parameters belong to experts.
-
-    Raises:
-        ValueError: not such a file, or coefficients that are not the law's.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"{path.name}: not JSON ({error})") from None
-    for key in ("law", "formula", "params"):
-        if not isinstance(content, dict) or key not in content:
-            raise ValueError(f"{path.name}: no field {key!r}; expected what 'moelaws fit --json' writes")
-    found = _law(content)
-    params = _numbers(content["params"], path, "params")
-    if set(params) != set(found.parameter_names):
-        odd = min(set(params) ^ set(found.parameter_names))
-        raise ValueError(f"{path.name}: params and law {found.name!r} do not agree on the parameter {odd!r}")
-    replicates = {name: np.asarray(values, float) for name, values in (content.get("replicates") or {}).items()}
-    if replicates and (set(replicates) != set(params) or len({v.shape for v in replicates.values()}) != 1):
-        raise ValueError(f"{path.name}: replicates must hold equally many values of every parameter")
-    return Forecaster(found, params, family or proportional(), replicates, _budgets(content, path))
-
-
-def _law(content: dict[str, Any]) -> Law:
-    known = LAWS.get(content["law"])
-    if known is not None and known.formula == content["formula"]:
-        return known
-    columns = content.get("columns") or {}
-    return law_from_formula(str(content["law"]), content["formula"], {str(k): str(v) for k, v in columns.items()})
-
-
-def _budgets(content: dict[str, Any], path: Path) -> tuple[float, float]:
-    try:
-        low, high = (content.get("ranges") or {}).get("train_flops", _UNKNOWN)
-        return float(low), float(high)
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError(f"{path.name}: ranges must map columns to two numbers, as in [1e11, 1e13]") from None
-
-
-def _numbers(values: Any, path: Path, field: str) -> dict[str, float]:
-    try:
-        return {str(name): float(value) for name, value in values.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError(f"{path.name}: {field} must map parameters to numbers") from None
