@@ -355,8 +355,8 @@ def test_the_result_is_what_the_schema_says():
     schema = json.loads((Path(__file__).parents[1] / "data" / "fit.schema.json").read_text())
     record = fit("hoffmann2022", runs_of("hoffmann2022", 30)).to_dict()
     assert set(record) == set(schema["required"])
-    # What the command adds when it writes a fit down: the refits of a bootstrap, and where the runs were.
-    assert set(schema["properties"]) - set(schema["required"]) == {"replicates", "ranges"}
+    # What the command adds when it writes a fit down: what the file is, a bootstrap's refits, and where the runs were.
+    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "replicates", "ranges"}
     json.dumps(record, allow_nan=False)
 
 

@@ -1,28 +1,160 @@
-"""Text files that are whole or not there."""
+"""Writing files: whole or not at all, through links, and into devices and pipes rather than over them."""
 
+import errno
 import os
-import tempfile
+import secrets
+import shutil
+import stat
+import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+_LONGEST_CHAIN = 40  # links in a row, as the system itself allows
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file in one step: a reader finds the old file or the whole new one, whatever is killed when.
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file in one step: a reader finds the old file or the whole new one, whatever is killed when.
+
+    A link stays and what it points to is replaced; an existing file keeps its mode and, where possible, its owner; a
+    new one gets the mode that the umask leaves. Another hard link to the old file keeps the old text, as backups made
+    of hard links need. A device, a pipe or an open file such as ``/dev/stdout`` is written to, not replaced.
 
     Args:
         path: where; its folder must exist.
-        text: what; line ends are written as they are.
+        content: what; text is written as UTF-8, its line ends as they are.
 
     Raises:
-        OSError: the folder does not exist or cannot be written.
+        OSError: a folder in the place of the file or none around it, no permission, a full disk, a pipe that nobody
+            reads; an existing file is as it was.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    data = content.encode() if isinstance(content, str) else content
+    if is_stream(path):
+        _write_through(path, data)
+        return
+    old = _replaceable(path)
+    target = Path(os.path.realpath(path))
+    # A short name of its own: the target's may be as long as names can be.
+    temporary = target.with_name(f".moelaws-{secrets.token_hex(8)}")
+    # What replaces a private file must never be readable by others, not even before it has its mode.
+    opener = None if old is None else partial(os.open, mode=0o600)
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(temporary, "xb", opener=opener) as file:
+            file.write(data)
             file.flush()
+            if old is not None:
+                _take_after(target, temporary, old)
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    sync_folder(target.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before a long computation whether ``write_whole`` could write its result; nothing is touched.
+
+    Raises:
+        OSError: it could not, and why.
+    """
+    if is_stream(path):
+        number = _descriptor(path)
+        if number is not None:
+            os.fstat(number)
+        return
+    _replaceable(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if not _may(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or an open file of this process: written to, never read back or replaced."""
+    if _descriptor(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's entries are on the disk: a new file survives a power cut when its folder has been written.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if os.name != "nt":
+        entry = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(entry)
+        finally:
+            os.close(entry)
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """What there is under a path to be replaced; ``None`` for nothing yet."""
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(old.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    # A new file could be put in the place of one that its owner has protected; that it must not be is his wish.
+    if not _may(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return old
+
+
+def _may(path: str | Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _take_after(target: Path, temporary: Path, old: os.stat_result) -> None:
+    """Give the new file owner, mode and attributes of the old one, and the time of now."""
+    if hasattr(os, "chown"):
+        with suppress(OSError):  # only root gives files away
+            os.chown(temporary, old.st_uid, old.st_gid)
+    shutil.copystat(target, temporary)
+    os.utime(temporary)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    for printed in (sys.stdout, sys.stderr):
+        if printed is not None:
+            printed.flush()  # what was printed before comes before
+    number = _descriptor(path)
+    if number is not None:
+        # A second name of the same open file: opened anew, it would begin at its start, over what was printed.
+        handle = os.dup(number)
+    else:
+        try:
+            # A pipe without a reader would be waited for without end.
+            handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise OSError(errno.ENXIO, "nothing reads from this pipe", str(path)) from None
+            raise
+        if os.name != "nt":
+            os.set_blocking(handle, True)
+    with open(handle, "wb") as file:
+        file.write(data)
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file of this process that a path stands for, if it does."""
+    place = os.fspath(path)
+    # Where a process finds its open files by number: /dev/stdout and the shell's >(command) lead there.
+    open_files = (f"/proc/{os.getpid()}/fd", "/dev/fd")
+    for _ in range(_LONGEST_CHAIN):
+        folder, name = os.path.split(os.path.abspath(place))
+        if os.path.realpath(folder) in open_files and name.isdecimal():
+            return int(name)
+        if not os.path.islink(place):
+            return None
+        place = os.path.join(folder, os.readlink(place))
+    return None

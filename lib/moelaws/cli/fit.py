@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moelaws.cli.output import write_json
+from moelaws.cli.output import check_json, write_json
 from moelaws.cli.runs import parse_map
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.fitting.descent import FitFailed
@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.table is None:
         raise ValueError("moelaws fit: name a run table, or ask for --laws")
+    check_json(options.json, "fit")
     chosen = _law(options)
     kept, held_out, derived = _rows(options, chosen)
     name = Path(options.table).name
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     _print(result)
     if options.json:
-        write_json(options.json, result.to_dict() | {"ranges": _ranges(result, finished(kept))})
+        write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, finished(kept))})
     return 0
 
 

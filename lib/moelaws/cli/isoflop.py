@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws import __version__
-from moelaws.cli.output import write_json
+from moelaws.cli.output import check_json, write_json
 from moelaws.cli.runs import parse_map
 from moelaws.cli.values import number, numbers, path, seed, whole
 from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_of, fit_surface, optima
@@ -52,6 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(options: argparse.Namespace) -> int:
     """Fit and print; write the JSON only when everything could be fitted."""
+    check_json(options.json, "isoflop")
     runs, derived = derive(read_runs(options.table, rename=parse_map(options.map)))
     if options.where:
         runs = runs[rows_where(runs, options.where)]
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(
             options.json,
+            "isoflop",
             {
                 "variable": options.variable,
                 "bootstrap": options.bootstrap,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moelaws.cli.output import write_json
+from moelaws.cli.output import check_json, write_json
 from moelaws.cli.values import path, whole, wholes
 from moelaws.config import ModelConfig
 
@@ -64,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
     chosen = [bool(options.model), options.calibrate, options.grid]
     if sum(chosen) != 1:
         raise ValueError("moelaws measure: name a model, or ask for --calibrate or --grid: one of the three")
+    if options.json and not options.calibrate:
+        raise ValueError("--json: goes with --calibrate, whose machine it keeps; --out keeps the rows of every other")
+    check_json(options.json, "machine")
     if options.clock == "processor" and (options.threads > 1 or options.device != "cpu"):
         raise ValueError("--clock processor: adds up threads and does not see a GPU; it is for one thread of the CPU")
     import torch
@@ -133,7 +136,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     if options.out:
         print(f"{len(rows)} rows in {options.out}; moelaws plan --timings {options.out} plans for this machine")
     if options.json:
-        write_json(options.json, {"machine": asdict(found.machine), "held_out": asdict(found.held_out)})
+        write_json(options.json, "machine", {"machine": asdict(found.machine), "held_out": asdict(found.held_out)})
     return 0
 
 

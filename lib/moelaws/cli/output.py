@@ -1,26 +1,139 @@
-"""Results as JSON files."""
+"""Results as files: JSON documents that say what they are, and never anything in the place of a file of somebody's."""
 
+import errno
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from moelaws.files import write_whole
+from moelaws.files import check_writable, is_stream, write_whole
+
+Kind = Literal["fit", "isoflop", "plan", "machine"]
+"""What a document holds; it says so in its field ``kind``, as in ``moelaws fit``."""
+
+_COMMANDS: dict[Kind, str] = {"fit": "fit", "isoflop": "isoflop", "plan": "plan", "machine": "measure --calibrate"}
+
+# By these fields the documents are known that were written before they said what they are.
+_UNMARKED: dict[Kind, set[str]] = {
+    "fit": {"law", "formula", "objective", "params", "objective_value", "versions"},
+    "isoflop": {"variable", "bootstrap", "budgets", "versions"},
+    "plan": {"request", "hardware", "laws", "disagreement", "versions"},
+    "machine": {"machine", "held_out"},
+}
+_LARGEST = 2**26  # bytes; no document of ours comes near
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON under ``path``, at once: a reader finds the old file or the whole new one.
+def check_json(path: Path | None, kind: Kind) -> None:
+    """Find out, before the work is done, whether its result could be written.
+
+    A file is overwritten only if it is empty or a document of the same kind that moelaws wrote: anything else may be
+    somebody's only copy. Devices and pipes take everything.
+
+    Args:
+        path: as given to ``--json``; ``None`` if it was not.
+        kind: of the document to be written.
+
+    Raises:
+        ValueError: another file is there.
+        OSError: the place cannot be written to.
+    """
+    if path is None:
+        return
+    try:
+        check_writable(path)
+        if is_stream(path) or not path.exists() or path.stat().st_size == 0:
+            return
+        found = _kind_of(path)
+    except OSError as error:
+        raise _not_written(path, error) from None
+    if found != kind:
+        what = "no result that moelaws wrote" if found is None else f"what 'moelaws {_COMMANDS[found]}' wrote"
+        raise ValueError(
+            f"{path}: the file holds {what}, so --json does not replace it by a result of "
+            f"'moelaws {_COMMANDS[kind]}'; name a new file, or remove this one"
+        )
+
+
+def write_json(path: Path, kind: Kind, value: dict[str, Any]) -> None:
+    """Write a result as JSON under ``path``, at once: a reader finds the old file or the whole new one.
 
     Numbers that JSON does not know (NaN, infinity) are written as null.
 
+    Args:
+        path: where; see ``check_json`` for what may be there.
+        kind: of the document.
+        value: its fields.
+
     Raises:
-        ValueError: the folder does not exist or cannot be written.
+        ValueError: another file is there.
+        OSError: the place cannot be written to.
     """
-    text = json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+    check_json(path, kind)
+    text = json.dumps({"kind": _mark(kind)} | _plain(value), indent=2, allow_nan=False) + "\n"
+    _write(path, text)
+
+
+def check_new(path: Path) -> None:
+    """Find out whether a table can be written where there is none yet: nothing says whose a table is.
+
+    Raises:
+        OSError: there is a file that is not empty, or the place cannot be written to.
+    """
     try:
-        write_whole(path, text)
+        check_writable(path)
+        if not is_stream(path) and path.exists() and path.stat().st_size > 0:
+            raise FileExistsError(errno.EEXIST, "there is a file of this name; name a new one, or remove it")
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
+        raise _not_written(path, error) from None
+
+
+def write_new(path: Path, content: str | bytes) -> None:
+    """Write a table, whole or not at all, where there is none yet.
+
+    Args:
+        path: where; see ``check_new``.
+        content: of the file.
+
+    Raises:
+        OSError: there is a file that is not empty, or the place cannot be written to.
+    """
+    check_new(path)
+    _write(path, content)
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, f"cannot be written ({error.strerror or error})", str(path))
+
+
+def _mark(kind: Kind) -> str:
+    return f"moelaws {kind}"
+
+
+def _kind_of(path: Path) -> Kind | None:
+    """What a file holds of ours."""
+    if path.stat().st_size > _LARGEST:
+        return None
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    if "kind" in document:
+        return next((kind for kind in _COMMANDS if document["kind"] == _mark(kind)), None)
+    if set(document) == _UNMARKED["machine"]:
+        return "machine"
+    versions = document.get("versions")
+    if not isinstance(versions, dict) or "moelaws" not in versions:
+        return None
+    return next((kind for kind, fields in _UNMARKED.items() if fields <= set(document)), None)
 
 
 def _plain(value: Any) -> Any:

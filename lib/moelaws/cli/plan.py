@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from moelaws import __version__
-from moelaws.cli.output import write_json
+from moelaws.cli.output import check_json, write_json
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.serving.cost import Deployment, Traffic, deploy, deploy_measured
 from moelaws.serving.forecasters import FAMILIES, OURS, Forecaster, ours, published, read_fit
@@ -79,6 +79,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(options: argparse.Namespace) -> int:
     """Plan and print."""
+    check_json(options.json, "plan")
     request = Request(
         options.train_flops, options.serve_tokens, options.experts, options.top_k, options.base_experts, options.loss
     )
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     found = plan(request, deployment, forecasters)
     _print(found, missing)
     if options.json:
-        write_json(options.json, _record(found, missing))
+        write_json(options.json, "plan", _record(found, missing))
     return 0
 
 
