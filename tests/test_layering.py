@@ -20,6 +20,7 @@ ALLOWED = {
     "provenance": set(),
     "stages": set(),
     "quote": set(),
+    "available_memory": set(),
     "json_file": set(),
     "runs": {"files"},
     "laws": {"runs"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "cli": {"book", "config", "counting", "files", "runs", "laws", "fitting", "models", "training", "serving"},
 }
 # How a reader's words are shown is the same everywhere; so is how a long computation says what it is at.
-EVERYWHERE = {"quote", "stages", "json_file", "__version__"}
+EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The half of serving that runs models, and what it may import besides.
 _RUNNING = (
     "cache", "decoder", "generate", "grid", "matrix", "measure", "memory", "requests", "routes", "rows", "sampling",

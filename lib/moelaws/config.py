@@ -5,8 +5,11 @@ A configuration is plain data. Two equal configurations have the same ``run_id``
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
+
+from moelaws.quote import listed, shown
 
 
 class ConfigError(ValueError):
@@ -15,7 +18,22 @@ class ConfigError(ValueError):
 
 def _require(condition: bool, field: str, value: object, expected: str) -> None:
     if not condition:
-        raise ConfigError(f"{field} = {value!r}: expected {expected}")
+        raise ConfigError(f"{field} = {shown(value)}: expected {expected}")
+
+
+def _require_whole(config: object, field: str, least: int, most: int = 10**9) -> None:
+    value = getattr(config, field)
+    _require(type(value) is int and value >= least, field, value, f"a whole number >= {least}")
+    _require(value <= most, field, value, f"at most {most}")
+
+
+def _require_number(config: object, field: str, least: float, most: float = math.inf, exclusive: bool = False) -> None:
+    value = getattr(config, field)
+    expected = (
+        f"a number {'>' if exclusive else '>='} {least}" if most == math.inf else f"a number from {least} to {most}"
+    )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    _require(is_number and (value > least if exclusive else value >= least) and value <= most, field, value, expected)
 
 
 # Fields that came after the first recorded tables. At these values they are no part of a run's identity, so that the
@@ -34,9 +52,9 @@ class _Record:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Build from a mapping; an unknown field is refused by name."""
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {sorted(known)}")
+        if unknown := sorted(set(values) - known):
+            there = listed(sorted(known), unknown[0], 20)
+            raise ConfigError(f"{cls.__name__} has no field {shown(unknown[0])}; its fields are {there}")
         return cls(**values)
 
 
@@ -88,10 +106,9 @@ class ModelConfig(_Record):
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k",
                      "granularity", "shared_experts", "moe_every", "context"):  # fmt: skip
-            value = getattr(self, name)
-            least = 0 if name == "shared_experts" else 1
-            _require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name, value,
-                     f"a whole number >= {least}")  # fmt: skip
+            _require_whole(self, name, 0 if name == "shared_experts" else 1)
+        for name in ("renormalize_top_k", "qk_norm", "tied_embeddings", "token_shift"):
+            _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
         _require(self.top_k <= self.n_experts, "top_k", self.top_k,
                  f"at most n_experts = {self.n_experts}")  # fmt: skip
         _require(self.d_model % self.n_heads == 0, "n_heads", self.n_heads,
@@ -108,7 +125,7 @@ class ModelConfig(_Record):
             _require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {dense}")
         _require(not (self.renormalize_top_k and self.top_k == 1), "renormalize_top_k", self.renormalize_top_k,
                  "False with top_k = 1: the only gate would always be 1, and the router learn nothing")  # fmt: skip
-        _require(self.rope_theta > 1, "rope_theta", self.rope_theta, "a number > 1")
+        _require_number(self, "rope_theta", 1, exclusive=True)
 
     @property
     def head_dim(self) -> int:
@@ -182,15 +199,14 @@ class TrainConfig(_Record):
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch_sequences", "validation_tokens"):
-            value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, name, value, "a whole number >= 1")
-        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "a whole number >= 0")
+            _require_whole(self, name, 1, most=10**18)
+        _require_whole(self, "seed", 0, most=2**63 - 1)
         for name in ("learning_rate", "embedding_lr_factor", "router_lr_factor", "epsilon", "clip_norm"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "a number > 0")
+            _require_number(self, name, 0, exclusive=True)
         for name in ("weight_decay", "load_balance", "balance_bias_rate", "router_z"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "a number >= 0")
+            _require_number(self, name, 0)
         for name in ("warmup_fraction", "final_lr_fraction", "beta1", "beta2"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
+            _require_number(self, name, 0, most=1)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,14 @@ def number_of(value: Any, field: str, name: str) -> float:
     return _refuse(name, field, value, "a finite number")
 
 
+def whole_in(content: dict[str, Any], field: str, name: str, least: int, most: int) -> int:
+    """A field that must hold a whole number within bounds."""
+    value = _field(content, field, name)
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    return _refuse(name, field, value, f"a whole number from {least} to {most}")
+
+
 def _field(content: dict[str, Any], field: str, name: str) -> Any:
     if field not in content:
         raise JsonFileError(f"{name}: no field {field!r}")

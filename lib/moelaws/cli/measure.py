@@ -1,7 +1,6 @@
 """``moelaws measure``: how fast a model decodes here, and what machine that makes this one."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.values import path, whole, wholes
 from moelaws.config import ModelConfig
+from moelaws.json_file import read_object
+from moelaws.quote import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _TIMINGS = Path("data/timings/cpu.csv")
 _TOUCHED = Path("data/timings/experts_touched.csv")
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
+_DIGITS = 9
+_EXPECTED = "a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -85,7 +88,7 @@ def _model(options: argparse.Namespace) -> int:
     from moelaws.serving.grid import in_passes, measure_batches
 
     decoder, requests, weights = open_model(options.model, options.device)
-    print(f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock", flush=True)
+    title = f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock"
     settings = len(options.batch)
     rows = in_passes(
         lambda _: measure_batches(
@@ -94,7 +97,7 @@ def _model(options: argparse.Namespace) -> int:
         ),
         options.passes or 1,
     )  # fmt: skip
-    written = _record(rows, options.passes or 1, options.out, at_once=settings)
+    written = _record(rows, options.passes or 1, options.out, settings, title)
     if options.out:
         print(f"{len(written)} rows in {options.out}")
     return 0
@@ -140,7 +143,9 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _record(rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_once: int) -> list[dict[str, Any]]:
+def _record(
+    rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_once: int, title: str = ""
+) -> list[dict[str, Any]]:
     """The rows of the last pass, printed; those of every pass recorded, so many at once, whatever stops the rest."""
     from moelaws.serving.rows import record_rows
 
@@ -153,6 +158,8 @@ def _record(rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_
                 record_rows(out, waiting)
                 waiting = []
             if row["passes"] == passes:
+                if title and not last:
+                    print(title)
                 _print_row(row, first=not last)
                 last.append(row)
     finally:
@@ -172,26 +179,25 @@ def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]
     from moelaws.models.checkpoint import load_checkpoint
     from moelaws.serving.decoder import Decoder
     from moelaws.serving.requests import requests_of, uniform_requests
-    from moelaws.serving.subjects import random_decoder
+    from moelaws.serving.subjects import COPIES, random_decoder
     from moelaws.training.corpus import VOCAB_SIZE, load_corpus
 
-    if Path(name).is_dir():
-        decoder = Decoder(load_checkpoint(name).to(device))
+    if not name:
+        raise ValueError(f"no name of a model; expected {_EXPECTED}")
+    if not name.startswith("tiny:") and Path(name).is_dir():
+        decoder = Decoder(load_checkpoint(name, COPIES).to(device))
         vocab_size = decoder.config.vocab_size
-        return (
-            decoder,
-            requests_of(load_corpus()) if vocab_size == VOCAB_SIZE else uniform_requests(vocab_size),
-            "trained",
-        )
+        requests = requests_of(load_corpus()) if vocab_size == VOCAB_SIZE else uniform_requests(vocab_size)
+        return decoder, requests, "trained"
     config = parse_config(name)
     return random_decoder(config, device), uniform_requests(config.vocab_size), "random"
 
 
 def parse_config(name: str) -> ModelConfig:
-    """``tiny:d=64,E=8,K=1`` (also G, V, T) or a JSON file with fields of ``ModelConfig``.
+    """``tiny:d=64,E=8,K=1`` (also G, V, T), a JSON file with fields of ``ModelConfig``, or a ``config.json``.
 
     Raises:
-        ValueError: neither, or a value that no model can have.
+        ValueError: none of these, or a value that no model can have.
     """
     kind, sign, rest = name.partition(":")
     if sign and kind == "tiny":
@@ -200,20 +206,19 @@ def parse_config(name: str) -> ModelConfig:
         values = {"d_model": 64}
         for part in filter(None, rest.split(",")):
             letter, _, number = part.partition("=")
-            if letter not in _TINY or not number.isdecimal():
-                raise ValueError(f"{name}: found {part!r}, expected one of {', '.join(_TINY)} = a whole number")
+            if letter not in _TINY or not number.isdecimal() or len(number) > _DIGITS:
+                raise ValueError(
+                    f"{shown(name)}: found {shown(part)}, expected one of {', '.join(_TINY)} = a whole number"
+                )
             values[_TINY[letter]] = int(number)
         return tiny_model(**values)
-    try:
-        fields = json.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"{name}: {error.strerror}; expected a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{name}: not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{name}: expected an object of ModelConfig's fields, found a {type(fields).__name__}")
+    if not Path(name).exists():
+        raise ValueError(f"{name}: No such file or folder; expected {_EXPECTED}")
+    fields = read_object(Path(name))
+    if "model_type" in fields or "architectures" in fields:
+        from moelaws.models.layout import config_of
+
+        return config_of(fields, name)
     return ModelConfig.from_dict(fields)
 
 

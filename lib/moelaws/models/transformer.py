@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig
+from moelaws.counting import count_parameters
 from moelaws.models.attention import Attention, rotary_table
 from moelaws.models.experts import ExpertsLayer, FeedForward
 from moelaws.models.loss import cross_entropy, token_losses
@@ -54,6 +56,9 @@ class Transformer(nn.Module):
         config: the architecture.
         seed: draws the initial weights, independently of torch's global generator.
 
+    Raises:
+        TooLargeError: the weights do not fit the memory of this machine.
+
     Attributes:
         config: the architecture.
         embedding: V x D, also the unembedding when tied.
@@ -64,6 +69,10 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
+        parameters = count_parameters(config).total
+        require_memory(
+            4 * (parameters + 2 * config.context * config.d_model), f"a model of {parameters:.3g} parameters"
+        )
         self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.d_model))
         self.shift = TokenShift(config.d_model) if config.token_shift else None

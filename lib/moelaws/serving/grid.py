@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from moelaws.available_memory import require_memory
+from moelaws.config import ModelConfig
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Clock, Routing, measure
 from moelaws.serving.requests import BATCHES, NEW, PROMPT, Requests, requests_of, uniform_requests
@@ -36,11 +38,26 @@ def measure_batches(
         batches: numbers of requests.
         weights: ``trained`` or ``random``.
         prompt_tokens, new_tokens, repeats, clock, routing: as in ``measure``.
+
+    Raises:
+        TooLargeError: the requests do not fit the memory; none is measured.
     """
+    most = max(batches)
+    require_memory(
+        _least_bytes(decoder.config, most, prompt_tokens, new_tokens),
+        f"a batch of {most} requests of {prompt_tokens + new_tokens} tokens",
+    )
     for batch in batches:
         ids_BT = requests.draw(batch, prompt_tokens + new_tokens)
         found = measure(decoder, ids_BT, prompt_tokens, repeats, clock, routing)
         yield timing_row(decoder, found, weights, requests.name)
+
+
+def _least_bytes(model: ModelConfig, batch: int, prompt_tokens: int, new_tokens: int) -> int:
+    """Memory that requests take at least: their tokens, their cache, and what the prefill computes in a layer."""
+    length = prompt_tokens + new_tokens
+    kept = batch * length * (8 + 8 * model.n_layers * model.d_model)
+    return kept + 4 * batch * prompt_tokens * (6 * model.d_model + 3 * model.top_k * model.d_expert)
 
 
 def in_passes(one_pass: Callable[[int], Iterator[Row]], passes: int) -> Iterator[Row]:

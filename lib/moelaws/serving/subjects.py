@@ -1,7 +1,8 @@
 """The models that the book measures: trained ones, kept where the corpus is, and random ones."""
 
+from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig, RunConfig
-from moelaws.counting import tokens_for_budget
+from moelaws.counting import count_parameters, tokens_for_budget
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.serving.decoder import Decoder
@@ -9,6 +10,8 @@ from moelaws.training.corpus import cache_folder, load_corpus
 from moelaws.training.recipe import recipe, tiny_model
 from moelaws.training.train import train
 
+COPIES = 2
+"""Of the weights in memory at once: as the model has them, and laid out for decoding."""
 EXPERTS, WIDTHS = (1, 8, 32), (32, 64, 128)
 _BUDGET = 3e11
 """Training FLOPs of each of the book's models: some seconds of one core, and a router that knows its tokens."""
@@ -29,5 +32,11 @@ def trained_model(d_model: int, n_experts: int, top_k: int = 1) -> Transformer:
 
 
 def random_decoder(config: ModelConfig, device: str = "cpu") -> Decoder:
-    """A model that was not trained; its router's choices are those of its first weights."""
+    """A model that was not trained; its router's choices are those of its first weights.
+
+    Raises:
+        TooLargeError: it does not fit the memory.
+    """
+    count = count_parameters(config).total
+    require_memory(COPIES * 4 * count, f"decoding with {count:.3g} parameters")
     return Decoder(Transformer(config).to(device))

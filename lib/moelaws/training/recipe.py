@@ -3,8 +3,10 @@
 import math
 from dataclasses import replace
 
-from moelaws.config import ModelConfig, TrainConfig
+from moelaws.config import ConfigError, ModelConfig, TrainConfig
 from moelaws.counting import tokens_for_budget
+
+_WIDEST = 1_000_000
 
 
 def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: int = 1, vocab_size: int = 1024,
@@ -21,7 +23,12 @@ def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: in
 
     Returns:
         The architecture.
+
+    Raises:
+        ConfigError: a width that no heads divide, or a model that cannot be.
     """
+    if not 2 <= d_model <= _WIDEST or d_model % 2:
+        raise ConfigError(f"d_model = {d_model}: expected an even number from 2 to {_WIDEST}")
     # Narrower heads would spend the step on attention: its cost is one exponential a head and pair of tokens.
     head = min((w for w in range(2, d_model + 1, 2) if d_model % w == 0), key=lambda width: abs(width - 16))
     return ModelConfig(

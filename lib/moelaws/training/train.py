@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from moelaws.available_memory import require_memory
 from moelaws.config import ConfigError, RunConfig, TrainConfig
-from moelaws.counting import training_flops_per_token
+from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
 from moelaws.training.memory import keep_freed_memory
 from moelaws.training.step import TrainingStep
@@ -73,9 +74,12 @@ def train(
     Raises:
         ConfigError: the model's vocabulary is not the corpus's, or the corpus is not the one the run names.
         CorpusError: the text is too short for one batch.
+        TooLargeError: the run does not fit the memory.
     """
     _check(run, text)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if place.type == "cpu":
+        require_memory(_least_bytes(run), f"a training step of {count_parameters(run.model).total:.3g} parameters")
     keep_freed_memory()
     with _threads(threads):
         start = time.perf_counter()
@@ -113,6 +117,13 @@ def learning_rate_at(step: int, steps: int, config: TrainConfig) -> float:
     progress = (step + 1 - warmup) / max(1, steps - warmup)
     floor = config.final_lr_fraction
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _least_bytes(run: RunConfig) -> int:
+    """Memory that a run takes at least: weights, gradients, two moments in fp32, and what the backward pass needs."""
+    model = run.model
+    kept_by_token = model.n_layers * (8 * model.d_model + 3 * model.top_k * model.d_expert)
+    return 16 * count_parameters(model).total + 4 * run.batch_tokens * kept_by_token
 
 
 def _check(run: RunConfig, text: Text) -> None:
