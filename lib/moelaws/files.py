@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 _LONGEST_CHAIN = 40  # links in a row, as the system itself allows
 
@@ -52,6 +53,30 @@ def write_whole(path: Path, content: str | bytes) -> None:
     sync_folder(target.parent)
 
 
+def create_file(path: Path, data: bytes, mode: int) -> None:
+    """Make a file, whole or not at all, where there is none.
+
+    Args:
+        path: where; its folder must exist.
+        data: its content.
+        mode: its permissions.
+
+    Raises:
+        FileExistsError: there is one; it is not touched.
+        OSError: no permission, or a full disk; nothing is left behind.
+    """
+    with path.open("xb") as file:
+        try:
+            os.chmod(path, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
 def check_writable(path: Path) -> None:
     """Find out before a long computation whether ``write_whole`` could write its result; nothing is touched.
 
@@ -80,6 +105,21 @@ def is_stream(path: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+class Signature(NamedTuple):
+    """What tells a file that nobody touched from any other."""
+
+    mode: int
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+
+def signature(found: os.stat_result) -> Signature:
+    """The signature of a file, from what ``os.stat`` or ``os.fstat`` found."""
+    return Signature(stat.S_IMODE(found.st_mode), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def sync_folder(folder: Path) -> None:

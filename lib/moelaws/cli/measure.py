@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moelaws.cli.output import check_json, write_json
+from moelaws.cli.output import write_json
+from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import path, whole, wholes
 from moelaws.config import ModelConfig
 from moelaws.json_file import read_object
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from moelaws.serving.decoder import Decoder
     from moelaws.serving.requests import Requests
 
-_TIMINGS = Path("data/timings/cpu.csv")
-_TOUCHED = Path("data/timings/experts_touched.csv")
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
 _DIGITS = 9
 _EXPECTED = "a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
@@ -54,7 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--calibrate", action="store_true", help="time small random models and fit this machine to them"
     )
-    parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {_TIMINGS}")
+    parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {TIMINGS}")
     parser.add_argument("--json", type=path, metavar="OUT", help="with --calibrate: write the machine to this file")
     parser.set_defaults(run=run)
 
@@ -67,13 +66,11 @@ def run(options: argparse.Namespace) -> int:
     chosen = [bool(options.model), options.calibrate, options.grid]
     if sum(chosen) != 1:
         raise ValueError("moelaws measure: name a model, or ask for --calibrate or --grid: one of the three")
-    if options.json and not options.calibrate:
-        raise ValueError("--json: goes with --calibrate, whose machine it keeps; --out keeps the rows of every other")
-    check_json(options.json, "machine")
     if options.clock == "processor" and (options.threads > 1 or options.device != "cpu"):
         raise ValueError("--clock processor: adds up threads and does not see a GPU; it is for one thread of the CPU")
     import torch
 
+    check_files(options)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device here")
     before = torch.get_num_threads()
@@ -107,16 +104,16 @@ def _grid(options: argparse.Namespace) -> int:
     from moelaws.serving.grid import measure_grid
     from moelaws.serving.requests import BATCHES
     from moelaws.serving.routes import measure_touched
-    from moelaws.serving.rows import record_rows
+    from moelaws.serving.rows import TOUCHED, record_rows
 
-    out, passes = options.out or _TIMINGS, options.passes or 9
+    out, passes = options.out or TIMINGS, options.passes or 9
     rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=_print_event)
     written = _record(rows, passes, out, at_once=len(BATCHES))
     _print_event("counting the experts that groups of tokens touch")
     touched = list(measure_touched())
-    name = _TOUCHED.name if options.out is None else f"{out.stem}_{_TOUCHED.name}"
-    record_rows(out.with_name(name), touched, ("d_model", "n_experts", "top_k", "layer", "tokens", "source"))
-    print(f"{len(written)} rows in {out}, {len(touched)} in {out.with_name(name)}")
+    place = touched_file(options)
+    record_rows(place, touched, TOUCHED)
+    print(f"{len(written)} rows in {out}, {len(touched)} in {place}")
     return 0
 
 
@@ -147,8 +144,11 @@ def _record(
     rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_once: int, title: str = ""
 ) -> list[dict[str, Any]]:
     """The rows of the last pass, printed; those of every pass recorded, so many at once, whatever stops the rest."""
+    from moelaws.files import is_stream
     from moelaws.serving.rows import record_rows
 
+    if out and is_stream(out):
+        at_once = 0  # what cannot be read back gets all rows at the end, under one header
     last: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []
     try:

@@ -4,8 +4,9 @@ The table is what crosses the wall between the half of the library that trains (
 analyses (numpy, scipy, pandas). Nothing here imports torch.
 """
 
-from moelaws.runs.append import RunTable, TableInUseError
+from moelaws.runs.append import RunTable
 from moelaws.runs.derive import derive
+from moelaws.runs.lock import TableInUseError
 from moelaws.runs.read import RunTableError, finished, read_runs
 from moelaws.runs.schema import COLUMNS, Column
 from moelaws.runs.seeds import paired_differences, pooled_noise, seed_spread

@@ -1,44 +1,73 @@
 """Writing a run table: append-only, one writer, every row on the disk before the next run is counted as done."""
 
-import csv
-import io
+import itertools
 import os
-import socket
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from moelaws.files import create_file, signature, sync_folder
+from moelaws.quote import shown
+from moelaws.runs.lines import cell, row_line
+from moelaws.runs.lock import TableInUseError, TableLock
 from moelaws.runs.read import RunTableError
+from moelaws.runs.recorded import first_cell, header_line, key_of, read_recorded, read_rows
+from moelaws.runs.recorded import recorded_runs as recorded_runs
 from moelaws.runs.schema import COLUMNS
 
 
-class TableInUseError(RuntimeError):
-    """Another process is writing to the table."""
+class TableChangedError(RunTableError):
+    """Another program changed the table while it was written to; the message says where the rows are safe."""
 
 
 class RunTable:
     """A run table open for appending; a context manager.
 
-    Opening takes the table's lock, checks the header and cuts off a last line that a crash left unfinished, with
-    a warning: that run will be run again. The lock goes with the process that holds it, however it ends.
+    Opening looks whose file it is, takes the table's lock and mends a last line that a crash left unfinished, and
+    says so: a row that was cut short is cut off, and its run will be run again. The lock goes with the process that
+    holds it, however it ends.
+
+    Before every row the file is looked at. One that was deleted or shortened meanwhile is made whole again; one that
+    was changed otherwise is left alone, and all rows go to a file beside it.
 
     Attributes:
         path: the CSV file.
         columns: its header.
     """
 
-    def __init__(self, path: str | Path, columns: Iterable[str] = tuple(COLUMNS)) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        columns: Iterable[str] = tuple(COLUMNS),
+        on_event: Callable[[str], None] | None = None,
+    ) -> None:
+        """Open a table, or make it.
+
+        Args:
+            path: the CSV file; absent, empty, or a table of ours with this very header.
+            columns: the header.
+            on_event: told in one sentence what was mended; a warning by default.
+
+        Raises:
+            RunTableError: another file, or a table with a damaged row; nothing is touched.
+            TableInUseError: another process writes to it.
+            OSError: it cannot be read or written.
+        """
         self.path = Path(path)
         self.columns = list(columns)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(self.path)
+        self._tell = on_event or _warn
+        # Through links: two names of one table must not have two locks.
+        self._place = Path(os.path.realpath(self.path))
+        read_recorded(self.path, self.columns)  # before anything is made beside a file of somebody's
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = TableLock(self._place)
+        self._data = b""
+        self._keys: set[tuple[str, ...]] = set()
         try:
-            _repair(self.path)
-            self._check_header()
-            self._done = self.values("run_id") if "run_id" in self.columns else set()
+            self._open()
         except BaseException:
             self.close()
             raise
@@ -46,7 +75,7 @@ class RunTable:
     @property
     def done(self) -> frozenset[str]:
         """Ids of the runs that have a row, whatever its status."""
-        return frozenset(self._done)
+        return frozenset(key[0] for key in self._keys)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row and wait until it is on the disk.
@@ -56,19 +85,22 @@ class RunTable:
 
         Raises:
             RunTableError: an unknown column, or a run_id that has a row already; nothing is written.
+            TableChangedError: another program changed the file; the rows are in another one, which is named.
+            TableInUseError: the lock was deleted, and another process writes to the table now.
             OSError: the disk is full or gone; what was half written is cut off again.
         """
+        self.append_all([row])
+
+    def append_all(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write several rows in one go; see ``append``."""
         if self._lock.closed:
             raise RunTableError(f"{self.path.name}: the table is closed")
-        unknown = sorted(set(row) - set(self.columns))
-        if unknown:
-            raise RunTableError(f"{self.path.name}: no column {unknown[0]!r} in the header")
-        run_id = row.get("run_id")
-        if run_id in self._done:
-            raise RunTableError(f"{self.path.name}: run {run_id!r} has a row already")
-        self._write_line([_cell(row.get(name)) for name in self.columns])
-        if run_id is not None:
-            self._done.add(run_id)
+        keys: set[tuple[str, ...]] = set()
+        for row in rows:
+            keys.add(self._key(row, keys))
+        lines = b"".join(row_line(row.get(name) for name in self.columns) for row in rows)
+        there = self._catch_up(lines)
+        self._fill(self._data + lines, there, keys)
 
     def values(self, *names: str) -> set[Any]:
         """What the rows hold in a column, as text; for several columns, the tuples that occur.
@@ -76,9 +108,9 @@ class RunTable:
         Args:
             names: columns of the header.
         """
-        with self.path.open(newline="", encoding="utf-8") as file:
-            rows = [tuple(row[name] for name in names) for row in csv.DictReader(file)]
-        return {row[0] for row in rows} if len(names) == 1 else set(rows)
+        places = [self.columns.index(name) for name in names]
+        rows = {tuple(cells[i] for i in places) for _, cells in read_rows(self._data, self.columns, self.path.name)}
+        return {row[0] for row in rows} if len(names) == 1 else rows
 
     def close(self) -> None:
         """Give the lock back."""
@@ -92,117 +124,130 @@ class RunTable:
     ) -> None:
         self.close()
 
-    def _check_header(self) -> None:
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            self._write_line(self.columns)
-            _sync_folder(self.path.parent)
+    def _open(self) -> None:
+        """Read what is there, now that nobody else writes, and mend its end."""
+        found = read_recorded(self.path, self.columns)
+        self._data = found.data
+        key = [self.columns.index(name) for name in key_of(self.columns)]
+        for _, cells in read_rows(found.data, self.columns, self.path.name):
+            self._keys.add(tuple(cells[i] for i in key))
+        if not found.data:
+            header = header_line(self.columns)
+            if found.torn:
+                self._tell(f"{self.path.name}: line 1 was cut short by a crash; the header is written to its end")
+            self._fill(header, len(found.torn), set(), new=not self._place.exists())
             return
-        with self.path.open(newline="", encoding="utf-8") as file:
-            header = next(csv.reader(file))
-        if header != self.columns:
-            differing = sorted(set(header) ^ set(self.columns)) or ["the order"]
-            raise RunTableError(
-                f"{self.path.name}: its header differs from this version's in {', '.join(differing)}; "
-                "write to a new file"
+        line = found.data.count(b"\n") + 1
+        if found.torn_is_row:
+            self._tell(f"{self.path.name}: line {line} lacked its line end only; it is a whole row and stays")
+            _, cells = next(read_rows(b"\n" + found.torn, self.columns, self.path.name))
+            whole = found.data + found.torn + b"\n"
+            self._fill(whole, len(whole) - 1, {tuple(cells[i] for i in key)})
+            return
+        if found.torn:
+            run = f"run {shown(first_cell(found.torn), 20)}" if first_cell(found.torn) else "its run"
+            self._tell(
+                f"{self.path.name}: line {line} was cut short by a crash; it is removed and {run} will be run again"
             )
+        # Opened in any case: that the file is write-protected is found out now, not after the first run.
+        with self._place.open("r+b") as file:
+            if found.torn:
+                file.truncate(len(found.data))
+                os.fsync(file.fileno())
+            self._left = signature(os.fstat(file.fileno()))
 
-    def _write_line(self, cells: list[str]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        with self.path.open("ab", buffering=0) as file:
-            before = file.seek(0, os.SEEK_END)
-            data = line.getvalue().encode()
-            written = 0
+    def _key(self, row: Mapping[str, Any], others: set[tuple[str, ...]]) -> tuple[str, ...]:
+        unknown = sorted(set(row) - set(self.columns))
+        if unknown:
+            raise RunTableError(f"{self.path.name}: no column {unknown[0]!r} in the header")
+        key = tuple(cell(row.get(name)) for name in key_of(self.columns))
+        if not all(key):
+            raise RunTableError(f"{self.path.name}: a row needs {' and '.join(key_of(self.columns))}")
+        if key and (key in self._keys or key in others):
+            raise RunTableError(f"{self.path.name}: run {', '.join(map(repr, key))} has a row already")
+        return key
+
+    def _catch_up(self, lines: bytes) -> int:
+        """See to it that the file is as it was left, or the beginning of that.
+
+        Args:
+            lines: what is to be written next; saved with all the rest if it cannot be.
+
+        Returns:
+            How many bytes are there.
+        """
+        name = self.path.name
+        try:
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            if self._lock.keep():
+                self._tell(f"{name}: the table's lock was deleted while it was written to; it is locked again")
+            if signature(os.stat(self._place)) == self._left:
+                return len(self._data)
+            found = self._place.read_bytes()
+        except FileNotFoundError:
             try:
-                while written < len(data):
-                    written += file.write(data[written:])
+                create_file(self._place, self._data, self._left.mode)
+            except OSError as error:
+                raise TableChangedError(
+                    f"{name} was deleted or moved while it was written to, and cannot be made again with the rows that "
+                    f"it had ({error.strerror or error})"
+                ) from None
+            self._tell(f"{name} was deleted or moved while it was written to; it is made again with all its rows")
+            return len(self._data)
+        except TableInUseError as error:
+            saved = self._save(self._data + lines)
+            raise TableInUseError(f"{error}; all rows of this one are in {saved.name}") from None
+        if self._data.startswith(found):
+            if found != self._data:
+                self._tell(f"{name} was cut short while it was written to; what is missing is written again")
+            return len(found)
+        saved = self._save(self._data + lines)
+        raise TableChangedError(
+            f"{name}: another program changed the table while it was written to; it is left as it is, and all rows "
+            f"that were there or came since are in {saved.name} beside it"
+        )
+
+    def _save(self, data: bytes) -> Path:
+        """Write rows to a new file beside the table."""
+        for number in itertools.count(1):
+            place = self._place.with_name(f"{self._place.stem[:200]}.saved-{number}{self._place.suffix}")
+            with suppress(FileExistsError):
+                create_file(place, data, self._left.mode)
+                return place
+        raise AssertionError("numbers do not end")
+
+    def _fill(self, whole: bytes, there: int, keys: set[tuple[str, ...]], new: bool = False) -> None:
+        """Write what the file lacks of its whole content, and remember it when it is on the disk.
+
+        Args:
+            whole: the content from the header on.
+            there: how many bytes of it are there.
+            keys: of the rows that come.
+            new: whether there is no file yet.
+        """
+        rest, written = whole[there:], 0
+        with self._place.open("xb" if new else "r+b", buffering=0) as file:
+            file.seek(there)
+            try:
+                while written < len(rest):
+                    written += file.write(rest[written:])
                 os.fsync(file.fileno())
             except BaseException as error:
                 # An interrupt (Ctrl-C) may come when the row is whole: then it stays.
-                if isinstance(error, OSError) or written < len(data):
-                    file.truncate(before)
+                if isinstance(error, OSError) or written < len(rest):
+                    file.truncate(there)
+                else:
+                    self._took(whole, keys, file)
                 raise
+            self._took(whole, keys, file)
+        if new:
+            sync_folder(self._place.parent)
+
+    def _took(self, whole: bytes, keys: set[tuple[str, ...]], file: IO[bytes]) -> None:
+        self._data = whole
+        self._keys |= keys
+        self._left = signature(os.fstat(file.fileno()))
 
 
-def recorded_runs(path: str | Path) -> frozenset[str]:
-    """Ids of the runs that have a whole row in a table; for looking only, without the table's lock.
-
-    Args:
-        path: the CSV file; an absent one holds no runs.
-    """
-    path = Path(path)
-    if not path.exists():
-        return frozenset()
-    with path.open(newline="", encoding="utf-8") as file:
-        whole = (line for line in file if line.endswith("\n"))
-        return frozenset(row.get("run_id") or "" for row in csv.DictReader(whole)) - {""}
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    # One row is one line, or a torn last line could not be told from a whole one.
-    return repr(value) if isinstance(value, float) else " ".join(str(value).splitlines())
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file survives a power cut when its folder has been written too."""
-    if os.name != "nt":
-        entry = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
-
-
-def _repair(path: Path) -> None:
-    """Cut off a last line without its line end: the process died while writing it."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        text = file.read()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
-            line = text.count(b"\n") + 1
-            warnings.warn(
-                f"{path.name}: line {line} was cut short by a crash; it is removed and its run will be run again",
-                stacklevel=4,
-            )
-            file.truncate(whole)
-            os.fsync(file.fileno())
-
-
-def _take_lock(path: Path) -> IO[bytes]:
-    # A lock of the operating system, not a marker file: it cannot be left behind by a killed process.
-    file = path.with_name(path.name + ".lock")
-    lock = file.open("a+b", buffering=0)
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        holder = ""
-        with suppress(OSError):  # Windows lets nobody read what is locked
-            lock.seek(0)
-            holder = lock.read().decode(errors="replace")
-        lock.close()
-        raise TableInUseError(
-            f"{path.name}: another process is writing to this table"
-            f"{f' ({holder})' if holder else ''}; wait for it, or write to another file"
-        ) from None
-    except OSError as error:
-        lock.close()
-        raise RunTableError(
-            f"{path.name}: the file system cannot lock the table ({error.strerror}), so two writers could not be "
-            "told apart; write to a local disk"
-        ) from None
-    # Who holds it, for the one who is refused; a full disk must not stop a table from being opened.
-    with suppress(OSError):
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-    return lock
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=5)

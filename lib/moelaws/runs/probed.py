@@ -1,5 +1,7 @@
 """The table of probes: one row a run, probe, domain and metric; what crosses the wall besides runs and timings."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +14,32 @@ PROBE_COLUMNS = (
 )  # fmt: skip
 """The header. ``run`` is the run's ``run_id`` in the run table, ``loss`` that of the model that was asked."""
 
+METRICS = {
+    **dict.fromkeys(("cloze", "recall", "facts", "continuation", "word order", "brackets"), ("accuracy", "margin")),
+    "mention": ("accuracy", "nats/word"),
+    "same words": ("nats/token",),
+    "same order": ("nats/token",),
+    "text": ("bits/byte",),
+}
+"""Probe -> the metrics that it gives of a domain: a row each."""
+
 _NUMBERS = ("value", "se", "chance", "items", "loss")
 _KEY = ["run", "probe", "domain", "metric"]
+
+
+def complete_probes(rows: Iterable[tuple[str, str, str, str]]) -> set[tuple[str, str, str]]:
+    """The probes of which all rows are there: a recording that was killed may have left the first of two metrics.
+
+    Args:
+        rows: run, probe, domain and metric of each row of a table of probes.
+
+    Returns:
+        Run, probe and domain of each.
+    """
+    found: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for run, probe, domain, metric in rows:
+        found[run, probe, domain].add(metric)
+    return {key for key, metrics in found.items() if metrics >= set(METRICS.get(key[1], ()))}
 
 
 def read_probes(path: str | Path, runs: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
-from moelaws.files import write_whole
 from moelaws.provenance import code_version, machine
-from moelaws.runs import read_runs
+from moelaws.runs.measured import Measured, record_measured
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Measurement
 
@@ -24,6 +22,30 @@ SETTING = (
     *ModelConfig().to_dict(), "weights", "routing", "text", "batch", "prompt_tokens", "new_tokens", "dtype", "device",
     "machine", "threads",
 )  # fmt: skip
+
+TIMINGS = Measured(
+    "timing table",
+    (
+        *ModelConfig().to_dict(), "total_params", "active_params", "weights", "routing", "text", "batch",
+        "prompt_tokens", "new_tokens", "prefill_seconds", "prefill_low", "prefill_high", "decode_step_seconds",
+        "decode_step_low", "decode_step_high", "tokens_per_second", "repeats", "passes", "clock", "processor_share",
+        "peak_memory_bytes", "cache_bytes", "experts_touched", "experts_touched_by_layer", "dtype", "device",
+        "machine", "threads", "torch_version", "code_version", "measured_at", "expert_load",
+    ),
+    SETTING,
+    frozenset({"expert_load"}),
+)  # fmt: skip
+"""The table of ``timing_row``; the grid's rows also have the loads of the experts."""
+
+TOUCHED = Measured(
+    "table of experts touched",
+    (
+        "d_model", "n_experts", "top_k", "layer", "tokens", "source", "groups", "touched", "touched_sd", "of_load",
+        "even",
+    ),
+    ("d_model", "n_experts", "top_k", "layer", "tokens", "source"),
+)  # fmt: skip
+"""The table of ``routes.measure_touched``."""
 
 
 def timing_row(decoder: Decoder, found: Measurement, weights: str, text: str) -> dict[str, Any]:
@@ -103,26 +125,18 @@ def setting(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in SETTING)
 
 
-def record_rows(path: Path, rows: Sequence[dict[str, Any]], key: Sequence[str] = SETTING) -> None:
+def record_rows(path: Path, rows: Sequence[dict[str, Any]], kind: Measured = TIMINGS) -> None:
     """Put rows into a table; a row that measures the same again takes the older one's place. Whole or not at all.
 
     Args:
         path: a CSV file; made if absent.
         rows: the new rows.
-        key: columns that say what was measured.
+        kind: the table that they are rows of.
+
+    Raises:
+        RunTableError, TableInUseError, OSError: see ``record_measured``.
     """
-    table = pd.DataFrame(rows)
-    if path.exists():
-        table = pd.concat([read_runs(path, required=()), table], ignore_index=True)
-    words = table[[name for name in key if name in table.columns]].map(_word)
-    table = table[~words.duplicated(keep="last")]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _word(value: Any) -> str:
-    """A cell as text, read from a file or new: 1 and 1.0 are the same number of experts."""
-    return str(value) if isinstance(value, bool | np.bool_ | str) else f"{value:g}"
+    record_measured(path, rows, kind)
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:

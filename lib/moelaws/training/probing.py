@@ -11,8 +11,8 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import training_flops_per_token
-from moelaws.runs import RunTable
-from moelaws.runs.probed import PROBE_COLUMNS
+from moelaws.runs import RunTable, RunTableError, TableInUseError
+from moelaws.runs.probed import PROBE_COLUMNS, complete_probes
 from moelaws.training.corpus import Corpus
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.record import run_of
@@ -73,6 +73,7 @@ def probe_runs(
 
     Raises:
         ConfigError: a row names no run.
+        RunTableError: the file is not a table of probes of this version, or a row of it is damaged.
         TableInUseError: another process writes to this table.
         WorkersError: no worker can train anything, and why.
         ProbingError: some runs ended in an error, by name; the others are recorded.
@@ -82,8 +83,8 @@ def probe_runs(
     chosen = [(row, run_of(row)) for row in rows]
     if workers > 1:
         chosen.sort(key=lambda item: -_train_flops(item[1]))
-    with RunTable(table, PROBE_COLUMNS) as out:
-        done = out.values("run", "probe", "domain")
+    with _open(table, on_event) as out:
+        done = complete_probes(out.values("run", "probe", "domain", "metric"))
         if executor is not None:
             return _collect(executor, chosen, done, out, items, names, device, on_run)
         with LocalWorkers(min(workers, max(1, len(chosen))), device, on_event) as pool:
@@ -157,20 +158,38 @@ def _collect(
             except Exception as error:
                 failures.append(f"run {pending[future]}: {type(error).__name__}: {error}")
                 continue
-            for row in found.rows:
-                out.append(row)
-            appended += len(found.rows)
+            appended += _append(out, found.rows)
             if on_run is not None:
                 on_run(found, number, len(chosen))
     finally:
         for future in pending:
             future.cancel()
     if failures:
-        raise ProbingError(
-            f"{len(failures)} runs could not be probed, the first: {failures[0]}; what was recorded is safe, and the "
-            "same command goes on"
-        )
+        raise ProbingError(f"{len(failures)} runs could not be probed, the first: {failures[0]}; {_AGAIN}")
     return appended
+
+
+def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable:
+    try:
+        return RunTable(table, PROBE_COLUMNS, on_event)
+    except OSError as error:
+        raise ProbingError(f"{table}: {error.strerror or error}; nothing was probed") from None
+
+
+def _append(out: RunTable, rows: list[dict[str, Any]]) -> int:
+    """Record what was found of a run but for rows that were there; the number of those that were not."""
+    there = out.values("run", "probe", "domain", "metric")
+    new = [row for row in rows if (row["run"], row["probe"], row["domain"], row["metric"]) not in there]
+    try:
+        out.append_all(new)
+    except OSError as error:
+        raise ProbingError(f"{out.path}: {error.strerror or error}; {_AGAIN}") from None
+    except (RunTableError, TableInUseError) as error:
+        raise ProbingError(str(error)) from None
+    return len(new)
+
+
+_AGAIN = "what was recorded is safe, and the same command goes on"
 
 
 def _train_flops(run: RunConfig) -> float:

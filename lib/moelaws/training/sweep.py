@@ -10,7 +10,7 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
-from moelaws.runs import RunTable
+from moelaws.runs import RunTable, RunTableError, TableInUseError
 from moelaws.training.cluster import DaskWorkers, connect, step_watch
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.progress import Progress
@@ -69,20 +69,22 @@ def run_sweep(
         scheduler: where to run instead: the address of a Dask scheduler, or its scheduler file.
         device: ``auto``, ``cpu``, ``cuda`` (the machine's GPUs in turn) or one GPU, as in ``cuda:1``.
         on_row: called after each row with the row and the progress so far.
-        on_event: told in one sentence what else happens: a run's error, a killed worker, a wait.
+        on_event: told in one sentence what else happens: a run's error, a killed worker, a wait, a table that was
+            mended (a warning, where nobody is told).
 
     Returns:
         The number of runs trained now.
 
     Raises:
         ConfigError, CorpusError: a run that cannot be trained; nothing is run.
+        RunTableError: the table's file is not a run table of this version, or a row of it is damaged; nothing is run.
         TableInUseError: another sweep writes to this table.
         WorkersError: no worker can train anything, and why.
         SweepError: some runs ended in an error, by name, or no more rows can be written; the rest is recorded.
     """
     pinned = pin(wanted)
     tell = on_event or _say_nothing
-    with _open(table) as out:
+    with _open(table, on_event) as out:
         waiting = [item for run_id, item in pinned.items() if run_id not in out.done]
         # Longest first: the last runs to finish are then short, and no worker waits long for another.
         waiting.sort(key=lambda item: -item.train_flops)
@@ -171,9 +173,9 @@ def _corpus(source: str, vocab_size: int, sha256: str) -> Text:
     return load_text(source, vocab_size)
 
 
-def _open(table: str | Path) -> RunTable:
+def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable:
     try:
-        return RunTable(table)
+        return RunTable(table, on_event=on_event)
     except OSError as error:
         raise SweepError(f"{table}: {error.strerror or error}; nothing was run") from None
 
@@ -234,6 +236,8 @@ def _append(out: RunTable, row: dict[str, Any]) -> None:
         out.append(row)
     except OSError as error:
         raise SweepError(f"{out.path}: {error.strerror or error}; {_AGAIN}") from None
+    except (RunTableError, TableInUseError) as error:
+        raise SweepError(str(error)) from None
 
 
 def _say_nothing(_: str) -> None:

@@ -1,0 +1,521 @@
+"""Tables that moelaws appends to: whose a file is, whether it is whole, and that nothing of anybody's is lost."""
+
+import csv
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from moelaws.cli import main
+from moelaws.runs import COLUMNS, RunTable, RunTableError, TableInUseError, read_runs
+from moelaws.runs.append import TableChangedError, recorded_runs
+from moelaws.runs.probed import METRICS, PROBE_COLUMNS, complete_probes
+from moelaws.runs.recorded import read_recorded, read_rows
+
+CASES = Path(__file__).parent / "cases" / "hostile"
+HEADER = ",".join(COLUMNS).encode() + b"\n"
+
+
+def row(run_id: str, **others: Any) -> dict[str, Any]:
+    """A row as far as these tests need one."""
+    time_of_row = "2026-11-25T15:00:00+00:00"
+    return {"run_id": run_id, "status": "finished", "loss": 3.25, "n_experts": 8, "finished_at": time_of_row} | others
+
+
+def table_of(path: Path, *run_ids: str, **others: Any) -> bytes:
+    """A table with some runs, and its bytes."""
+    with RunTable(path) as table:
+        for run_id in run_ids:
+            table.append(row(run_id, **others))
+    return path.read_bytes()
+
+
+def ids(path: Path) -> list[str]:
+    """The runs in a table, in order."""
+    with path.open(newline="") as file:
+        return [found["run_id"] for found in csv.DictReader(file)]
+
+
+def alone(path: Path) -> bool:
+    """Whether nothing lies beside a file: no lock, nothing half written."""
+    return [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+# Whose a file is
+
+
+@pytest.mark.parametrize("command", [["sweep", "isoflop_3e11"], ["sweep", "isoflop_3e11", "--dry-run"], ["probe"]])
+@pytest.mark.parametrize("name", ["precious.json", "own_no_newline.csv"])
+def test_a_file_of_somebodys_is_refused_byte_for_byte(
+    command: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    out.write_bytes((CASES / name).read_bytes())
+    recorded = Path(__file__).parents[1] / "data" / "runs" / "isoflop.csv"
+    table = [str(recorded), "--where", "budget == 1e11 and seed == 0"] if command == ["probe"] else []
+    assert main([*command, *table, "--out", str(out)]) == 2
+    errors = capsys.readouterr().err
+    assert f"{name}: not a {'table of probes' if table else 'run table'} of moelaws: it begins with" in errors
+    assert "write to a new file" in errors
+    assert errors.count("\n") == 1
+    assert len(errors) < 400
+    assert out.read_bytes() == (CASES / name).read_bytes()
+    assert alone(out)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\xbb\xbf" + HEADER, "another program saved it, with other quotes, line ends or a byte order mark"),
+        (HEADER.replace(b"\n", b"\r\n"), "another program saved it"),
+        (b'"' + HEADER.replace(b",", b'","').replace(b"\n", b'"\n'), "another program saved it"),
+        (b",".join(reversed(HEADER.strip().split(b","))) + b"\n", "in the order of the columns"),
+        (HEADER.replace(b",token_shift", b""), "version's in 'token_shift' (it lacks 1): another version or program"),
+        (HEADER.replace(b"\n", b",note\n"), "version's in 'note' (it has 1 others)"),
+        (b"run_id,loss\na,3\n", "in 'sweep', 'status', 'reason', 'loss_se' and"),
+        (b"run_id," + HEADER, "in 'repeated columns' (each is there)"),
+        (",".join(PROBE_COLUMNS).encode() + b"\n", "it is a table of probes, expected a run table"),
+        (HEADER.upper(), "not a run table of moelaws: it begins with 'RUN_ID,SWEEP"),
+        (b"\n" + HEADER, "not a run table of moelaws: it begins with ''"),
+        (b" " + HEADER, "not a run table of moelaws"),
+        (b"r", "not a run table of moelaws: it begins with 'r'"),
+        (b"\0" * 900, "not a run table of moelaws"),
+        (b"PK\x03\x04\xff\xfe binary", "not a run table of moelaws"),
+        (b"a" * 300_000, "not a run table of moelaws"),
+        (b"\x1b[2J\x1b[31mred", "begins with '\\x1b[2J"),
+    ],
+)
+def test_what_is_not_exactly_ours_is_refused_untouched(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    for look in (RunTable, recorded_runs):
+        with pytest.raises(RunTableError) as refusal:
+            look(path)
+        assert message in str(refusal.value)
+        assert len(str(refusal.value)) < 400
+    assert path.read_bytes() == content
+    assert alone(path)
+
+
+def test_folders_devices_and_pipes_hold_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path, "found a folder, expected the file of a run table"),
+        (Path("/dev/null"), "/dev/null: found a device or pipe, expected a file: a run table is read back"),
+        (tmp_path / "pipe", "found a device or pipe"),
+    ):
+        with pytest.raises(RunTableError, match=message):
+            RunTable(path)
+    assert not Path("/dev/null.lock").exists()
+
+
+# Any bytes at all: nearly tables of ours, with lines of ours among them.
+_ID = st.sampled_from(["a", "b", "c", ""])
+_LINES = _ID.map(lambda run_id: f"{run_id}{',' * (len(COLUMNS) - 1)}\n".encode()) | st.binary(max_size=30)
+_BODIES = st.lists(_LINES, max_size=4).map(b"".join)
+_CONTENTS = st.binary() | st.tuples(
+    st.sampled_from([HEADER, HEADER[:-1], HEADER[:40], HEADER[:3], b"\xef\xbb\xbf" + HEADER, b"loss\n"]), _BODIES
+).map(b"".join)
+
+
+def _whole_rows(content: bytes) -> list[list[str]] | None:
+    """What a careful reader finds: the rows of a table of ours, or nothing."""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole.startswith(HEADER) or b"\0" in whole:
+        return None
+    try:
+        lines = [list(csv.reader(io.StringIO(line.decode(), newline=""))) for line in whole.split(b"\n")[1:-1]]
+    except (UnicodeDecodeError, csv.Error):
+        return None
+    found = [line[0] for line in lines if line and line[0]]
+    if any(len(line) > 1 for line in lines) or any(len(cells) != len(COLUMNS) for cells in found):
+        return None
+    return found
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=_CONTENTS)
+@example(content=HEADER + b"a" + b"," * (len(COLUMNS) - 1))
+@example(content=HEADER[:40])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_any_content_is_appended_to_rightly_or_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    try:
+        with RunTable(path) as table:
+            before = table.done
+            table.append(row("new"))
+    except RunTableError:
+        assert path.read_bytes() == content
+    else:
+        now = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole:
+            # Every whole line stays; what was torn is a prefix of nothing that stays.
+            assert now.startswith(whole)
+            found = _whole_rows(content)
+            assert found is not None
+            assert before >= {cells[0] for cells in found}
+        else:
+            assert HEADER.startswith(content)
+        assert now.endswith(b"\n")
+        assert ids(path)[-1] == "new"
+        assert recorded_runs(path) == before | {"new"}
+    assert alone(path)
+
+
+# A last line without its end
+
+
+def test_a_torn_row_is_cut_off_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a", "b")
+    said: list[str] = []
+    for torn in (
+        b"c",
+        b"0123456789abcdef,isoflop,fini",
+        b"c,s,finished,,3.25,",
+        b'c,"half a quo',
+        b"\0\0\0\0",
+        b"\xc3",
+    ):
+        path.write_bytes(whole + torn)
+        with RunTable(path, on_event=said.append) as table:
+            assert table.done == {"a", "b"}
+        assert path.read_bytes() == whole
+    assert said[0] == "runs.csv: line 4 was cut short by a crash; it is removed and its run will be run again"
+    assert "run '0123456789abcdef' will be run again" in said[1]
+
+
+def test_every_cut_of_a_row_is_found_and_a_whole_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a")
+    line = table_of(path, "b")[len(whole) :]
+    said: list[str] = []
+    for length in range(1, len(line)):
+        path.write_bytes(whole + line[:length])
+        with RunTable(path, on_event=said.append) as table:
+            table.append(row("c"))
+        rows = ids(path)
+        # Only the line end is missing: the row was on the disk, and its run is done.
+        assert rows == (["a", "b", "c"] if length == len(line) - 1 else ["a", "c"]), length
+    assert "line 3 lacked its line end only; it is a whole row and stays" in said[-1]
+    assert len(said) == len(line) - 1
+
+
+def test_a_torn_header_is_completed_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    for length in (7, 40, len(HEADER) - 1):
+        path.write_bytes(HEADER[:length])
+        said: list[str] = []
+        with RunTable(path, on_event=said.append):
+            pass
+        assert path.read_bytes() == HEADER
+        assert said == ["runs.csv: line 1 was cut short by a crash; the header is written to its end"]
+
+
+# Damaged rows
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda line: line[: len(line) // 2], "cells, expected 64"),
+        (lambda line: line[:5] + b"\0\0\0" + line[8:], "it holds NUL bytes"),
+        (lambda line: b"\0" * len(line), "it holds NUL bytes"),
+        (lambda line: line + b",1", "found 65 cells, expected 64"),
+        (lambda line: line[: len(line) // 2] + line, "cells, expected 64"),
+        (lambda line: line.replace(b"b,", b",", 1), "column 'run_id': found '', expected what names the row"),
+        (lambda line: line.replace(b"b,", b"\x07,", 1), "column 'run_id': found '\\x07'"),
+        (lambda line: line.replace(b"b,", b"\xff,", 1), "no UTF-8 text at its byte 0"),
+        (lambda line: line.replace(b"3.25", b"3.#5"), "column 'loss': found '3.#5', expected a number"),
+        (lambda line: line.replace(b"3.25", b""), "column 'loss': found nothing, expected the loss of a finished run"),
+        (lambda line: line.replace(b"b,", b'"b,', 1), "no row of a CSV table"),
+        (lambda line: HEADER.strip(), "column 'run_id': found 'run_id'"),
+    ],
+)
+def test_a_damaged_row_in_the_middle_is_named_and_never_counts_as_done(tmp_path: Path, damage: Any, why: str) -> None:
+    assert len(COLUMNS) == 64
+    path = tmp_path / "runs.csv"
+    table_of(path, "a", "b", "c")
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = damage(lines[2])
+    path.write_bytes(damaged := b"\n".join(lines))
+    for look in (RunTable, recorded_runs):
+        with pytest.raises(RunTableError, match=r"runs\.csv: row 3 is damaged: ") as refusal:
+            look(path)
+        assert why in str(refusal.value)
+        assert "mend or delete that line: a run without a row is run again" in str(refusal.value)
+    assert path.read_bytes() == damaged
+    # As the message says.
+    path.write_bytes(b"\n".join(lines[:2] + lines[3:]))
+    with RunTable(path) as table:
+        assert table.done == {"a", "c"}
+
+
+def test_a_run_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a", "b")
+    path.write_bytes(whole + whole.split(b"\n")[1] + b"\n")
+    with pytest.raises(RunTableError, match=r"row 4 repeats row 2, column 'run_id': 'a'; delete one of the two lines"):
+        RunTable(path)
+
+
+def test_empty_lines_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a")
+    path.write_bytes(whole + b"\n  \n")
+    with RunTable(path) as table:
+        table.append(row("b"))
+    assert recorded_runs(path) == {"a", "b"}
+
+
+def test_a_cell_of_any_length_is_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    limit = csv.field_size_limit()
+    load = str([[round(1 / 30_000, 5)] * 30_000])
+    assert len(load) > 131_072
+    table_of(path, "a", expert_load=load, status="diverged")
+    with RunTable(path) as table:
+        assert table.done == {"a"}
+        assert table.values("run_id", "expert_load") == {("a", load)}
+        table.append(row("b", status="diverged"))
+    assert recorded_runs(path) == {"a", "b"}
+    assert read_runs(path)["expert_load"].tolist() == [load, ""]
+    assert csv.field_size_limit() == limit
+
+
+def test_no_value_can_break_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    with RunTable(path) as table:
+        table.append(row("a", reason='two\nlines, a "quote",\r\n a NUL \0 and × \u2028 '))
+        with pytest.raises(RunTableError, match="a row needs run_id"):
+            table.append({"loss": 3.0})
+    with RunTable(path) as table:
+        assert table.done == {"a"}
+    assert path.read_bytes().count(b"\n") == 2
+
+
+# What happens to the file while it is written to
+
+
+def test_a_table_that_was_deleted_is_made_again_with_all_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "runs.csv"
+    table_of(path, "a")
+    path.chmod(0o640)
+    said: list[str] = []
+    with RunTable(path, on_event=said.append) as table:
+        table.append(row("b"))
+        path.unlink()
+        table.append(row("c"))
+        path.rename(path.with_name("moved.csv"))
+        table.append(row("d"))
+        for file in path.parent.iterdir():
+            file.unlink()
+        path.parent.rmdir()
+        table.append(row("e"))
+    assert ids(path) == list("abcde")
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [sentence.partition(" while")[0] for sentence in said] == [
+        "runs.csv was deleted or moved",
+        "runs.csv was deleted or moved",
+        "runs.csv: the table's lock was deleted",
+        "runs.csv was deleted or moved",
+    ]
+    with RunTable(path) as table:
+        assert table.done == set("abcde")
+
+
+def test_a_table_that_was_cut_short_is_made_whole(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    older = table_of(path, "a")
+    said: list[str] = []
+    with RunTable(path, on_event=said.append) as table:
+        table.append(row("b"))
+        for content in (b"", HEADER, older, older + b"b,", path.read_bytes()[:-1]):
+            path.write_bytes(content)
+            table.append(row(f"after {len(content)}"))
+        # An older state from a version control system is another file, too.
+        other = tmp_path / "other"
+        other.write_bytes(older)
+        other.replace(path)
+        table.append(row("z"))
+    assert ids(path)[:2] == ["a", "b"]
+    assert len(ids(path)) == 8
+    assert len(said) == 6
+    assert all("was cut short while it was written to; what is missing is written again" in s for s in said)
+
+
+@pytest.mark.parametrize("change", ["another file", "a row changed", "a row more", "a row gone"])
+def test_a_table_that_was_changed_otherwise_is_left_and_all_rows_are_saved(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a", "b")
+    content = {
+        "another file": b"precious",
+        "a row changed": whole.replace(b"3.25", b"9.99", 1),
+        "a row more": whole + whole.split(b"\n")[1].replace(b"a,", b"x,", 1) + b"\n",
+        "a row gone": b"\n".join(line for line in whole.split(b"\n") if not line.startswith(b"a,")),
+    }[change]
+    (tmp_path / "runs.saved-1.csv").write_text("an earlier one")
+    with RunTable(path) as table:
+        path.write_bytes(content)
+        with pytest.raises(TableChangedError, match=r"another program changed the table .* are in runs\.saved-2\.csv"):
+            table.append(row("c"))
+    assert path.read_bytes() == content
+    assert ids(tmp_path / "runs.saved-2.csv") == ["a", "b", "c"]
+    assert (tmp_path / "runs.saved-1.csv").read_text() == "an earlier one"
+
+
+def test_a_table_that_was_only_touched_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    whole = table_of(path, "a")
+    with RunTable(path) as table:
+        os.utime(path, (1, 1))
+        table.append(row("b"))
+        copy = tmp_path / "copy"
+        copy.write_bytes(path.read_bytes())
+        copy.replace(path)
+        table.append(row("c"))
+    assert path.read_bytes().startswith(whole)
+    assert ids(path) == list("abc")
+
+
+def test_a_deleted_lock_lets_no_second_writer_in(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    lock = tmp_path / "runs.csv.lock"
+    said: list[str] = []
+    with RunTable(path, on_event=said.append) as table:
+        table.append(row("a"))
+        lock.unlink()
+        table.append(row("b"))
+        with pytest.raises(TableInUseError):
+            RunTable(path)
+        lock.unlink()
+        with RunTable(path) as second:
+            second.append(row("x"))
+            with pytest.raises(TableInUseError, match=r"all rows of this one are in runs\.saved-1\.csv"):
+                table.append(row("c"))
+    assert len(said) == 1
+    assert ids(path) == ["a", "b", "x"]
+    assert ids(tmp_path / "runs.saved-1.csv") == ["a", "b", "c"]
+
+
+def test_two_names_of_one_table_have_one_lock(tmp_path: Path) -> None:
+    path, link = tmp_path / "runs.csv", tmp_path / "link.csv"
+    link.symlink_to(path)
+    with RunTable(link) as table:
+        table.append(row("a"))
+        with pytest.raises(TableInUseError):
+            RunTable(path)
+    assert link.is_symlink()
+    assert ids(path) == ["a"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.csv", "runs.csv"]
+
+
+@pytest.mark.parametrize("content", [b"my own notes\n", b"process 1 on here\nand more"])
+def test_a_file_of_the_locks_name_is_not_written_over(tmp_path: Path, content: bytes) -> None:
+    lock = tmp_path / "runs.csv.lock"
+    lock.write_bytes(content)
+    with pytest.raises(RunTableError, match=r"runs\.csv\.lock: a file of this name, which is no lock of moelaws"):
+        RunTable(tmp_path / "runs.csv")
+    assert lock.read_bytes() == content
+    assert alone(lock)
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(RunTableError, match="no lock of moelaws"):
+        RunTable(tmp_path / "runs.csv")
+
+
+def test_the_longest_name_has_a_lock_too(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 251}.csv"
+    with RunTable(path) as table:
+        table.append(row("a"))
+        with pytest.raises(TableInUseError):
+            RunTable(path)
+        path.write_text("changed")
+        with pytest.raises(TableChangedError):
+            table.append(row("b"))
+
+
+# Probes
+
+
+def test_a_probe_with_one_of_two_metrics_is_not_done() -> None:
+    rows = [("a", "cloze", "t", "accuracy"), ("a", "cloze", "t", "margin"), ("b", "cloze", "t", "accuracy"),
+            ("b", "text", "t", "bits/byte"), ("b", "a probe of tomorrow", "t", "score")]  # fmt: skip
+    done = {("a", "cloze", "t"), ("b", "text", "t"), ("b", "a probe of tomorrow", "t")}
+    assert complete_probes(rows) == done
+
+
+def test_the_recorded_probes_have_the_metrics_that_are_expected() -> None:
+    path = Path(__file__).parents[1] / "data" / "probes" / "isoflop.csv"
+    rows = read_rows(read_recorded(path, PROBE_COLUMNS).data, PROBE_COLUMNS, path.name)
+    found = {(cells[1], cells[3]) for _, cells in rows}
+    assert found == {(probe, metric) for probe, metrics in METRICS.items() for metric in metrics}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "data" / "runs").glob("*.csv")), ids=lambda p: p.stem
+)
+def test_the_recorded_tables_are_ours_and_whole(path: Path) -> None:
+    assert recorded_runs(path)
+
+
+# Killed at any moment
+
+WRITER = """
+import sys
+from moelaws.runs import RunTable
+path, start = sys.argv[1], int(sys.argv[2])
+with RunTable(path, on_event=lambda sentence: print(sentence, file=sys.stderr, flush=True)) as table:
+    print("open", flush=True)
+    for number in range(start, start + 100_000):
+        row = {"run_id": f"{number:016x}", "status": "diverged", "loss": 3.25, "expert_load": "[[0.5, 0.5]]" * 40}
+        table.append(row | {"finished_at": "2026-11-25T15:00:00+00:00"})
+        print(number, flush=True)
+"""
+
+
+def _kill_writers(path: Path, times: int, dice: random.Random) -> None:
+    """Kill a process that appends rows at a random moment, again and again; every row it said is there is there."""
+    told: set[str] = set()
+    for turn in range(times):
+        line = [sys.executable, "-c", WRITER, str(path), str(turn * 1_000_000)]
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert first == "open\n", process.communicate()[1]
+            time.sleep(dice.uniform(0, 0.05))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            printed, errors = process.communicate()
+        assert "Traceback" not in errors
+        told |= {f"{int(number):016x}" for number in printed.split("\n")[:-1]}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("warnings.warn", lambda *_, **__: None)
+            with RunTable(path) as table:
+                assert table.done >= told
+        assert path.read_bytes().endswith(b"\n")
+        assert len(ids(path)) == len(set(ids(path))) == len(recorded_runs(path))
+    assert len(told) > times
+    assert len(read_runs(path, required=())) == len(ids(path))
+
+
+def test_a_writer_killed_at_random_leaves_a_whole_table(tmp_path: Path) -> None:
+    _kill_writers(tmp_path / "runs.csv", 4, random.Random(0))
+
+
+@pytest.mark.validate
+@pytest.mark.timeout(1800)
+def test_a_writer_killed_a_hundred_times_leaves_a_whole_table(tmp_path: Path) -> None:
+    _kill_writers(tmp_path / "runs.csv", 100, random.Random(1))
