@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moelaws.cli.values import MOST_WORKERS, path, whole
+from moelaws.quote import shown
 from moelaws.runs import finished, read_runs
 from moelaws.runs.where import rows_where
 
@@ -40,18 +41,20 @@ def run(options: argparse.Namespace) -> int:
     require_training()
     from moelaws.training.probes import NAMES
     from moelaws.training.probing import ProbingError, probe_runs
+    from moelaws.training.record import require_recorded
 
     for probe in options.probe or ():
         if probe not in NAMES:
-            raise ValueError(f"--probe {probe!r}: expected one of {', '.join(NAMES)}")
+            raise ValueError(f"--probe {shown(probe)}: expected one of {', '.join(NAMES)}")
     table = finished(read_runs(options.table))
+    require_recorded(table.columns, options.table.name)
     if options.where:
         table = table[rows_where(table, options.where)]
     if table.empty:
         raise ValueError(f"{options.table.name}: no finished run meets {options.where!r}")
     if options.dry_run:
-        shown = table.sort_values("train_flops", ascending=False)
-        for _, row in shown.iterrows():
+        listed = table.sort_values("train_flops", ascending=False)
+        for _, row in listed.iterrows():
             print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")
         print(f"{len(table)} runs, {table['train_flops'].sum():.3g} FLOPs")
         return 0

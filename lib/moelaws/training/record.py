@@ -2,14 +2,16 @@
 
 import json
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
-from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
 from moelaws.provenance import code_version, machine
+from moelaws.quote import shown
 from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
 
@@ -89,14 +91,57 @@ def run_of(row: dict[str, Any]) -> RunConfig:
 
     Returns:
         The run; its ``run_id`` equals the row's.
+
+    Raises:
+        ConfigError: a column is missing or holds something else, named.
     """
-    model = {name: _typed(default, row[name]) for name, default in ModelConfig().to_dict().items()}
-    train = {name: _typed(default, row[name]) for name, default in TrainConfig().to_dict().items()}
-    train["tokens"] = int(float(row["tokens"]))
-    return RunConfig(ModelConfig(**model), TrainConfig(**train), str(row["corpus"]), str(row["corpus_sha256"]))
+    model = {name: _typed(default, row, name) for name, default in ModelConfig().to_dict().items()}
+    train = {name: _typed(default, row, name) for name, default in TrainConfig().to_dict().items()}
+    corpus, sha256 = (_cell(row, name) for name in ("corpus", "corpus_sha256"))
+    return RunConfig(ModelConfig(**model), TrainConfig(**train), str(corpus), str(sha256))
 
 
-def _typed(default: Any, value: Any) -> Any:
+def require_recorded(columns: Iterable[str], table: str) -> None:
+    """Check that rows of a table say enough for their runs to be trained again.
+
+    Args:
+        columns: the table's.
+        table: its name, for the message.
+
+    Raises:
+        ConfigError: a column is missing.
+    """
+    there = set(columns)
+    for name in (*ModelConfig().to_dict(), *TrainConfig().to_dict(), *_IDENTITY):
+        if name not in there:
+            raise ConfigError(f"{table}: no column {name!r}; {_AGAIN}")
+
+
+_IDENTITY = ("run_id", "status", "loss", "train_flops", "corpus", "corpus_sha256")
+_AGAIN = "only a table that moelaws sweep wrote says enough for a run to be trained again"
+
+
+def _cell(row: dict[str, Any], name: str) -> Any:
+    if name not in row:
+        raise ConfigError(f"no column {name!r}; {_AGAIN}")
+    return row[name]
+
+
+def _typed(default: Any, row: dict[str, Any], name: str) -> Any:
+    value = _cell(row, name)
+    # Spreadsheets write TRUE and 1 where the library wrote True.
+    word = str(value).strip().lower()
     if isinstance(default, bool):
-        return str(value) == "True"
-    return type(default)(float(value))
+        if word in ("true", "1", "1.0"):
+            return True
+        if word in ("false", "0", "0.0"):
+            return False
+        raise ConfigError(f"{name} = {shown(value)}: expected true or false")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    whole = isinstance(default, int)
+    if not math.isfinite(number) or (whole and number != round(number)):
+        raise ConfigError(f"{name} = {shown(value)}: expected a {'whole ' if whole else ''}number")
+    return type(default)(number)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from moelaws.config import ModelConfig, TrainConfig
 from moelaws.runs import pooled_noise, seed_spread
+from moelaws.training.executors import check_device
 from moelaws.training.record import run_of
 from moelaws.training.text import load_text
 from moelaws.training.train import TrainingResult, train
@@ -61,11 +62,12 @@ def rerun(runs: pd.DataFrame, table: pd.DataFrame, device: str = "auto") -> Iter
 
     Raises:
         ConfigError, CorpusError: a row names a run, or a text, that cannot be had here.
+        WorkersError: no such device.
     """
+    check_device(device)
     finished = table[table["status"] == "finished"]
-    for record in runs.to_dict("records"):
-        row = {str(name): value for name, value in record.items()}
-        run = run_of(row)
+    rows = [{str(name): value for name, value in record.items()} for record in runs.to_dict("records")]
+    for row, run in [(row, run_of(row)) for row in rows]:
         text = load_text(run.corpus, run.model.vocab_size)
         yield Rerun(row, train(run, text, device=device), _noise(finished, row))
 

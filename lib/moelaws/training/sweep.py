@@ -12,8 +12,10 @@ from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.runs import RunTable, RunTableError, TableInUseError
 from moelaws.training.cluster import DaskWorkers, connect, step_watch
+from moelaws.training.documents import CorpusError
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.progress import Progress
+from moelaws.training.synthetic import is_language
 from moelaws.training.text import Text, load_text
 
 
@@ -112,8 +114,12 @@ def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
     corpora: dict[tuple[str, int], Text] = {}
     pinned = {}
     for item in wanted:
+        if not item.run.corpus:
+            raise CorpusError("corpus: no name; expected 'sotu', a file or a folder")
         # Workers may have another working folder.
-        source = str(Path(item.run.corpus).resolve()) if Path(item.run.corpus).exists() else item.run.corpus
+        source = item.run.corpus
+        if not is_language(source) and Path(source).exists():
+            source = str(Path(source).resolve())
         key = source, item.run.model.vocab_size
         corpus = corpora.get(key) or corpora.setdefault(key, load_text(*key))
         corpus.require(item.run.train.batch_sequences, item.run.model.context)
