@@ -29,13 +29,13 @@ from typing import Any
 
 import torch
 
+from moelaws.allocator import keep_freed_memory
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.requests import requests_of
 from moelaws.serving.subjects import trained_model
 from moelaws.training.corpus import load_corpus
-from moelaws.training.memory import keep_freed_memory
 from moelaws.training.recipe import tiny_model
 from moelaws.training.record import machine
 

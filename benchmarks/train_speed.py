@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 
+from moelaws.allocator import keep_freed_memory
 from moelaws.config import ModelConfig, TrainConfig
 from moelaws.counting import training_flops_per_token
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.models.product import product
-from moelaws.training.memory import keep_freed_memory
 from moelaws.training.recipe import tiny_model
 from moelaws.training.record import machine
 from moelaws.training.step import TrainingStep

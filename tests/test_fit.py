@@ -286,7 +286,7 @@ def test_second_derivatives_are_exact(name):
     problem = bind(law(name), prepared.data, prepared.target, Objective("lsq-log"))
     theta = problem.coordinates(truth(name)) * 1.01
     residuals, slopes = problem.linearise(theta)
-    full = 2 * slopes[0] @ slopes[0].T + problem.second_order(theta, residuals)[0]
+    full = 2 * slopes[0] @ slopes[0].T + problem.expand(theta)[1].bend(2 * residuals)[0]
     for i in range(theta.shape[1]):
         step = np.zeros_like(theta)
         step[0, i] = 1e-6

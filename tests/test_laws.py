@@ -262,9 +262,9 @@ def test_a_law_of_ones_own_takes_ten_lines_and_no_gradient():
      ("ln(exp(2))", 2), ("log10(1000) + log2(8)", 6), ("sqrt(16)", 4), ("(-2)^3", -8), ("(0-2)^0", 1)],
 )  # fmt: skip
 def test_formulas_are_read_as_on_paper(text, value):
-    from moelaws.laws.evaluate import Evaluation
+    from moelaws.laws.duals import evaluate
 
-    assert float(Evaluation({}).value(parse(text)).value) == pytest.approx(value)
+    assert float(evaluate(parse(text), {}).value) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Damped Newton steps for many starts at once: Levenberg-Marquardt far out, exact second derivatives near the end."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from moelaws.allocator import keep_freed_memory
 from moelaws.fitting.problem import Problem
 
 Hessian = Literal["majorant", "slopes", "exact"]
@@ -56,7 +56,7 @@ def minimise(
     Returns:
         The minima, in the order of the starts.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     n = len(theta)
     rows = np.zeros(n, dtype=int) if rows is None else rows
     ends = Minima(
@@ -124,13 +124,6 @@ class Moving:
         )  # fmt: skip
 
 
-@cache
-def _keep_freed_memory() -> None:
-    # glibc hands arrays above 128 kB back to the system on every free, and the page faults of getting them again
-    # cost five times the arithmetic. Freeing one block of 28 MB teaches it to keep such blocks.
-    np.empty(3_500_000)
-
-
 def _advance(
     problem: Problem, moving: Moving, ends: Minima, steps: int, tolerance: float, hessian: Hessian, rows: np.ndarray,
     brake: float, held: np.ndarray | None,
@@ -188,18 +181,30 @@ def _model(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray)
 
 
 def _model_of_block(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray) -> Model:
+    (starts, count), root = theta.shape, problem.program.root
+    weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
+    gradient, metric = np.zeros((starts, count)), np.zeros((starts, count))
+    hessian = np.zeros((starts, count * count))
     with np.errstate(all="ignore"):
-        residuals, slopes = problem.linearise(theta)
-        weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
+        residuals, around = problem.expand(theta, rows)
         value, pull, cap = problem.objective.measure(residuals, weights)
-        gradient = np.matmul(slopes, pull[:, :, None])[:, :, 0]
-        hessian = np.matmul(slopes * cap[:, None, :], slopes.transpose(0, 2, 1))
-        metric = hessian.diagonal(axis1=1, axis2=2).copy()
+        if not root.support:
+            return value, gradient, hessian.reshape(starts, count, count), metric
+        slopes = around.block
+        if slopes.shape[::2] != residuals.shape:
+            slopes = np.broadcast_to(slopes, (starts, slopes.shape[1], problem.n_runs))
+        gradient[:, root.columns] = np.matmul(slopes, pull[:, :, None])[:, :, 0]
+        bend = cap
         if kind != "majorant" and problem.objective.robust:
             bend = problem.objective.curvatures(residuals, weights)
-            hessian = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
+            metric[:, root.columns] = np.matmul(slopes * slopes, cap[:, :, None])[:, :, 0]
+        product = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
+        hessian[:, problem.program.places(root, root)] = product.reshape(starts, -1)
+        hessian = hessian.reshape(starts, count, count)
+        if bend is cap:
+            metric = hessian.diagonal(axis1=1, axis2=2).copy()
         if kind == "exact":
-            hessian += problem.second_order(theta, residuals, rows)
+            hessian += around.bend(pull)
     return value, gradient, hessian, metric
 
 

@@ -1,16 +1,18 @@
 """A law bound to runs: residuals and exact derivatives as functions of the free parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from moelaws.fitting.objective import FitError, Objective
-from moelaws.laws.evaluate import Evaluation, Given, cut, fold
+from moelaws.laws.expansion import Expansion, expand, values_at
+from moelaws.laws.folding import cut, fold
 from moelaws.laws.forms import Law
 from moelaws.laws.formula import Node
+from moelaws.laws.program import Program, assemble
 
 _BLOCK = 5_000
 """Runs whose arrays are worked on at once."""
@@ -32,6 +34,7 @@ class Problem:
         observed: ln L or L, [1, runs].
         weights: weight of each run's term, [1, runs], or [replicates, runs] for a bootstrap.
         objective: what is minimised.
+        programs: see ``program``.
     """
 
     law: Law
@@ -43,6 +46,7 @@ class Problem:
     observed: np.ndarray
     weights: np.ndarray
     objective: Objective
+    programs: dict[bool, Program] = field(default_factory=dict, repr=False)
 
     @property
     def n_runs(self) -> int:
@@ -63,6 +67,7 @@ class Problem:
             tree=cut(self.tree, self.n_runs, runs),
             observed=self.observed[:, runs],
             weights=self.weights[:, runs],
+            programs={},
         )
 
     def thinned(self, most: int) -> "Problem":
@@ -71,46 +76,40 @@ class Problem:
             return self
         return self.only(np.argsort(self.observed[0])[np.linspace(0, self.n_runs - 1, most).astype(int)])
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.free)
+    @property
+    def program(self) -> Program:
+        """The law's steps, taken apart once for this problem and all that differ from it in weights or objective."""
+        on_log = self.objective.on_log
+        if on_log not in self.programs:
+            self.programs[on_log] = assemble(self.tree, self.free, self.positive.tolist(), on_log)
+        return self.programs[on_log]
 
     def residuals(self, theta: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
         """Predicted minus observed, [starts, runs], for coordinates [starts, P]."""
-        return self._dual(theta, frozenset())[0] - self._rows(self.observed, rows)
+        with np.errstate(all="ignore"):
+            predicted = values_at(self.program, theta)
+        return np.broadcast_to(predicted, (len(theta), self.n_runs)) - self._rows(self.observed, rows)
 
     def linearise(self, theta: np.ndarray, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Residuals [starts, runs] and their derivatives by the coordinates, [starts, P, runs]."""
-        predicted, parts = self._dual(theta, self._names)
-        slopes = np.empty((theta.shape[0], len(self.free), self.n_runs), dtype=predicted.dtype)
-        for i, name in enumerate(self.free):
-            slopes[:, i, :] = parts.get(name, 0.0)
-        return predicted - self._rows(self.observed, rows), slopes
+        residuals, expansion = self.expand(theta, rows)
+        slopes = np.zeros((len(theta), len(self.free), self.n_runs))
+        if self.program.root.support:
+            slopes[:, self.program.root.columns] = expansion.block
+        return residuals, slopes
+
+    def expand(self, theta: np.ndarray, rows: Any = slice(None)) -> tuple[np.ndarray, Expansion]:
+        """Residuals [starts, runs] around coordinates [starts, P], and the prediction to second order."""
+        with np.errstate(all="ignore"):
+            expansion = expand(self.program, theta)
+        predicted = np.broadcast_to(expansion.value, (len(theta), self.n_runs))
+        return predicted - self._rows(self.observed, rows), expansion
 
     def value(self, residuals: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
         """The objective, [starts]; infinite where the law is undefined."""
         with np.errstate(all="ignore"):
             total = self.objective.terms(residuals, self._rows(self.weights, rows)).sum(axis=1)
         return np.where(np.isfinite(total), total, np.inf)
-
-    def second_order(self, theta: np.ndarray, residuals: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
-        """Exact sum over runs of slope x second derivative of the residual, [starts, P, P].
-
-        By a complex step through the exact first derivatives: no difference is taken, so no digits are lost.
-        """
-        step, (starts, count) = 1e-30, theta.shape
-        pull = self.objective.slopes(residuals, self._rows(self.weights, rows))
-        # All directions in one pass: block j of the batch is shifted along coordinate j.
-        shifted = np.tile(theta, (count, 1)).astype(complex)
-        shifted.reshape(count, starts, count)[np.arange(count), :, np.arange(count)] += 1j * step
-        _, parts = self._dual(shifted, self._names)
-        result = np.zeros((starts, count, count))
-        for i, name in enumerate(self.free):
-            bend = np.asarray(parts.get(name, 0.0))
-            if np.iscomplexobj(bend):
-                bend = np.broadcast_to(bend.imag, (count * starts, self.n_runs)).reshape(count, starts, -1)
-                result[:, i, :] = np.einsum("jbn,bn->bj", bend, pull) / step
-        return 0.5 * (result + result.transpose(0, 2, 1))
 
     def coordinates(self, params: Mapping[str, Any]) -> np.ndarray:
         """Parameters by name, numbers or arrays [starts], to coordinates [starts, P]."""
@@ -140,18 +139,6 @@ class Problem:
 
     def _rows(self, array: np.ndarray, rows: Any) -> np.ndarray:
         return array if array.shape[0] == 1 else array[rows]
-
-    def _dual(self, theta: np.ndarray, derivatives: frozenset[str]) -> tuple[np.ndarray, dict[str, Any]]:
-        given = {
-            name: Given(theta[:, i : i + 1], bool(self.positive[i]), bool(self.positive[i]))
-            for i, name in enumerate(self.free)
-        }
-        with np.errstate(all="ignore"):
-            evaluation = Evaluation(given, derivatives)
-            dual = evaluation.log(self.tree) if self.objective.on_log else evaluation.value(self.tree)
-        shape = (theta.shape[0], self.n_runs)
-        value = dual.value if np.shape(dual.value) == shape else np.broadcast_to(dual.value, shape)
-        return value, dual.parts
 
 
 def bind(

@@ -14,7 +14,7 @@ from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.starts import revived
-from moelaws.laws.evaluate import fold
+from moelaws.laws.folding import fold
 from moelaws.laws.own import floor_of
 
 _CHI2_ONE = {0.68: 0.988946, 0.9: 2.705543, 0.95: 3.841459, 0.99: 6.634897}
@@ -174,6 +174,7 @@ def without(problem: Problem, i: int, coordinate: float) -> Problem:
         positive=problem.positive[keep],
         lower=problem.lower[keep],
         upper=problem.upper[keep],
+        programs={},
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
-from moelaws.laws.evaluate import Evaluation, Given
+from moelaws.laws.duals import Given, evaluate
 from moelaws.laws.own import amplitudes
 
 _MOST_AMPLITUDES = 6
@@ -161,7 +161,7 @@ def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng
     }
     letters = [problem.free[i] for i in which]
     with np.errstate(all="ignore"):
-        dual = Evaluation(given, frozenset(letters)).value(problem.tree)
+        dual = evaluate(problem.tree, given, frozenset(letters))
     loss = np.exp(problem.observed) if problem.objective.on_log else problem.observed
     shape = (len(theta), problem.n_runs)
     columns = np.stack([np.broadcast_to(dual.parts[letter], shape) for letter in letters], axis=1)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.laws.evaluate import Array, Evaluation, Given, fold
+from moelaws.laws.duals import Given, evaluate
+from moelaws.laws.evaluate import Array
+from moelaws.laws.folding import fold
 from moelaws.laws.formula import Node, names, parse
 from moelaws.laws.latex import symbol, to_latex
 from moelaws.laws.parameters import Parameter, Published, Variable
@@ -142,7 +144,7 @@ class Law:
         given = self._given(params)
         given |= {name: Given(values, bool(np.all(values > 0)), False) for name, values in data.items()}
         with np.errstate(all="ignore"):
-            dual = Evaluation(given, frozenset(data)).value(self.tree)
+            dual = evaluate(self.tree, given, frozenset(data))
         return {name: np.broadcast_to(dual.parts[name], np.shape(dual.value)) for name in data}
 
     def solve_for(
@@ -206,4 +208,4 @@ class Law:
         # A law evaluated outside its domain is nan; that is the answer, not a warning.
         with np.errstate(all="ignore"):
             tree = fold(self.tree, self.data(table))
-            return Evaluation(self._given(params), derivatives).value(tree)
+            return evaluate(tree, self._given(params), derivatives)

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from moelaws.allocator import keep_freed_memory
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.memory import peak_bytes, settle
-from moelaws.training.memory import keep_freed_memory
 
 Clock = Literal["wall", "processor"]
 Routing = Literal["router", "uniform"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from moelaws.allocator import keep_freed_memory
 from moelaws.available_memory import require_memory
 from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
-from moelaws.training.memory import keep_freed_memory
 from moelaws.training.step import TrainingStep
 from moelaws.training.text import Text
 from moelaws.training.validate import Validation, validate
