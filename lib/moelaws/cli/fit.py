@@ -5,20 +5,22 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from moelaws.cli.output import check_json, write_json
-from moelaws.cli.runs import parse_map
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
+from moelaws.fitting.table import complete
 from moelaws.fitting.uncertainty import bootstrap, large_sample
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
 from moelaws.quote import shown
-from moelaws.runs import derive, finished, read_runs
-from moelaws.runs.where import rows_where
+from moelaws.runs import Loaded, derive, finished
+from moelaws.runs.rename import parse_map
 
 _MOST_STARTS = _MOST_REFITS = 100_000
 """Beyond this many a fit takes hours and learns nothing more."""
@@ -27,7 +29,7 @@ _MOST_STARTS = _MOST_REFITS = 100_000
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("fit", help="fit a law to a run table")
-    parser.add_argument("table", nargs="?", type=path, help="a .csv, .csv.gz or .parquet file, one row a run")
+    add_table(parser, 'router == "Hash"', needed=False)
     parser.add_argument("--law", metavar="NAME", help="a published law, see --laws")
     parser.add_argument("--laws", action="store_true", help="print the laws and stop")
     parser.add_argument("--formula", help='a law of your own: "E + A/N^alpha + B/D^beta"; see --variables')
@@ -47,9 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--stratify", metavar="COLUMN", help="bootstrap within groups, such as budget")
     parser.add_argument("--cluster", metavar="COLUMN", help="bootstrap whole groups, such as a configuration's seeds")
     parser.add_argument("--seed", type=seed, default=0, help="of starts and bootstrap (default 0)")
-    parser.add_argument("--where", metavar="CONDITION", help="keep the rows that meet it: \"router == 'Hash'\"")
     parser.add_argument("--holdout", metavar="CONDITION", help='rows to test on, not to fit: "sparsity > 0.97"')
-    parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
     parser.add_argument("--json", type=path, metavar="OUT", help="write the result to this file too")
     parser.set_defaults(run=run)
 
@@ -64,17 +64,15 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("moelaws fit: name a run table, or ask for --laws")
     check_json(options.json, "fit")
     chosen = _law(options)
-    kept, held_out, derived = _rows(options, chosen)
+    loaded, kept, held_out = _rows(options, chosen)
+    runs = derive(finished(kept))[0]
     name = Path(options.table).name
     try:
         result = fit(
             chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
             _bounds(options.bound), options.starts, options.seed, options.over,
         )  # fmt: skip
-        result = replace(
-            result, derived={key: derived[key] for key in result.columns.values() if key in derived} | result.derived
-        )
-        result = _intervals(result, finished(kept), options)
+        result = _intervals(result, runs, options)
         if held_out is not None:
             result = result.with_holdout(held_out)
     except (FitError, LawError) as error:
@@ -82,9 +80,9 @@ def run(options: argparse.Namespace) -> int:
     except FitFailed as error:
         print(f"moelaws: the fit failed: {error}", file=sys.stderr)
         return 1
-    _print(result)
+    _print(result, loaded)
     if options.json:
-        write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, finished(kept))})
+        write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, runs)})
     return 0
 
 
@@ -95,25 +93,24 @@ def _law(options: argparse.Namespace) -> Law:
         return law(options.law)
     if not options.variables:
         raise ValueError("moelaws fit: --formula needs --variables, such as N=total_params,D=tokens")
-    return law_from_formula("formula", options.formula, parse_map(options.variables))
+    return law_from_formula("formula", options.formula, parse_map(options.variables, "--variables"))
 
 
-def _rows(options: argparse.Namespace, chosen: Law) -> tuple[pd.DataFrame, pd.DataFrame | None, dict[str, str]]:
-    runs = read_runs(options.table, rename=parse_map(options.map), required=(chosen.target,))
-    runs, derived = derive(runs)
-    if options.where:
-        runs = runs[rows_where(runs, options.where)]
-        if runs.empty:
-            raise ValueError(f"--where {options.where!r}: no row meets it")
+def _rows(options: argparse.Namespace, chosen: Law) -> tuple[Loaded, pd.DataFrame, pd.DataFrame | None]:
+    """The table, the rows to fit, and those to test on. Only a law of one's own may have losses below zero."""
+    signed = (chosen.target,) if options.formula else ()
+    loaded = load_table(options, required=(chosen.target,), any_sign=signed)
+    if loaded.runs.empty:
+        raise ValueError(f"--where {shown(options.where)}: no row meets it")
     if not options.holdout:
-        return runs, None, derived
-    out = rows_where(runs, options.holdout)
-    held_out = finished(runs[out])
+        return loaded, loaded.runs, None
+    out = loaded.where(options.holdout)
+    held_out = finished(loaded.runs[out])
     if held_out.empty:
-        raise ValueError(f"--holdout {options.holdout!r}: no finished run meets it")
+        raise ValueError(f"--holdout {shown(options.holdout)}: no finished run meets it")
     if out.all():
-        raise ValueError(f"--holdout {options.holdout!r}: every row meets it, none is left to fit")
-    return runs[~out], held_out, derived
+        raise ValueError(f"--holdout {shown(options.holdout)}: every row meets it, none is left to fit")
+    return loaded, loaded.runs[~out], complete(chosen, held_out)[0]
 
 
 def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespace) -> FitResult:
@@ -135,11 +132,10 @@ def _ranges(result: FitResult, runs: pd.DataFrame) -> dict[str, list[float]]:
     return {name: [float(runs[name].min()), float(runs[name].max())] for name in names if name in runs.columns}
 
 
-def _print(result: FitResult) -> None:
+def _print(result: FitResult, loaded: Loaded) -> None:
     print(f"{result.law.name}: {result.law.formula}")
     print(f"{result.n_runs} runs, {result.objective.name}, {result.status}: {result.message}")
-    for name, formula in result.derived.items():
-        print(f"{name}: not in the file, derived as {formula}")
+    say(loaded, result.derived)
     print(f"{'parameter':10} {'value':>13}  {result.interval_method}")
     for name, value in result.params.items():
         if name in result.fixed:
@@ -152,18 +148,19 @@ def _print(result: FitResult) -> None:
     for what, measured in (("fit", result.quality), ("holdout", result.holdout)):
         if measured is not None:
             print(
-                f"{what}: n {measured.n}, rmse of ln L {measured.rmse_log:.5f}, mse {measured.mse:.3g},"
-                f" R2 {measured.r2:.4f}"
+                f"{what}: n {measured.n}, "
+                + (f"rmse of ln L {measured.rmse_log:.5f}, " if np.isfinite(measured.rmse_log) else "")
+                + f"mse {measured.mse:.3g}, R2 {measured.r2:.4f}"
             )
 
 
 def _fixed(text: str | None) -> dict[str, float]:
-    return {name: _number_in("--fix", value) for name, value in parse_map(text).items()}
+    return {name: _number_in("--fix", value) for name, value in parse_map(text, "--fix").items()}
 
 
 def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
     bounds = {}
-    for name, value in parse_map(text).items():
+    for name, value in parse_map(text, "--bound").items():
         low, sign, high = value.partition(":")
         if not sign:
             raise ValueError(f"--bound {name}={value}: expected LOW:HIGH")

@@ -8,13 +8,12 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.output import check_json, write_json
-from moelaws.cli.runs import parse_map
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import number, numbers, path, seed, whole
 from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_of, fit_surface, optima
 from moelaws.fitting.polynomial import Degree
 from moelaws.quote import shown
-from moelaws.runs import derive, finished, read_runs
-from moelaws.runs.where import rows_where
+from moelaws.runs import finished
 
 _EDGES = {
     "low": "not bracketed: the smallest size tried is best",
@@ -26,9 +25,7 @@ _EDGES = {
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("isoflop", help="fit the loss surface of each budget and find its optima")
-    parser.add_argument(
-        "table", type=path, help="a .csv, .csv.gz or .parquet file with loss, sparsity, sizes and budgets"
-    )
+    add_table(parser)
     parser.add_argument("--variable", default="total_params", help="column of sizes (default total_params)")
     parser.add_argument("--budget", type=number(0, 1e40), help="fit this budget only, in FLOPs")
     parser.add_argument(
@@ -44,8 +41,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--bootstrap", type=whole(0, 100_000), default=1000, help="refits for the intervals (default 1000)"
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (default 0)")
-    parser.add_argument("--where", metavar="CONDITION", help='keep the rows that meet it: "sparsity > 0.9"')
-    parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
     parser.add_argument("--json", type=path, metavar="OUT", help="write surfaces and optima to this file too")
     parser.set_defaults(run=run)
 
@@ -53,11 +48,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(options: argparse.Namespace) -> int:
     """Fit and print; write the JSON only when everything could be fitted."""
     check_json(options.json, "isoflop")
-    runs, derived = derive(read_runs(options.table, rename=parse_map(options.map)))
-    if options.where:
-        runs = runs[rows_where(runs, options.where)]
-    for name, formula in derived.items():
-        print(f"{name}: not in the file, derived as {formula}")
+    loaded = load_table(options)
+    runs, derived = loaded.derived()
+    say(loaded, derived)
     surfaces = [_fit(group, budget, options) for budget, group in _by_budget(runs, options.budget)]
     records = []
     for surface in surfaces:

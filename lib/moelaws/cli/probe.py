@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.quote import shown
-from moelaws.runs import finished, read_runs
-from moelaws.runs.where import rows_where
+from moelaws.runs import finished
 
 if TYPE_CHECKING:
     from moelaws.training.probing import Probed
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("probe", help="train recorded runs again and record what each can do")
-    parser.add_argument("table", type=path, help="a run table that moelaws sweep wrote")
-    parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "seed == 0 and budget == 1e12"')
+    add_table(parser, "seed == 0 and budget == 1e12")
     parser.add_argument(
         "--out", type=path, help="table of probes to append to (default data/probes/ and the run table's name)"
     )
@@ -46,15 +45,15 @@ def run(options: argparse.Namespace) -> int:
     for probe in options.probe or ():
         if probe not in NAMES:
             raise ValueError(f"--probe {shown(probe)}: expected one of {', '.join(NAMES)}")
-    table = finished(read_runs(options.table))
-    require_recorded(table.columns, options.table.name)
-    if options.where:
-        table = table[rows_where(table, options.where)]
+    loaded = load_table(options, required=())
+    require_recorded(loaded.runs.columns, options.table.name)
+    say(loaded, {})
+    table = finished(loaded.runs)
     if table.empty:
-        raise ValueError(f"{options.table.name}: no finished run meets {options.where!r}")
+        meets = f" meets {shown(options.where)}" if options.where else ""
+        raise ValueError(f"{options.table.name}: no finished run{meets}")
     if options.dry_run:
-        listed = table.sort_values("train_flops", ascending=False)
-        for _, row in listed.iterrows():
+        for _, row in table.sort_values("train_flops", ascending=False).iterrows():
             print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")
         print(f"{len(table)} runs, {table['train_flops'].sum():.3g} FLOPs")
         return 0

@@ -4,16 +4,17 @@ import argparse
 
 import pandas as pd
 
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, seed, whole
-from moelaws.runs import read_runs
-from moelaws.runs.where import rows_where
+from moelaws.quote import shown
+from moelaws.runs import RunTableError, load_runs
+from moelaws.runs.rename import parse_map
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("rerun", help="train recorded runs again from their rows, and compare the losses")
-    parser.add_argument("table", type=path, help="a run table that moelaws sweep wrote")
-    parser.add_argument("--where", metavar="CONDITION", help='of the rows that meet it: "train_flops < 1e11"')
+    add_table(parser, "train_flops < 1e11")
     parser.add_argument("--sample", type=whole(1, 1_000_000), default=2, help="how many, drawn at random (default 2)")
     parser.add_argument("--smallest", action="store_true", help="those of the fewest FLOPs, not a random sample")
     parser.add_argument("--seed", type=seed, default=0, help="of the sample")
@@ -32,12 +33,13 @@ def run(options: argparse.Namespace) -> int:
         from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
-    table = read_runs(options.table)
-    require_recorded(table.columns, options.table.name)
+    loaded = load_table(options, required=())
+    require_recorded(loaded.runs.columns, options.table.name)
     if options.save is not None and options.save.exists() and not options.save.is_dir():
         raise ValueError(f"--save {options.save}: a file; expected a folder")
+    say(loaded, {})
     disagree = 0
-    for item in rerun(_choose(table, options), table, options.device):
+    for item in rerun(_choose(loaded.runs, options), _whole(loaded.runs, options), options.device):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
         disagree += not (item.equal if options.exact else item.agrees)
         print(
@@ -55,11 +57,20 @@ def run(options: argparse.Namespace) -> int:
     return int(disagree > 0)
 
 
+def _whole(chosen: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+    """All rows of the table: the seeds of the others say how large chance is."""
+    if not options.where:
+        return chosen
+    try:
+        return load_runs(options.table, parse_map(options.map), required=()).runs
+    except RunTableError as error:
+        print(f"only the rows chosen say how large chance is ({error})")
+        return chosen
+
+
 def _choose(table: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
-    if options.where:
-        table = table[rows_where(table, options.where)]
     if table.empty:
-        raise ValueError(f"{options.table.name}: no run meets {options.where!r}")
+        raise ValueError(f"{options.table.name}: no run meets {shown(options.where)}")
     if options.smallest:
         return table.nsmallest(options.sample, "train_flops")
     return table.sample(min(options.sample, len(table)), random_state=options.seed)

@@ -1,26 +1,34 @@
-"""``moelaws runs``: check a run table and summarise it."""
+"""``moelaws runs``: check a run table, summarise it, write it down under the book's names."""
 
 import argparse
 
 import pandas as pd
 
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
-from moelaws.runs import COLUMNS, derive, finished, read_runs
-from moelaws.runs.where import rows_where
+from moelaws.quote import listed, plain
+from moelaws.runs import COLUMNS, finished
+from moelaws.runs.save import check_place, save_runs
 
 _SHOWN = (
     "status", "corpus", "train_flops", "n_experts", "top_k", "sparsity", "active_params", "total_params", "tokens",
     "seed", "loss", "loss_se",
 )  # fmt: skip
+_WIDEST = 30
+_MOST_COLUMNS = 12
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("runs", help="check a run table and summarise it")
-    parser.add_argument("table", nargs="?", type=path, help="a .csv, .csv.gz or .parquet file")
-    parser.add_argument("--map", metavar="OURS=THEIRS,...", help="column names of a table that uses other ones")
-    parser.add_argument("--where", metavar="CONDITION", help='keep the rows that meet it: "sparsity > 0.9"')
+    add_table(parser, needed=False)
     parser.add_argument("--rows", type=whole(1, 1_000_000), default=20, help="rows to print (default 20)")
+    parser.add_argument(
+        "--write",
+        type=path,
+        metavar="TABLE",
+        help="write the table as it was read, derived columns too, to this .csv or .parquet file",
+    )
     parser.add_argument("--columns", action="store_true", help="print the field dictionary and stop")
     parser.set_defaults(run=run)
 
@@ -33,29 +41,30 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.table is None:
         raise ValueError("moelaws runs: name a run table, or ask for --columns")
-    table = read_runs(options.table, rename=parse_map(options.map))
-    table, derived = derive(table)
-    if options.where:
-        table = table[rows_where(table, options.where)]
+    if options.write is not None:
+        check_place(options.write, options.table)
+    loaded = load_table(options)
+    table, derived = loaded.derived()
     print(f"{len(table)} runs, {len(finished(table))} finished")
-    for name, formula in derived.items():
-        print(f"{name}: not in the file, derived as {formula}")
-    shown = [name for name in _SHOWN if name in table.columns]
-    with pd.option_context("display.width", 160, "display.max_columns", None):
-        print(table[shown or list(table.columns)].head(options.rows).to_string())
+    say(loaded, derived)
+    _print_rows(table.head(options.rows))
+    if options.write is not None:
+        save_runs(table, derived, options.write)
+        print(f"{len(table)} rows written to {plain(options.write, 200)}")
     return 0
 
 
-def parse_map(text: str | None) -> dict[str, str]:
-    """Read ``loss=val_loss,tokens=D`` into {the book's name: the file's name}.
-
-    Raises:
-        ValueError: a part that is not NAME=NAME.
-    """
-    if not text:
-        return {}
-    pairs = [part.partition("=") for part in text.split(",")]
-    for ours, sign, theirs in pairs:
-        if not (ours.strip() and sign and theirs.strip()):
-            raise ValueError(f"--map {text!r}: expected OURS=THEIRS,..., found {ours + sign + theirs!r}")
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+def _print_rows(table: pd.DataFrame) -> None:
+    names = [name for name in _SHOWN if name in table.columns] or list(table.columns)
+    shown = table[names[:_MOST_COLUMNS]]
+    words = {
+        name: shown[name].map(lambda cell: plain(cell, _WIDEST), na_action="ignore")
+        for name in shown.columns
+        if not pd.api.types.is_numeric_dtype(shown[name])
+    }
+    shown = shown.assign(**words).rename(columns=lambda name: plain(name, _WIDEST))
+    with pd.option_context("display.width", 160, "display.max_columns", None):
+        print(shown.to_string())
+    others = [name for name in table.columns if name not in COLUMNS and name not in names[:_MOST_COLUMNS]]
+    if others:
+        print(f"columns of other names: {listed(others)}")

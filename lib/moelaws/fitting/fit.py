@@ -62,7 +62,7 @@ def fit(
     """
     began = time.perf_counter()
     law = law_named(law) if isinstance(law, str) else law
-    prepared = prepare(law, runs, weights, constant_ok=bool(fixed))
+    prepared = prepare(law, runs, weights, constant_ok=bool(fixed), objective=objective)
     problem = bind(
         law, prepared.data, prepared.target, Objective(objective, delta, over), prepared.weights, fixed, bounds
     )

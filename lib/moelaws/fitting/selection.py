@@ -10,6 +10,7 @@ from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
+from moelaws.fitting.table import complete
 from moelaws.fitting.uncertainty import refit
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
@@ -77,16 +78,18 @@ def extrapolate(
     """
     if (holdout is None) == (largest is None):
         raise FitError("extrapolate: give either holdout or largest")
-    table, _ = derive(finished(runs))
+    table = finished(runs)
     if largest is not None:
-        if largest not in table.columns:
+        known, _ = derive(table, [largest])
+        if largest not in known.columns:
             raise FitError(f"no column {largest!r} to hold out the largest of")
-        out = table[largest] >= table[largest].max() * (1 - 1e-9)
+        out = known[largest] >= known[largest].max() * (1 - 1e-9)
     else:
         out = rows_where(table, str(holdout))
     if not out.any() or out.all():
         raise FitError(f"the split holds out {int(out.sum())} of {len(table)} runs; both sides need some")
-    return fit(law, table[~out], **options).with_holdout(table[out])
+    result = fit(law, table[~out], **options)
+    return result.with_holdout(complete(result.law, table[out])[0])
 
 
 def compare(laws: Iterable[Law | str], runs: pd.DataFrame, holdout: str | None = None, **options: Any) -> pd.DataFrame:

@@ -167,13 +167,15 @@ def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng
     columns = np.stack([np.broadcast_to(dual.parts[letter], shape) for letter in letters], axis=1)
     with np.errstate(invalid="ignore"):
         rest = np.broadcast_to(dual.value, shape) - columns.sum(axis=1)
-    # Relative residuals, and columns of mean one: the unknowns are then shares of the loss.
+    # Relative residuals, and columns of mean one: the unknowns are then shares of the loss. Losses of both signs, which
+    # only a plain least squares takes, share one unit.
+    unit = loss if (loss > 0).all() else np.full_like(loss, max(float(np.sqrt(np.mean(loss**2))), 1e-300))
     size = columns.mean(axis=2, keepdims=True)
     with np.errstate(all="ignore"):
-        columns = np.nan_to_num(columns / size / loss[:, None, :])
-        goal = np.nan_to_num((loss - rest) / loss)
+        columns = np.nan_to_num(columns / size / unit[:, None, :])
+        goal = np.nan_to_num((loss - rest) / unit)
     shares = _non_negative(columns, goal)
-    scale = np.exp(np.mean(np.log(loss)))
+    scale = np.exp(np.mean(np.log(unit)))
     random = rng.dirichlet(np.ones(len(which)), len(theta)) * scale
     mixed = np.maximum(0.95 * shares + 0.05 * random, 1e-4 * scale)
     with np.errstate(all="ignore"):

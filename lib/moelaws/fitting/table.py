@@ -8,7 +8,9 @@ import pandas as pd
 
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
+from moelaws.laws import LAWS
 from moelaws.laws.forms import Law, LawError
+from moelaws.quote import listed, shown
 from moelaws.runs import derive, finished
 
 
@@ -22,7 +24,7 @@ class Prepared:
         target: values of the law's target, [runs].
         weights: weight of each run, [runs], or ``None``.
         columns: the law's letter -> the column it came from.
-        derived: column -> formula, for the law's columns that were derived.
+        derived: column -> formula, for the law's columns that were derived and what these follow from.
         rows: the name of each row in messages, [runs].
     """
 
@@ -48,7 +50,13 @@ class Prepared:
             raise FitError(f"row {self.rows[i]}: law {law.name!r} has no value there ({where})")
 
 
-def prepare(law: Law, runs: Any, weights: np.ndarray | str | None = None, constant_ok: bool = False) -> Prepared:
+def prepare(
+    law: Law,
+    runs: Any,
+    weights: np.ndarray | str | None = None,
+    constant_ok: bool = False,
+    objective: str = "huber-log",
+) -> Prepared:
     """Check runs and take out what a law needs.
 
     Args:
@@ -56,6 +64,7 @@ def prepare(law: Law, runs: Any, weights: np.ndarray | str | None = None, consta
         runs: a run table, or a mapping of columns to arrays.
         weights: weight of each run, or the column that holds it.
         constant_ok: accept a variable that is the same in all runs, as a fit with fixed parameters may.
+        objective: what is minimised; ``lsq`` takes no logarithm, so that a law of one's own may have any sign.
 
     Returns:
         The numbers, and where they came from.
@@ -72,12 +81,15 @@ def prepare(law: Law, runs: Any, weights: np.ndarray | str | None = None, consta
     table = finished(table)
     if table.empty:
         raise FitError("no finished runs to fit")
-    table, derived = _complete(law, table)
+    table, derived = complete(law, table)
     columns = law.columns(table.columns)
     if law.target not in table.columns:
-        raise LawError(f"law {law.name!r} predicts a column {law.target!r}; the table has {', '.join(table.columns)}")
+        found = listed(table.columns, law.target)
+        raise LawError(f"law {law.name!r} predicts a column {law.target!r}; the table has {found}")
     numbers = {name: _numbers(table, name) for name in [*columns.values(), law.target]}
-    _refuse(table, law.target, numbers[law.target], numbers[law.target] > 0, "a number > 0")
+    if objective != "lsq" or LAWS.get(law.name) is law:
+        why = "" if LAWS.get(law.name) is law else f", as objective {objective!r} takes logarithms ('lsq' does not)"
+        _refuse(table, law.target, numbers[law.target], numbers[law.target] > 0, f"a number > 0{why}")
     for letter, name in columns.items():
         if name != "sparsity":
             _refuse(table, name, numbers[name], numbers[name] > 0, "a number > 0")
@@ -100,23 +112,35 @@ def prepare(law: Law, runs: Any, weights: np.ndarray | str | None = None, consta
         target=numbers[law.target],
         weights=weight,
         columns=columns,
-        derived={name: formula for name, formula in derived.items() if name in columns.values()},
+        derived=derived,
         rows=list(table.index),
     )
 
 
-def _complete(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Derive what the law needs: the run table's own rules, and two that only hold for certain laws."""
-    wanted = {column for variable in law.variables for column in variable.columns}
+def complete(law: Law, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Add the columns that a law needs and the table lacks, where others determine them; no others.
+
+    A column of the table is never left aside for one that would be derived: a law of dense models that can read N_a or
+    N reads the one that is there.
+
+    Args:
+        law: the law.
+        table: runs.
+
+    Returns:
+        The table, and for each column that was added, and those it follows from, the formula that gave it.
+    """
     derived: dict[str, str] = {}
-    of_experts = wanted & {"n_experts", "sparsity", "granularity", "activation_ratio"}
-    if "tokens" in wanted - set(table) and "active_params" not in table and "total_params" in table and not of_experts:
-        # A law without experts is a law of dense models, in which every parameter is active.
-        table, derived["active_params"] = table.assign(active_params=table["total_params"]), "N, dense"
-    table, more = derive(table)
-    derived |= more
-    if "activation_ratio" in wanted - set(table) and "sparsity" in table:
-        table, derived["activation_ratio"] = table.assign(activation_ratio=1 - table["sparsity"]), "1 - S"
+    for variable in law.variables:
+        empty = [name for name in variable.columns if name in table.columns and table[name].isna().all()]
+        table = table.drop(columns=empty)
+        if not any(name in table.columns for name in variable.columns):
+            _, possible = derive(table, variable.columns)
+            chosen = next((name for name in variable.columns if name in possible), None)
+            if chosen is not None:
+                known, formulas = derive(table, [chosen])
+                table = table.assign(**{chosen: known[chosen]})
+                derived |= formulas
     return table, derived
 
 
@@ -142,5 +166,5 @@ def _refuse(table: pd.DataFrame, name: str, numbers: np.ndarray, fine: np.ndarra
     if not fine.all():
         row = table.index[~fine][0]
         found = table[name].loc[row]
-        shown = f"{found:g}" if isinstance(found, float | np.floating) else repr(found)
-        raise FitError(f"row {row}, column {name!r}: found {shown}, expected {expected}")
+        number = f"{found:g}" if isinstance(found, float | np.floating) else shown(found)
+        raise FitError(f"row {row}, column {shown(name)}: found {number}, expected {expected}")

@@ -5,23 +5,27 @@ analyses (numpy, scipy, pandas). Nothing here imports torch.
 """
 
 from moelaws.runs.append import RunTable
+from moelaws.runs.condition import ConditionError
 from moelaws.runs.derive import derive
+from moelaws.runs.error import RunTableError, RunTableWarning
 from moelaws.runs.lock import TableInUseError
-from moelaws.runs.read import RunTableError, finished, read_runs
+from moelaws.runs.read import Loaded, finished, load_runs, read_runs
 from moelaws.runs.schema import COLUMNS, Column
 from moelaws.runs.seeds import paired_differences, pooled_noise, seed_spread
 from moelaws.runs.select import select
-from moelaws.runs.where import ConditionError
 
 __all__ = [
     "COLUMNS",
     "Column",
     "ConditionError",
+    "Loaded",
     "RunTable",
     "RunTableError",
+    "RunTableWarning",
     "TableInUseError",
     "derive",
     "finished",
+    "load_runs",
     "paired_differences",
     "pooled_noise",
     "read_runs",

@@ -1,20 +1,110 @@
-"""Reading a run table: CSV or Parquet in, checked numbers out, or one sentence that names row and column."""
+"""Reading a run table: a file in; renamed, filtered, checked numbers out, or one sentence on what is wrong."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from moelaws.runs.schema import COLUMNS, Column
+from moelaws.quote import listed, plain
+from moelaws.runs.agreement import ask_units, disagreements
+from moelaws.runs.cells import decoded, read_cells
+from moelaws.runs.check import checked
+from moelaws.runs.condition import ConditionError
+from moelaws.runs.derive import derive
+from moelaws.runs.error import RunTableError, RunTableWarning
+from moelaws.runs.parquet import read_parquet
+from moelaws.runs.records import looks_like_records, read_records
+from moelaws.runs.rename import rename_columns
+from moelaws.runs.source import read_source
+from moelaws.runs.status import ended_well
+from moelaws.runs.where import rows_where
+
+WRITTEN = "moelaws_derived"
+"""The column by which a table that ``save_runs`` wrote is known; it says what was derived."""
+
+_JSON = {".json", ".jsonl", ".ndjson"}
 
 
-class RunTableError(ValueError):
-    """A run table cannot be used; the message names file, row and column."""
+@dataclass(frozen=True)
+class Loaded:
+    """A run table, ready for use.
+
+    Attributes:
+        runs: the rows that were asked for, with the columns of the file.
+        aliases: the file's name -> the book's, of columns that were renamed.
+        notes: what is to be known about it, a sentence each.
+    """
+
+    runs: pd.DataFrame
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def where(self, condition: str) -> pd.Series:
+        """Which rows meet a condition, in the book's names for columns or the file's."""
+        return rows_where(self.runs, condition, self.aliases)
+
+    def derived(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The rows with the columns that others determine, and the formula of each of these."""
+        return derive(self.runs)
+
+
+def load_runs(
+    path: str | Path,
+    rename: Mapping[str, str] | None = None,
+    where: str | None = None,
+    required: Iterable[str] = ("loss",),
+    any_sign: Collection[str] = (),
+) -> Loaded:
+    """Read, rename, filter, check: the one way from a file to runs.
+
+    Args:
+        path: a table with a header, CSV of any separator, JSON lines or Parquet; it may be compressed.
+        rename: the book's column name -> the file's, or ``NAME * FACTOR`` where the file counts in another unit.
+        where: a condition on the rows to keep; the others are not looked at.
+        required: columns that must be there, or follow from others.
+        any_sign: columns in which a number below zero is none to refuse.
+
+    Returns:
+        The runs, none if no row meets the condition. The index is the row's number in the file, as an editor shows it
+        (the header is row 1).
+
+    Raises:
+        RunTableError: no such file, not a table, no rows, a missing column, a cell of a finished run that is not what
+            its column holds, a number in a unit that cannot be meant, an exactly repeated row or run_id.
+        ConditionError: a condition that cannot be read.
+    """
+    name = plain(Path(path).name or str(path))
+    cells = read_table(path)
+    renamed = rename_columns(cells, rename or {}, name)
+    cells, required = renamed.cells, tuple(required)
+    if where:
+        try:
+            cells = cells[rows_where(cells, where, renamed.aliases).to_numpy()]
+        except ConditionError as error:
+            raise ConditionError(f"{name}: {error}") from None
+    _require(cells, required, name)
+    if renamed.cells.empty:
+        raise RunTableError(f"{name}: the table has a header but no rows")
+    try:
+        runs = checked(cells, required, any_sign)
+        done = finished(runs)
+        ask_units(done, renamed.aliases, renamed.vouched)
+        notes = disagreements(done)
+    except RunTableError as error:
+        raise RunTableError(f"{name}: {error}") from None
+    if WRITTEN in runs.columns:
+        notes += [f"when the table was written: {plain(said, 300)}" for said in runs[WRITTEN].dropna().unique()[:1]]
+        runs = runs.drop(columns=WRITTEN)
+    return Loaded(runs, renamed.aliases, tuple(notes))
 
 
 def read_runs(
-    path: str | Path, rename: Mapping[str, str] | None = None, required: Iterable[str] = ("loss",)
+    path: str | Path,
+    rename: Mapping[str, str] | None = None,
+    required: Iterable[str] = ("loss",),
+    where: str | None = None,
 ) -> pd.DataFrame:
     """Read and check a run table.
 
@@ -22,125 +112,77 @@ def read_runs(
     as numbers where every cell is one. Rows of runs that did not finish keep empty results.
 
     Args:
-        path: a ``.csv``, ``.csv.gz`` or ``.parquet`` file with a header.
+        path: as in ``load_runs``.
         rename: the book's column name -> the file's, for files that use other names.
-        required: columns that must be there.
+        required: columns that must be there; those that others determine are derived, and a warning says so.
+        where: a condition on the rows to keep.
 
     Returns:
         One row a run. The index is the row's number in the file, as an editor shows it (the header is row 1).
 
     Raises:
-        RunTableError: no such file, not a table, no rows, a missing column, a cell that is not what its column
-            holds, an exactly repeated row or run_id.
+        RunTableError, ConditionError: as ``load_runs``.
     """
-    path = Path(path)
-    cells = _read_cells(path)
-    if rename:
-        cells = _rename(cells, rename, path)
-    missing = [name for name in required if name not in cells.columns]
-    if missing:
-        raise RunTableError(
-            f"{path.name}: no column {missing[0]!r}; the file has {', '.join(map(repr, cells.columns))}"
-        )
-    if cells.empty:
-        raise RunTableError(f"{path.name}: the table has a header but no rows")
-    _refuse_repeats(cells, path)
-    unfinished = _unfinished(cells)
-    table = pd.DataFrame(index=cells.index)
-    for name in cells.columns:
-        column = COLUMNS.get(str(name))
-        if column is None:
-            table[name] = _numbers_if_all(cells[name])
-        elif column.kind == "text":
-            table[name] = cells[name].fillna("").astype(str)
-        else:
-            table[name] = _checked(cells[name], column, unfinished, path)
-    return table
+    required = tuple(required)
+    loaded = load_runs(path, rename, where, required)
+    runs, derived = derive(loaded.runs, [name for name in required if name not in loaded.runs.columns])
+    for said in (*loaded.notes, *told(derived)):
+        warnings.warn(f"{plain(Path(path).name)}: {said}", RunTableWarning, stacklevel=2)
+    return runs
+
+
+def told(derived: Mapping[str, str]) -> list[str]:
+    """What was derived, a sentence each."""
+    return [f"{name}: not in the file, derived as {formula}" for name, formula in derived.items()]
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of runs that ended well; every row of a table without a ``status`` column."""
-    return runs[~_unfinished(runs)]
+    """Rows of runs that ended well; every row of a table without a ``status`` column.
+
+    Raises:
+        RunTableError: a word for the status that says too little.
+    """
+    if "status" not in runs.columns:
+        return runs
+    return runs[ended_well(runs["status"], runs["loss"] if "loss" in runs.columns else None)]
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise RunTableError(f"{path}: no such file")
-    if path.suffix == ".parquet":
-        try:
-            cells = pd.read_parquet(path)
-        except ImportError:
-            raise RunTableError(f"{path.name}: reading Parquet needs pyarrow: pip install 'moelaws[parquet]'") from None
-        except (OSError, ValueError) as error:
-            raise RunTableError(f"{path.name}: not a Parquet table ({error})") from None
-        cells.index = pd.RangeIndex(1, len(cells) + 1)
-        return cells
-    try:
-        # Text first: a stray word in a number column must be found at its row, not turn the column to text.
-        cells = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False)
-    except UnicodeDecodeError as error:
-        raise RunTableError(f"{path.name}: not UTF-8 text at byte {error.start}") from None
-    except pd.errors.EmptyDataError:
-        raise RunTableError(f"{path.name}: the file is empty; a header with column names was expected") from None
-    except pd.errors.ParserError as error:
-        raise RunTableError(f"{path.name}: not a CSV table ({str(error).strip()})") from None
-    cells.index = pd.RangeIndex(2, len(cells) + 2)
-    return cells[~cells.isna().all(axis=1)]
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The cells of any table file, by its content; nothing is checked.
+
+    Args:
+        path: a file.
+
+    Returns:
+        One row a row, of text with ``None`` where a cell is empty; of numbers where the file holds numbers.
+
+    Raises:
+        RunTableError: not a table.
+    """
+    name = plain(Path(path).name or str(path))
+    data = read_source(path)
+    if data.startswith(b"PAR1"):
+        return read_parquet(data, name)
+    if ".parquet" in Path(path).suffixes:
+        raise RunTableError(f"{name}: not a Parquet table, although its name says so")
+    text = decoded(data, name)
+    as_json = looks_like_records(text) or (text.strip() and _JSON & {suffix.lower() for suffix in Path(path).suffixes})
+    return read_records(text, name) if as_json else read_cells(text, name)
 
 
-def _rename(cells: pd.DataFrame, rename: Mapping[str, str], path: Path) -> pd.DataFrame:
-    for ours, theirs in rename.items():
-        if theirs not in cells.columns:
+def _require(cells: pd.DataFrame, required: Collection[str], name: str) -> None:
+    absent = [column for column in required if column not in cells.columns]
+    if not absent:
+        return
+    follows = derive(cells, absent)[1]
+    for column in absent:
+        if column not in follows:
+            one = f"; it may have another separator than {', '.join(map(repr, ',;|'))} or a tab"
+            only = str(cells.columns[0]) if len(cells.columns) == 1 else ""
             raise RunTableError(
-                f"{path.name}: no column {theirs!r} to use as {ours!r}; "
-                f"the file has {', '.join(map(repr, cells.columns))}"
+                f"{name}: no column {column!r}; the file has {listed(cells.columns, column)}"
+                f"{one if len(only.split()) > 2 else ''} (--map {column}=NAME says which one it is)"
             )
-    # A column that already bears our name gives way to the one the reader chose.
-    shadowed = [ours for ours, theirs in rename.items() if ours != theirs and ours in cells.columns]
-    return cells.drop(columns=shadowed).rename(columns={theirs: ours for ours, theirs in rename.items()})
 
 
-def _refuse_repeats(cells: pd.DataFrame, path: Path) -> None:
-    repeated = cells.duplicated()
-    if repeated.any():
-        second = cells.index[repeated][0]
-        same = (cells == cells.loc[second]) | (cells.isna() & cells.loc[second].isna())
-        first = cells.index[same.all(axis=1)][0]
-        raise RunTableError(f"{path.name}: row {second} repeats row {first} in every column")
-    if "run_id" in cells.columns:
-        again = cells["run_id"].notna() & cells["run_id"].duplicated()
-        if again.any():
-            row = cells.index[again][0]
-            raise RunTableError(f"{path.name}: row {row}, column 'run_id': {cells.at[row, 'run_id']!r} occurs twice")
-
-
-def _unfinished(cells: pd.DataFrame) -> pd.Series:
-    if "status" not in cells.columns:
-        return pd.Series(False, index=cells.index)
-    status = cells["status"].fillna("")
-    return ~status.isin(["finished", ""])
-
-
-def _checked(cells: pd.Series, column: Column, unfinished: pd.Series, path: Path) -> pd.Series:
-    empty = cells.isna() & (unfinished | column.optional)
-    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    bad = ~np.isfinite(numbers) & ~empty
-    if column.minimum is not None:
-        low = numbers <= column.minimum if column.exclusive else numbers < column.minimum
-        bad |= low & ~empty
-    if column.kind == "integer":
-        bad |= (numbers % 1 != 0) & ~empty
-    if bad.any():
-        row = cells.index[bad][0]
-        shown = "nothing" if cells.isna().at[row] else repr(cells.at[row])
-        raise RunTableError(
-            f"{path.name}: row {row}, column {column.name!r}: found {shown}, expected {column.expected}"
-        )
-    if column.kind == "integer" and not empty.any():
-        return numbers.astype("int64")
-    return numbers
-
-
-def _numbers_if_all(cells: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(cells, errors="coerce")
-    return numbers if (numbers.notna() == cells.notna()).all() and cells.notna().any() else cells
+__all__ = ["Loaded", "RunTableError", "RunTableWarning", "finished", "load_runs", "read_runs", "read_table", "told"]

@@ -18,6 +18,7 @@ class Column:
         minimum: smallest permitted value; ``None`` where any number goes.
         exclusive: whether the minimum itself is refused.
         optional: whether a finished run may leave the cell empty.
+        below: a value that no cell reaches; ``None`` where there is none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Column:
     minimum: float | None = None
     exclusive: bool = False
     optional: bool = False
+    below: float | None = None
 
     @property
     def expected(self) -> str:
@@ -34,7 +36,8 @@ class Column:
         kind = {"text": "text", "integer": "a whole number", "number": "a finite number"}[self.kind]
         if self.minimum is None:
             return kind
-        return f"{kind} {'>' if self.exclusive else '>='} {self.minimum:g}"
+        most = "" if self.below is None else f" and < {self.below:g}"
+        return f"{kind} {'>' if self.exclusive else '>='} {self.minimum:g}{most}"
 
 
 def _text(name: str, meaning: str) -> Column:
@@ -101,7 +104,7 @@ _ALL = (
     _positive("train_flops", "FLOPs", "C, training FLOPs under flops_convention"),
     _text("flops_convention", "how train_flops was counted: exact, eq9 or 6na"),
     Column("budget", "number", "FLOPs", "nominal C of the isoFLOP group a run belongs to", 0, True, optional=True),
-    _share("sparsity", "S = (E - K) / E"),
+    Column("sparsity", "number", "1", "S = (E - K) / E", 0, below=1),
     # Architecture
     _count("vocab_size", "token ids", "V, the number of token ids"),
     _count("d_model", "", "width of the residual stream"),
@@ -154,3 +157,10 @@ _ALL = (
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
 """Every column the library writes, in file order, by name."""
+
+NEEDED = frozenset({
+    "loss", "total_params", "active_params", "non_embedding_params", "tokens", "train_flops", "sparsity",
+    "n_experts", "top_k", "granularity",
+})  # fmt: skip
+"""Columns that, where a table has them, every finished run fills: what laws are fitted to. In a reader's table a run
+may lack any other."""

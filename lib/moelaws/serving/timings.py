@@ -8,6 +8,7 @@ import pandas as pd
 
 from moelaws.config import ModelConfig
 from moelaws.runs import read_runs
+from moelaws.runs.numbers import truth
 
 _MODEL = ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k", "granularity", "context")
 _MEASURED = ("batch", "prompt_tokens", "new_tokens", "prefill_seconds", "decode_step_seconds")
@@ -60,7 +61,7 @@ def model_of(row: pd.Series) -> ModelConfig:
         if name in _OPTIONAL_COUNTS:
             values[name] = int(value)
         else:
-            values[name] = float(value) if name == "rope_theta" else str(value).lower() in ("true", "1", "1.0")
+            values[name] = float(value) if name == "rope_theta" else truth(value)
     return ModelConfig(**values)
 
 

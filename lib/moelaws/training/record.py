@@ -12,6 +12,7 @@ from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
 from moelaws.provenance import code_version, machine
 from moelaws.quote import shown
+from moelaws.runs.numbers import truth
 from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
 
@@ -129,14 +130,11 @@ def _cell(row: dict[str, Any], name: str) -> Any:
 
 def _typed(default: Any, row: dict[str, Any], name: str) -> Any:
     value = _cell(row, name)
-    # Spreadsheets write TRUE and 1 where the library wrote True.
-    word = str(value).strip().lower()
     if isinstance(default, bool):
-        if word in ("true", "1", "1.0"):
-            return True
-        if word in ("false", "0", "0.0"):
-            return False
-        raise ConfigError(f"{name} = {shown(value)}: expected true or false")
+        try:
+            return truth(value)
+        except ValueError:
+            raise ConfigError(f"{name} = {shown(value)}: expected true or false") from None
     try:
         number = float(value)
     except (TypeError, ValueError):

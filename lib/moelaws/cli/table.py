@@ -1,0 +1,55 @@
+"""The run table that a command is given: the options that say how to read it, and the one way to do so."""
+
+import argparse
+from collections.abc import Collection, Iterable, Mapping
+
+from moelaws.cli.values import path
+from moelaws.runs import Loaded, load_runs
+from moelaws.runs.read import told
+from moelaws.runs.rename import parse_map
+
+
+def add_table(parser: argparse.ArgumentParser, example: str = "sparsity > 0.9", needed: bool = True) -> None:
+    """Add the table and the options that every command reads it with.
+
+    Args:
+        parser: of the command.
+        example: a condition on rows.
+        needed: whether the command does nothing without a table.
+    """
+    parser.add_argument(
+        "table", nargs=None if needed else "?", type=path, help="CSV, JSON lines or Parquet, one row a run"
+    )
+    parser.add_argument(
+        "--map",
+        metavar="OURS=THEIRS,...",
+        help="columns that the file calls otherwise: 'loss=val/loss,tokens=D*1e9'; a factor converts a unit, and a"
+        " name with a comma or = goes between backticks (and the whole between single quotes, for the shell)",
+    )
+    parser.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help=f"read only the rows that meet it: '{example}'; a name with signs in it goes between backticks",
+    )
+
+
+def load_table(
+    options: argparse.Namespace, required: Iterable[str] = ("loss",), any_sign: Collection[str] = ()
+) -> Loaded:
+    """Read the table of a command: rename, filter, check.
+
+    Args:
+        options: of a parser that ``add_table`` has been at.
+        required: columns that must be there, or follow from others.
+        any_sign: columns in which a number below zero is none to refuse.
+
+    Raises:
+        ValueError: an option or a table that cannot be read.
+    """
+    return load_runs(options.table, parse_map(options.map), options.where, required, any_sign)
+
+
+def say(loaded: Loaded, derived: Mapping[str, str]) -> None:
+    """Print what is to be known about a table: what does not agree in it, and what is not in the file."""
+    for line in (*loaded.notes, *told(derived)):
+        print(line)
