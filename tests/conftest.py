@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -104,6 +105,22 @@ def _cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the devices ``null`` and ``full``; for root, who could put files in their place, with its own."""
+    folder = tmp_path_factory.mktemp("devices")
+    for number, name in ((3, "null"), (7, "full")):
+        try:
+            if os.geteuid() == 0:
+                os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(1, number))
+            else:
+                (folder / name).symlink_to(f"/dev/{name}")
+            os.close(os.open(folder / name, os.O_WRONLY))
+        except OSError as error:
+            pytest.skip(f"no device {name} here: {error}")
+    return folder
 
 
 @pytest.fixture

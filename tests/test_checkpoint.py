@@ -1,11 +1,14 @@
 """Checkpoints open in transformers with the same logits, and the other way round; the rest is refused by name."""
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
@@ -164,3 +167,86 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     expect(r"model\.safetensors: cannot be read")
     weights.unlink()
     expect(r"no \.safetensors file; pickled weights are not read")
+
+
+def test_a_folder_of_somebodys_is_refused_untouched(tmp_path: Path) -> None:
+    """Weights of another model, or any files at all, are not mixed with ours."""
+    model = Transformer(SMALL)
+    downloaded = {"model_type": "olmoe", "hidden_size": 32}
+    for number, files in enumerate((
+        {"notes.txt": "mine"}, {"model.safetensors": "mine"}, {"config.json": json.dumps(downloaded)},
+        {"config.json": "[]", "tokenizer.json": "{}"}, {".hidden": ""},
+    )):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        with pytest.raises(CheckpointError, match="not empty, and not a checkpoint that moelaws saved"):
+            save_checkpoint(model, folder)
+        assert {file.name: file.read_text() for file in folder.iterdir()} == files
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CheckpointError, match="a file has this name; expected a folder"):
+        save_checkpoint(model, tmp_path / "file")
+    with pytest.raises(CheckpointError, match="a file has this name; expected a folder"):
+        save_checkpoint(model, tmp_path / "file" / "below")
+
+
+def test_a_checkpoint_of_ours_is_replaced_and_what_lies_beside_it_stays(tmp_path: Path) -> None:
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    later = Transformer(replace(SMALL, n_layers=1))
+    save_checkpoint(later, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+    assert load_checkpoint(tmp_path).config == later.config
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_process_killed_while_it_saves_leaves_no_mixture(
+    moved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each file it moves; without the clean-up that a killed process does not do either."""
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    later = Transformer(replace(SMALL, n_layers=1))
+    moves, move = [], Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if len(moves) == moved:
+            raise SystemExit
+        moves.append(target)
+        return move(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(tempfile.TemporaryDirectory, "cleanup", lambda self: self._finalizer.detach())
+        if moved < 2:
+            with pytest.raises(SystemExit):
+                save_checkpoint(later, tmp_path)
+        else:
+            save_checkpoint(later, tmp_path)
+    if moved < 2:
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            load_checkpoint(tmp_path)
+        save_checkpoint(later, tmp_path)
+    assert load_checkpoint(tmp_path).config == later.config
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_weights_that_do_not_fit_the_disk_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    monkeypatch.setattr("moelaws.models.checkpoint.save_file", full)
+    with pytest.raises(CheckpointError, match="the weights cannot be written"):
+        save_checkpoint(Transformer(replace(SMALL, n_layers=1)), tmp_path)
+    assert load_checkpoint(tmp_path).config == SMALL
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_weights_have_the_mode_that_other_files_get(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_checkpoint(Transformer(SMALL), tmp_path)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o640}

@@ -104,15 +104,16 @@ def test_documents_from_before_they_said_what_they_are_are_known(tmp_path: Path)
         check_json(out, "isoflop")
 
 
-def test_nothing_yet_an_empty_file_and_devices_are_written_to(tmp_path: Path) -> None:
+def test_nothing_yet_an_empty_file_and_devices_are_written_to(tmp_path: Path, devices: Path) -> None:
     empty = tmp_path / "empty.json"
     empty.touch()
-    for path in (empty, tmp_path / "new.json", Path("/dev/null")):
+    for path in (empty, tmp_path / "new.json", devices / "null"):
         check_json(path, "plan")
         write_json(path, "plan", {"a": np.float64(1), "b": np.nan, "c": (np.int64(2),)})
     assert json.loads(empty.read_text()) == {"kind": "moelaws plan", "a": 1.0, "b": None, "c": [2]}
     assert empty.read_text() == (tmp_path / "new.json").read_text()
     check_json(None, "plan")
+    assert (devices / "null").is_char_device()
 
 
 def test_a_place_that_cannot_be_written_to_is_said_before_the_work(
@@ -138,13 +139,12 @@ def test_standard_output_gets_the_document_after_what_is_printed(capfd: pytest.C
     assert json.loads(printed[printed.index('{\n  "kind": "moelaws plan"') :])["versions"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_device_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*PLAN, "--json", "/dev/full"]) == 1
-    assert "/dev/full: cannot be written (No space left on device)" in capsys.readouterr().err
+def test_a_full_device_is_one_sentence(devices: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PLAN, "--json", str(devices / "full")]) == 1
+    assert "/full: cannot be written (No space left on device)" in capsys.readouterr().err
 
 
-def test_a_table_is_written_only_where_there_is_none(tmp_path: Path) -> None:
+def test_a_table_is_written_only_where_there_is_none(tmp_path: Path, devices: Path) -> None:
     out = tmp_path / "out.csv"
     write_new(out, "a,b\n")
     for write in (check_new, lambda path: write_new(path, "c\n")):
@@ -154,7 +154,8 @@ def test_a_table_is_written_only_where_there_is_none(tmp_path: Path) -> None:
     out.write_text("")
     write_new(out, b"c\n")
     assert out.read_text() == "c\n"
-    write_new(Path("/dev/null"), "c\n")
+    write_new(devices / "null", "c\n")
+    assert (devices / "null").is_char_device()
 
 
 # Arbitrary bytes, and texts that are nearly documents of ours.

@@ -173,20 +173,20 @@ def test_what_is_write_protected_stays(open_folder: Path) -> None:
     open_folder.chmod(0o777)
 
 
-def test_devices_are_written_to(tmp_path: Path) -> None:
-    write_whole(Path("/dev/null"), "text")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    (tmp_path / "link").symlink_to("/dev/null")
+def test_devices_are_written_to(tmp_path: Path, devices: Path) -> None:
+    write_whole(devices / "null", "text")
+    assert (devices / "null").is_char_device()
+    (tmp_path / "link").symlink_to(devices / "null")
     check_writable(tmp_path / "link")
     write_whole(tmp_path / "link", "text")
     assert (tmp_path / "link").is_symlink()
+    assert (devices / "null").is_char_device()
     assert _alone(tmp_path, "link")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_device_is_said_to_be() -> None:
+def test_a_full_device_is_said_to_be(devices: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
-        write_whole(Path("/dev/full"), "text")
+        write_whole(devices / "full", "text")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from moelaws.files import check_writable, is_stream, write_whole
+from moelaws.json_file import JsonFileError, read_object
 
 Kind = Literal["fit", "isoflop", "plan", "machine"]
 """What a document holds; it says so in its field ``kind``, as in ``moelaws fit``."""
@@ -20,7 +21,6 @@ _UNMARKED: dict[Kind, set[str]] = {
     "plan": {"request", "hardware", "laws", "disagreement", "versions"},
     "machine": {"machine", "held_out"},
 }
-_LARGEST = 2**26  # bytes; no document of ours comes near
 
 
 def check_json(path: Path | None, kind: Kind) -> None:
@@ -118,13 +118,9 @@ def _mark(kind: Kind) -> str:
 
 def _kind_of(path: Path) -> Kind | None:
     """What a file holds of ours."""
-    if path.stat().st_size > _LARGEST:
-        return None
     try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
+        document = read_object(path)
+    except JsonFileError:
         return None
     if "kind" in document:
         return next((kind for kind in _COMMANDS if document["kind"] == _mark(kind)), None)

@@ -4,24 +4,29 @@ What is saved here opens in ``transformers`` as ``OlmoeForCausalLM``, and what t
 """
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
+from moelaws.json_file import JsonFileError, read_object
 from moelaws.models.experts import ExpertsLayer
-from moelaws.models.layout import CONFIG, CheckpointError, fields_of, read_config, slots
+from moelaws.models.layout import CONFIG, OURS, CheckpointError, fields_of, read_config, slots
 from moelaws.models.tensor_files import find_tensors, match, read_tensors
 from moelaws.models.transformer import Transformer
 
-__all__ = ["CheckpointError", "load_checkpoint", "read_config", "save_checkpoint"]
+__all__ = ["CheckpointError", "check_folder", "load_checkpoint", "read_config", "save_checkpoint"]
 
 _WEIGHTS = "model.safetensors"
+_TOKENIZER = "tokenizer.json"
+_BUILDING = ".moelaws-"  # how the name of a folder begins in which a checkpoint is made
 
 
 def save_checkpoint(model: Transformer, folder: str | Path, tokenizer: str | Path | None = None) -> None:
@@ -29,27 +34,69 @@ def save_checkpoint(model: Transformer, folder: str | Path, tokenizer: str | Pat
 
     Args:
         model: the model, on any device.
-        folder: where to write; made if absent.
+        folder: where to write, see ``check_folder``; made if absent.
         tokenizer: a ``tokenizer.json`` to put beside it.
 
     Raises:
-        CheckpointError: something about the model has no place in the layout, named.
+        CheckpointError: something about the model has no place in the layout, named; the folder is somebody's; or the
+            disk is full.
+        OSError: the folder cannot be made or written to.
     """
     _require_expressible(model)
     folder = Path(folder)
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         slot.name: slot.view(model).detach().reshape(slot.shape).contiguous().cpu() for slot in slots(model.config)
     }
     if not model.config.is_moe:
         tensors |= {name: torch.zeros(1, model.config.d_model) for name in _dense_gates(model.config)}
-    with tempfile.TemporaryDirectory(dir=folder) as building:
-        save_file(tensors, Path(building) / _WEIGHTS, metadata={"format": "pt"})
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder) as building:
+        try:
+            save_file(tensors, Path(building) / _WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise CheckpointError(f"{folder}: the weights cannot be written ({error})") from None
         (Path(building) / CONFIG).write_text(json.dumps(fields_of(model.config), indent=2) + "\n")
+        # safetensors keeps weights from all but their owner, whatever the umask.
+        os.chmod(Path(building) / _WEIGHTS, (Path(building) / CONFIG).stat().st_mode & 0o777)
         if tokenizer is not None:
-            shutil.copyfile(tokenizer, Path(building) / "tokenizer.json")
-        for file in Path(building).iterdir():
-            file.replace(folder / file.name)
+            shutil.copyfile(tokenizer, Path(building) / _TOKENIZER)
+        # Without its configuration a folder is no checkpoint: whoever is killed in between leaves no mixture of two.
+        (folder / CONFIG).unlink(missing_ok=True)
+        for name in (_WEIGHTS, _TOKENIZER, CONFIG):
+            if (Path(building) / name).exists():
+                (Path(building) / name).replace(folder / name)
+    for left in folder.glob(f"{_BUILDING}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def check_folder(folder: str | Path) -> None:
+    """Find out whether a checkpoint may be saved in a folder: it is absent, empty, or holds one that was saved here.
+
+    Raises:
+        CheckpointError: a file has its name, or it holds something of somebody's.
+    """
+    folder = Path(folder)
+    try:
+        names = set(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise CheckpointError(f"{folder}: a file has this name; expected a folder for the model") from None
+    unfinished = {name for name in names if name.startswith(_BUILDING)}
+    others = names - unfinished
+    if not others or (unfinished and others <= {_WEIGHTS, _TOKENIZER}) or _is_saved_here(folder):
+        return
+    raise CheckpointError(
+        f"{folder}: not empty, and not a checkpoint that moelaws saved; name another folder, or empty this one"
+    )
+
+
+def _is_saved_here(folder: Path) -> bool:
+    try:
+        return isinstance(read_object(folder / CONFIG).get(OURS), dict)
+    except JsonFileError:
+        return False
 
 
 def load_checkpoint(folder: str | Path, copies: int = 1) -> Transformer:

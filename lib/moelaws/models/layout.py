@@ -20,7 +20,7 @@ from moelaws.quote import shown
 
 CONFIG = "config.json"
 LAYOUT = "olmoe"
-_OURS = "moelaws"  # the key of config.json that keeps what the layout has no field for
+OURS = "moelaws"  # the key of config.json that keeps what the layout has no field for
 _MOST = 10**9  # of any count in a configuration
 
 
@@ -150,7 +150,7 @@ def config_of(fields: dict[str, Any], name: str) -> ModelConfig:
     ):
         if value != expected:
             raise CheckpointError(f"{name}: {field} = {shown(value)}: expected {expected!r}")
-    ours = object_in(fields, _OURS, name)
+    ours = object_in(fields, OURS, name)
     granularity = whole_in(ours, "granularity", name, 1, _MOST) if "granularity" in ours else 1
     top_k = _count(fields, "num_experts_per_tok", name)
     try:
@@ -202,5 +202,5 @@ def fields_of(config: ModelConfig) -> dict[str, Any]:
         "eos_token_id": 0,
         "pad_token_id": None,
         "dtype": "float32",
-        _OURS: {"granularity": config.granularity},
+        OURS: {"granularity": config.granularity},
     }
