@@ -127,7 +127,9 @@ def test_a_readers_table_cannot_be_trained_again(
     table.write_text("loss,tokens,n_experts,top_k\n3.5,1000,8,1\n")
     assert exit_code([command[0], str(table), *command[1:]]) == 2
     said = capsys.readouterr().err
-    assert "mine.csv: no column 'vocab_size'; only a table that moelaws sweep wrote says enough" in said
+    assert "mine.csv: no column 'vocab_size', 'd_model', 'n_layers', 'n_heads', 'd_ff', 'granularity', " in said
+    assert " more; only a table that moelaws sweep wrote says enough" in said
+    assert len(said) <= 400
 
 
 def _row() -> dict[str, object]:

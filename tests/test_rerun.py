@@ -71,3 +71,33 @@ def test_a_choice_of_nothing_is_refused(table: Path, capsys: pytest.CaptureFixtu
     assert main(["rerun", str(table), "--where", "train_flops > 1e20"]) == 2
     assert "runs.csv: no run meets 'train_flops > 1e20'" in capsys.readouterr().err
     assert exit_code(["rerun", str(table), "--sample", "0"]) == 2
+
+
+def test_a_row_that_was_changed_is_not_trained_under_its_old_name(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = pd.read_csv(table)
+    runs.loc[1, "learning_rate"] *= 2
+    changed = tmp_path / "changed.csv"
+    runs.to_csv(changed, index=False)
+    run_id = runs.loc[1, "run_id"]
+    for command in ("rerun", "probe"):
+        assert main([command, str(changed), "--where", f"run_id == '{run_id}'"]) == 2
+        said = capsys.readouterr().err
+        assert f"changed.csv: row 3 is named run '{run_id}', but its columns describe run " in said
+
+
+def test_models_are_not_saved_into_a_folder_of_somebodys(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is known before anything is trained."""
+    run_id = read_runs(table)["run_id"].iloc[0]
+    folder = tmp_path / "models" / run_id
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    line = ["rerun", str(table), "--where", f"run_id == '{run_id}'", "--save", str(tmp_path / "models")]
+    assert main(line) == 2
+    captured = capsys.readouterr()
+    assert f"{run_id}: not empty, and not a checkpoint that moelaws saved" in captured.err
+    assert captured.out == ""
+    assert [file.name for file in folder.iterdir()] == ["notes.txt"]

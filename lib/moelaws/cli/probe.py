@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     require_training()
     from moelaws.training.probes import NAMES
     from moelaws.training.probing import ProbingError, probe_runs
-    from moelaws.training.record import require_recorded
+    from moelaws.training.record import check_rows, require_recorded
 
     for probe in options.probe or ():
         if probe not in NAMES:
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if table.empty:
         meets = f" meets {shown(options.where)}" if options.where else ""
         raise ValueError(f"{options.table.name}: no finished run{meets}")
+    check_rows(table, options.table.name)
     if options.dry_run:
         for _, row in table.sort_values("train_flops", ascending=False).iterrows():
             print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")

@@ -27,8 +27,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(options: argparse.Namespace) -> int:
     """Train, compare, print a line a run; 1 if one disagrees."""
     try:
-        from moelaws.models.checkpoint import save_checkpoint
-        from moelaws.training.record import require_recorded
+        from moelaws.models.checkpoint import check_folder, save_checkpoint
+        from moelaws.training.executors import check_device
+        from moelaws.training.record import check_rows, require_recorded
         from moelaws.training.rerun import rerun
         from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
@@ -37,9 +38,15 @@ def run(options: argparse.Namespace) -> int:
     require_recorded(loaded.runs.columns, options.table.name)
     if options.save is not None and options.save.exists() and not options.save.is_dir():
         raise ValueError(f"--save {options.save}: a file; expected a folder")
+    check_device(options.device)
     say(loaded, {})
+    chosen = _choose(loaded.runs, options)
+    check_rows(chosen, options.table.name)
+    if options.save is not None:
+        for run_id in chosen["run_id"]:
+            check_folder(options.save / run_id)
     disagree = 0
-    for item in rerun(_choose(loaded.runs, options), _whole(loaded.runs, options), options.device):
+    for item in rerun(chosen, _whole(loaded.runs, options), options.device):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
         disagree += not (item.equal if options.exact else item.agrees)
         print(

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 import torch
 
 from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
 from moelaws.provenance import code_version, machine
-from moelaws.quote import shown
+from moelaws.quote import listed, shown
 from moelaws.runs.numbers import truth
 from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
@@ -110,12 +111,34 @@ def require_recorded(columns: Iterable[str], table: str) -> None:
         table: its name, for the message.
 
     Raises:
-        ConfigError: a column is missing.
+        ConfigError: columns are missing, by name.
     """
     there = set(columns)
-    for name in (*ModelConfig().to_dict(), *TrainConfig().to_dict(), *_IDENTITY):
-        if name not in there:
-            raise ConfigError(f"{table}: no column {name!r}; {_AGAIN}")
+    needed = (*ModelConfig().to_dict(), *TrainConfig().to_dict(), *_IDENTITY)
+    if missing := [name for name in needed if name not in there]:
+        raise ConfigError(f"{table}: no column {listed(missing)}; {_AGAIN}")
+
+
+def check_rows(rows: pd.DataFrame, table: str) -> None:
+    """Refuse rows that do not describe the run whose name they bear: something else would be trained, and recorded.
+
+    Args:
+        rows: to be trained again; their index is the row's number in the file.
+        table: the file's name, for the message.
+
+    Raises:
+        ConfigError: a cell that its field cannot hold, or a row that was changed.
+    """
+    for number, row in rows.iterrows():
+        try:
+            found = run_of({str(column): value for column, value in row.items()}).run_id
+        except ConfigError as error:
+            raise ConfigError(f"{table}: row {number}: {error}") from None
+        if found != row["run_id"]:
+            raise ConfigError(
+                f"{table}: row {number} is named run {shown(row['run_id'], 20)}, but its columns describe run {found}: "
+                "they were changed, or another version of moelaws wrote them"
+            )
 
 
 _IDENTITY = ("run_id", "status", "loss", "train_flops", "corpus", "corpus_sha256")
