@@ -16,7 +16,7 @@ from moelaws.book.cache import KEPT, Cache, chapter_key, shared_digest
 from moelaws.book.chapter import Page, read_page
 from moelaws.book.command import main
 from moelaws.book.error import BookError
-from moelaws.book.site import is_current
+from moelaws.book.site import check_place, is_current
 from moelaws.book.toc import read_toc
 
 HEADER = "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n\n# Title\n\n"
@@ -194,6 +194,18 @@ def test_a_folder_with_other_things_is_never_replaced(small_book: Path, tmp_path
     with pytest.raises(BookError, match="not empty and not a site made by this command"):
         build_book(Order(root=small_book, place=place))
     assert (place / "thesis.txt").read_text() == "mine"
+
+
+def test_a_site_with_a_file_of_somebodys_among_its_pages_is_not_replaced(tmp_path: Path):
+    (tmp_path / "index.html").write_text("page")
+    (tmp_path / ".book.json").write_text(json.dumps({"inputs": "d", "files": {"index.html": 4}}))
+    check_place(tmp_path)
+    (tmp_path / "CNAME").write_text("book.example")
+    with pytest.raises(BookError, match="CNAME and perhaps more lies among the pages"):
+        check_place(tmp_path)
+    (tmp_path / "CNAME").unlink()
+    (tmp_path / ".DS_Store").write_text("")  # a file manager's, worth nothing
+    check_place(tmp_path)
 
 
 @pytest.mark.parametrize("site", ["small_site", "book_site"])

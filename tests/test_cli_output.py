@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moelaws.cli import main
-from moelaws.cli.output import check_json, check_new, write_json, write_new
+from moelaws.cli.output import check_json, write_json
 
 CASES = Path(__file__).parent / "cases" / "hostile"
 DATA = Path(__file__).parents[1] / "data"
@@ -142,20 +142,6 @@ def test_standard_output_gets_the_document_after_what_is_printed(capfd: pytest.C
 def test_a_full_device_is_one_sentence(devices: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*PLAN, "--json", str(devices / "full")]) == 1
     assert "/full: cannot be written (No space left on device)" in capsys.readouterr().err
-
-
-def test_a_table_is_written_only_where_there_is_none(tmp_path: Path, devices: Path) -> None:
-    out = tmp_path / "out.csv"
-    write_new(out, "a,b\n")
-    for write in (check_new, lambda path: write_new(path, "c\n")):
-        with pytest.raises(FileExistsError, match=r"cannot be written \(there is a file of this name"):
-            write(out)
-    assert out.read_text() == "a,b\n"
-    out.write_text("")
-    write_new(out, b"c\n")
-    assert out.read_text() == "c\n"
-    write_new(devices / "null", "c\n")
-    assert (devices / "null").is_char_device()
 
 
 # Arbitrary bytes, and texts that are nearly documents of ours.

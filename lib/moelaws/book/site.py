@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from moelaws.book.cache import IGNORED
 from moelaws.book.error import BookError
 
 STAMP = ".book.json"
@@ -104,6 +105,22 @@ def check_place(place: Path) -> None:
         raise BookError(f"{place}: expected a folder for the site, found a file")
     if place.is_dir() and any(place.iterdir()) and not (place / STAMP).is_file():
         raise BookError(f"{place}: not empty and not a site made by this command; name another folder, or empty it")
+    if foreign := _foreign(place):
+        raise BookError(
+            f"{place}: {foreign} and perhaps more lies among the pages, but was not made by this command; keep it "
+            "elsewhere, or name another folder"
+        )
+
+
+def _foreign(place: Path) -> str:
+    """A file in the folder of a site that is not one of the site's, if there is one."""
+    try:
+        made = {STAMP, *json.loads((place / STAMP).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # nothing says what was made
+    found = (path for path in sorted(place.glob("**/*")) if path.is_file() and path.name not in IGNORED)
+    names = (path.relative_to(place).as_posix() for path in found)
+    return next((name for name in names if name not in made), "")
 
 
 def put_in_place(site: Path, place: Path, digest: str) -> None:

@@ -1,6 +1,5 @@
 """Results as files: JSON documents that say what they are, and never anything in the place of a file of somebody's."""
 
-import errno
 import json
 import math
 from pathlib import Path
@@ -70,40 +69,8 @@ def write_json(path: Path, kind: Kind, value: dict[str, Any]) -> None:
     """
     check_json(path, kind)
     text = json.dumps({"kind": _mark(kind)} | _plain(value), indent=2, allow_nan=False) + "\n"
-    _write(path, text)
-
-
-def check_new(path: Path) -> None:
-    """Find out whether a table can be written where there is none yet: nothing says whose a table is.
-
-    Raises:
-        OSError: there is a file that is not empty, or the place cannot be written to.
-    """
     try:
-        check_writable(path)
-        if not is_stream(path) and path.exists() and path.stat().st_size > 0:
-            raise FileExistsError(errno.EEXIST, "there is a file of this name; name a new one, or remove it")
-    except OSError as error:
-        raise _not_written(path, error) from None
-
-
-def write_new(path: Path, content: str | bytes) -> None:
-    """Write a table, whole or not at all, where there is none yet.
-
-    Args:
-        path: where; see ``check_new``.
-        content: of the file.
-
-    Raises:
-        OSError: there is a file that is not empty, or the place cannot be written to.
-    """
-    check_new(path)
-    _write(path, content)
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    try:
-        write_whole(path, content)
+        write_whole(path, text)
     except OSError as error:
         raise _not_written(path, error) from None
 

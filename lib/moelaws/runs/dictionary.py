@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from moelaws.files import write_whole
 from moelaws.runs.schema import COLUMNS, Column
 
 BEGIN = "<!-- begin of the fields: python -m moelaws.runs.dictionary data/README.md -->"
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = Path(name)
         try:
             text = path.read_text(encoding="utf-8")
-            path.write_text(with_field_table(text), encoding="utf-8")
+            write_whole(path, with_field_table(text))
         except (OSError, ValueError) as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             return 1
