@@ -97,6 +97,25 @@ def test_what_is_missing_is_made_and_nothing_else(table: Path, tmp_path: Path) -
     pd.testing.assert_frame_equal(a, b)
 
 
+def test_a_probe_that_a_crash_left_half_is_made_whole(table: Path, tmp_path: Path) -> None:
+    """The first of two metrics on the disk, the second not: the probe is asked again, and no row is there twice."""
+    whole, out = tmp_path / "whole.csv", tmp_path / "probes.csv"
+    _probe(table, whole, names=["word order", "text"])
+    lines = whole.read_text().splitlines(keepends=True)
+    (second,) = (n for n, line in enumerate(lines) if ",word order,stories,margin," in line and n > len(lines) // 2)
+    out.write_text("".join(lines[:second]))
+    assert _probe(table, out, names=["word order", "text"]) == len(lines) - second
+    key = ["run", "probe", "domain", "metric"]
+    a, b = (pd.read_csv(path).drop(columns="finished_at").sort_values(key, ignore_index=True) for path in (whole, out))
+    pd.testing.assert_frame_equal(a, b)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ProbingError, match=r"probes\.csv: (Not a directory|File exists); nothing was probed"):
+        _probe(table, tmp_path / "file" / "probes.csv")
+
+
 def test_an_interrupt_keeps_what_is_done(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "probes.csv"
 

@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from moelaws.runs import TableInUseError
+from moelaws.runs import RunTableError, TableInUseError
 from moelaws.training import sweep
 from moelaws.training.executors import LocalWorkers, WorkerLostError
+from moelaws.training.progress import Progress
 from moelaws.training.sweep import SweepError, run_sweep
 from small_sweep import (
     RUNS,
@@ -170,6 +172,61 @@ def test_a_disk_that_is_full_from_the_start_is_said_to_be(small_disk: Path) -> N
     (small_disk / "other").write_bytes(bytes(8192))
     with pytest.raises(SweepError, match=r"runs\.csv: No space left on device; nothing was run"):
         run_sweep(tiny_sweep(), small_disk / "runs.csv", executor=Inline())
+
+
+@pytest.mark.parametrize("loss", ["deleted", "moved", "emptied", "an older state", "its lock deleted"])
+def test_a_table_that_is_lost_during_a_sweep_is_whole_at_its_end(tmp_path: Path, loss: str) -> None:
+    path = tmp_path / "runs.csv"
+    events: list[str] = []
+
+    def lose(row: dict[str, Any], progress: Progress) -> None:
+        if progress.runs == 3:
+            if loss == "deleted":
+                path.unlink()
+            elif loss == "moved":
+                path.rename(tmp_path / "moved.csv")
+            elif loss == "emptied":
+                path.write_text("")
+            elif loss == "an older state":
+                path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+            else:
+                (tmp_path / "runs.csv.lock").unlink()
+
+    assert run_sweep(tiny_sweep(), path, executor=Inline(), on_row=lose, on_event=events.append) == RUNS
+    assert rows(path) == undisturbed()
+    assert len(events) == 1
+    assert events[0].startswith("runs.csv")
+    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 0
+
+
+def test_a_table_that_is_changed_during_a_sweep_is_left_and_no_row_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+
+    def change(row: dict[str, Any], progress: Progress) -> None:
+        if progress.runs == 3:
+            path.write_text("precious")
+
+    with pytest.raises(SweepError, match=r"another program changed the table .* are in runs\.saved-1\.csv beside it"):
+        run_sweep(tiny_sweep(), path, executor=Inline(), on_row=change)
+    assert path.read_text() == "precious"
+    saved = tmp_path / "runs.saved-1.csv"
+    assert len(rows(saved)) == 4
+    assert run_sweep(tiny_sweep(), saved, executor=Inline()) == RUNS - 4
+    assert rows(saved) == undisturbed()
+
+
+def test_a_damaged_row_is_named_before_anything_is_run_and_run_again_once_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], lines[3][: len(lines[3]) // 2] + b"\n", *lines[4:]]))
+    executor = Inline()
+    with pytest.raises(RunTableError, match=r"runs\.csv: row 4 is damaged: found \d+ cells, expected"):
+        run_sweep(tiny_sweep(), path, executor=executor)
+    assert not executor.submitted
+    path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 1
+    assert rows(path) == undisturbed()
 
 
 def test_a_second_coordinator_is_refused_by_name_and_disturbs_nothing(gate: Gate, tmp_path: Path) -> None:
