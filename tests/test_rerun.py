@@ -101,3 +101,14 @@ def test_models_are_not_saved_into_a_folder_of_somebodys(
     assert f"{run_id}: not empty, and not a checkpoint that moelaws saved" in captured.err
     assert captured.out == ""
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(("true", "false"), [("TRUE", "FALSE"), ("true", "false"), ("1", "0")])
+def test_a_table_that_went_through_a_spreadsheet_is_read_alike(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], true: str, false: str
+) -> None:
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False).replace({"True": true, "False": false})
+    spreadsheet = tmp_path / "spreadsheet.csv"
+    cells.to_csv(spreadsheet, index=False, sep=";")
+    assert main(["rerun", str(spreadsheet), "--sample", "1", "--exact"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("equal")

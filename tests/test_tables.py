@@ -19,6 +19,7 @@ from command_line import exit_code
 from moelaws.runs import RunTableError, RunTableWarning, finished, load_runs, read_runs
 from moelaws.runs.rename import parse_map
 
+ROOT = Path(__file__).resolve().parent.parent
 TWO = {"loss": [3.5, 3.25], "tokens": [1000.0, 2000.0]}
 
 
@@ -330,11 +331,41 @@ def test_the_table_that_was_read_is_written_and_read_again(tmp_path: Path, capsy
         assert {"loss", "total_params", "active_params", "tokens", "train_flops", "sparsity"} <= set(runs.runs.columns)
         assert runs.runs["total_params"].tolist()[:20] == pytest.approx(n.tolist(), rel=1e-12)
         assert len(finished(runs.runs)) == 20
-        assert "train_flops: not in the file, derived as 6 N_a D" in runs.notes[0]
+        assert "train_flops: not in the file, derived as 6 N_a D" in runs.earlier
         assert exit_code(["fit", str(out), "--law", "hoffmann2022"]) == 0
         assert "20 runs" in capsys.readouterr().out
         assert exit_code(["runs", str(out), "--write", str(tmp_path / f"again-{name}")]) == 0
+        assert load_runs(tmp_path / f"again-{name}").earlier == runs.earlier
+        assert exit_code(["runs", str(out), "--where", "loss < 0", "--write", str(tmp_path / f"none-{name}")]) == 2
+        assert not (tmp_path / f"none-{name}").exists()
         capsys.readouterr()
+
+
+@pytest.mark.parametrize("chapter", ["question", "isoflop"])
+def test_a_chapter_takes_the_table_that_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chapter: str
+) -> None:
+    jupytext = pytest.importorskip("jupytext")
+    ours = pd.read_csv(ROOT / "data" / "runs" / "isoflop.csv")
+    theirs = ours.rename(columns={"loss": "val/loss", "n_experts": "E", "total_params": "N (K)"})
+    theirs["N (K)"] /= 1e3
+    theirs.drop(columns=["sparsity", "status"]).to_csv(tmp_path / "theirs.csv", index=False)
+    names = "loss=val/loss,n_experts=E,total_params=N (K)*1e3"
+    written = tmp_path / "mine.csv"
+    assert exit_code(["runs", str(tmp_path / "theirs.csv"), "--map", names, "--write", str(written)]) == 0
+    monkeypatch.chdir(ROOT / "chapters")
+    monkeypatch.setattr("myst_nb.glue", lambda *_, **__: None)
+    cells = [cell.source for cell in jupytext.read(f"{chapter}.md").cells if cell.cell_type == "code"]
+    space: dict = {}
+    for cell in cells:
+        exec(cell, space)
+        space["runs_file"] = str(written)  # as papermill would, after the cell of the parameters
+        if "read_runs(runs_file" in cell:
+            break
+    runs = space["runs"] if chapter == "question" else space["chosen"].runs
+    assert len(runs) == len(ours)
+    assert runs["total_params"].tolist() == pytest.approx(ours["total_params"].tolist(), rel=1e-12)
+    assert runs["sparsity"].tolist() == pytest.approx(ours["sparsity"].tolist(), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["precious.csv", "precious.json", "precious.txt", "theirs.csv"])

@@ -49,8 +49,7 @@ def run(options: argparse.Namespace) -> int:
     say(loaded, derived)
     _print_rows(table.head(options.rows))
     if options.write is not None:
-        save_runs(table, derived, options.write)
-        print(f"{len(table)} rows written to {plain(options.write, 200)}")
+        print(f"{save_runs(loaded, options.write)} rows written to {plain(options.write, 200)}")
     return 0
 
 

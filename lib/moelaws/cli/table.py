@@ -51,5 +51,7 @@ def load_table(
 
 def say(loaded: Loaded, derived: Mapping[str, str]) -> None:
     """Print what is to be known about a table: what does not agree in it, and what is not in the file."""
+    if loaded.earlier:
+        print(f"when the table was written: {loaded.earlier}")
     for line in (*loaded.notes, *told(derived)):
         print(line)

@@ -35,11 +35,13 @@ class Loaded:
         runs: the rows that were asked for, with the columns of the file.
         aliases: the file's name -> the book's, of columns that were renamed.
         notes: what is to be known about it, a sentence each.
+        earlier: what was derived when ``save_runs`` wrote the file; empty for any other.
     """
 
     runs: pd.DataFrame
     aliases: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    earlier: str = ""
 
     def where(self, condition: str) -> pd.Series:
         """Which rows meet a condition, in the book's names for columns or the file's."""
@@ -94,10 +96,11 @@ def load_runs(
         notes = disagreements(done)
     except RunTableError as error:
         raise RunTableError(f"{name}: {error}") from None
+    earlier = ""
     if WRITTEN in runs.columns:
-        notes += [f"when the table was written: {plain(said, 300)}" for said in runs[WRITTEN].dropna().unique()[:1]]
+        earlier = plain(next(iter(runs[WRITTEN].dropna()), ""), 1000)
         runs = runs.drop(columns=WRITTEN)
-    return Loaded(runs, renamed.aliases, tuple(notes))
+    return Loaded(runs, renamed.aliases, tuple(notes), earlier)
 
 
 def read_runs(

@@ -2,15 +2,12 @@
 
 import io
 import os
-from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
 
 from moelaws.files import check_writable, is_stream, write_whole
 from moelaws.quote import plain
 from moelaws.runs.error import RunTableError
-from moelaws.runs.read import WRITTEN, read_table, told
+from moelaws.runs.read import WRITTEN, Loaded, read_table, told
 
 _NOTHING = "nothing was derived"
 _FORMATS = (".csv", ".parquet")
@@ -49,25 +46,32 @@ def check_place(out: Path, source: Path) -> None:
         )
 
 
-def save_runs(runs: pd.DataFrame, derived: Mapping[str, str], out: Path) -> None:
-    """Write a table, whole or not at all; its last column says what was derived.
+def save_runs(loaded: Loaded, out: Path) -> int:
+    """Write a table with its derived columns, whole or not at all; its last column says what was derived.
 
     Args:
-        runs: the rows.
-        derived: column -> the formula that gave it.
+        loaded: the table as it was read.
         out: a ``.csv`` or ``.parquet`` file, which ``check_place`` has seen.
 
+    Returns:
+        How many rows were written.
+
     Raises:
-        RunTableError: Parquet without pyarrow.
+        RunTableError: no rows, or Parquet without pyarrow.
         OSError: the file cannot be written; an older one is as it was.
     """
-    table = runs.assign(**{WRITTEN: "; ".join(told(derived)) or _NOTHING})
+    runs, derived = loaded.derived()
+    if runs.empty:
+        raise RunTableError(f"{plain(out)}: there are no rows to write")
+    earlier = [loaded.earlier] if loaded.earlier not in ("", _NOTHING) else []
+    table = runs.assign(**{WRITTEN: "; ".join([*earlier, *told(derived)]) or _NOTHING})
     if out.suffix.lower() == ".csv":
         write_whole(out, table.to_csv(index=False, lineterminator="\n"))
-        return
+        return len(table)
     buffer = io.BytesIO()
     try:
         table.to_parquet(buffer, index=False)
     except ImportError:
         raise RunTableError(f"{plain(out)}: writing Parquet needs pyarrow: pip install 'moelaws[parquet]'") from None
     write_whole(out, buffer.getvalue())
+    return len(table)

@@ -1,0 +1,85 @@
+"""What follows from what: dense tables, mixtures, and that a column of the file is never replaced."""
+
+import pandas as pd
+import pytest
+
+from moelaws.fitting.table import complete
+from moelaws.laws import law
+from moelaws.runs import derive
+from moelaws.runs.derive import dense
+
+
+def table(**columns: list) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+def test_a_table_without_a_word_of_experts_is_dense() -> None:
+    runs, derived = derive(table(total_params=[1e8], tokens=[2e9], loss=[3.0]))
+    assert derived == {
+        "sparsity": "0, dense",
+        "n_experts": "1, dense",
+        "top_k": "1, dense",
+        "active_params": "N, dense",
+        "train_flops": "6 N_a D",
+    }
+    assert runs.loc[0, ["sparsity", "n_experts", "top_k"]].tolist() == [0, 1, 1]
+    assert runs["active_params"].tolist() == [1e8]
+    assert runs["train_flops"].tolist() == [6 * 1e8 * 2e9]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"total_params": [1e8]}, True),
+        ({"active_params": [1e8]}, True),
+        ({"total_params": [1e8], "active_params": [1.001e8]}, True),
+        ({"total_params": [8e8], "active_params": [1e8]}, False),
+        ({"total_params": [1e8], "num_experts": [8]}, False),
+        ({"total_params": [1e8], "MoE": ["yes"]}, False),
+        ({"total_params": [1e8], "router": ["Hash"]}, False),
+        ({"total_params": [1e8], "granularity": [2]}, False),
+        ({"total_params": [1e8, 2e8], "n_experts": [1, 1]}, True),
+        ({"total_params": [1e8, 2e8], "n_experts": [1, 8]}, False),
+        ({"total_params": [1e8, 2e8], "sparsity": [0, 0]}, True),
+        ({"total_params": [1e8], "sparsity": [float("nan")]}, True),  # a column of nothing says nothing
+        ({"loss": [3.0]}, False),
+    ],
+)
+def test_what_counts_as_dense(columns: dict, expected: bool) -> None:
+    assert dense(table(**columns)) is expected
+
+
+def test_the_tokens_of_a_mixture_are_not_counted_from_all_its_parameters() -> None:
+    _, derived = derive(table(total_params=[8e8], n_experts=[8], top_k=[1], train_flops=[6e18]))
+    assert derived == {"sparsity": "(E - K) / E"}
+
+
+def test_a_law_reads_the_size_of_the_file_whatever_could_be_derived() -> None:
+    runs = table(total_params=[1e8, 2e8], tokens=[1e10, 2e10], train_flops=[9e18, 36e18], loss=[3.0, 2.9])
+    completed, derived = complete(law("hoffmann2022"), runs)
+    assert law("hoffmann2022").columns(completed) == {"N": "total_params", "D": "tokens"}
+    assert derived == {}
+    # A mixture with its total size only: that size, not one from the FLOPs.
+    completed, derived = complete(law("hoffmann2022"), runs.assign(n_experts=8))
+    assert law("hoffmann2022").columns(completed)["N"] == "total_params"
+    assert derived == {}
+    completed, derived = complete(law("hoffmann2022"), runs.drop(columns="total_params"))
+    assert derived == {"active_params": "C / (6 D)"}
+    empty = runs.assign(active_params=float("nan"))
+    assert law("hoffmann2022").columns(complete(law("hoffmann2022"), empty)[0])["N"] == "total_params"
+
+
+def test_a_law_of_experts_takes_a_dense_table_as_one_expert() -> None:
+    completed, derived = complete(law("abnar2025"), table(total_params=[1e8], tokens=[1e10], loss=[3.0]))
+    assert completed["sparsity"].tolist() == [0.0]
+    assert derived == {"sparsity": "0, dense"}
+
+
+def test_what_a_derived_column_follows_from_is_named_too() -> None:
+    runs = table(total_params=[1e8], train_flops=[6e18], loss=[3.0])
+    runs, derived = derive(runs, ["tokens"])
+    assert derived == {"active_params": "N, dense", "tokens": "C / (6 N_a)"}
+    assert runs["tokens"].tolist() == [1e10]
+    _, derived = derive(table(sparsity=[0.5]), ["activation_ratio"])
+    assert derived == {"activation_ratio": "1 - S"}
+    assert derive(table(sparsity=[0.5]))[1] == {}
