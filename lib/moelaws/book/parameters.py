@@ -1,11 +1,11 @@
 """The sizes a chapter runs at: the parameters cell and what a profile changes in it."""
 
-import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moelaws.book.chapter import FULL, Page
 from moelaws.book.error import BookError
+from moelaws.parameters import ParameterError, assigned, matched
 
 TAG = "parameters"
 
@@ -45,7 +45,10 @@ def overrides(page: Page, notebook: Any, profile: str) -> Mapping[str, Any]:
                 f"{page.name}.md: profile '{profile}' sets '{name}', which the parameters cell does not define"
                 f" (it defines {', '.join(sorted(defaults)) or 'nothing'})"
             )
-        values[name] = _matched(page, profile, name, value, defaults[name])
+        try:
+            values[name] = matched(name, value, defaults[name])
+        except ParameterError as error:
+            raise BookError(f"{page.name}.md: profile '{profile}' sets {error}") from error
     return values
 
 
@@ -56,43 +59,6 @@ def _defaults(page: Page, notebook: Any) -> Mapping[str, Any]:
         found = repr(code[0].source.split("\n")[0]) if code else "no code cell"
         raise BookError(f"{page.name}.md: expected the first code cell to be tagged '{TAG}', found {found}")
     try:
-        body = ast.parse(code[0].source).body
+        return assigned(code[0].source)
     except SyntaxError as error:
         raise BookError(f"{page.name}.md: line {error.lineno} of the parameters cell: {error.msg}") from error
-    defaults: dict[str, Any] = {}
-    for statement in body:
-        if isinstance(statement, ast.Assign):
-            targets, value = statement.targets, statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets, value = [statement.target], statement.value
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name):
-                defaults[target.id] = _literal(value)
-    return defaults
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None
-
-
-def _matched(page: Page, profile: str, name: str, value: Any, default: Any) -> Any:
-    """Give an override the type of its default: YAML reads `2e9` and `2.0e9` as text, people mean numbers."""
-    if isinstance(default, list | tuple) and isinstance(value, list) and default:
-        return [_matched(page, profile, name, item, default[0]) for item in value]
-    if isinstance(default, bool) or not isinstance(default, int | float):
-        return value
-    try:
-        number = float(value) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise BookError(
-            f"{page.name}.md: profile '{profile}' sets '{name}' to {value!r}; expected a number, as in the"
-            f" parameters cell ({default!r})"
-        )
-    return int(number) if isinstance(default, int) and float(number).is_integer() else number
