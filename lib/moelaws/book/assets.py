@@ -49,7 +49,7 @@ def vega_bundle(cache: Path) -> Path:
 
     version = vegalite_version(vl_convert.get_vegalite_versions())
     path = cache / f"vega-{version}-{metadata.version('vl-convert-python')}.js"
-    if not path.is_file():
+    if not (path.is_file() and path.stat().st_size):
         cache.mkdir(parents=True, exist_ok=True)
         # In a function of its own: the bundle's top-level names would collide with those of Sphinx's scripts, and
         # every chart would stay blank.

@@ -1,11 +1,10 @@
 """The whole way: read the pages, execute what has changed, render, check, swap the site in."""
 
 import hashlib
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,15 @@ from moelaws.book.cache import Cache, chapter_key, digest_files, shared_digest
 from moelaws.book.chapter import FULL, Page, read_page
 from moelaws.book.colophon import add_colophon
 from moelaws.book.error import BookError
-from moelaws.book.execute import Executed, Job, execute
+from moelaws.book.execute import Executed, Job, end_children, execute
 from moelaws.book.outputs import objections
 from moelaws.book.pairs import to_notebook
 from moelaws.book.parameters import check_profile, overrides
 from moelaws.book.site import check_place, check_site, is_current, put_in_place, render
 from moelaws.book.stage import site_files, write_stage
 from moelaws.book.toc import read_toc
+from moelaws.process import Habits
+from moelaws.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def build_book(order: Order) -> bool:
     order.say(f"site  {len(pages)} pages")
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         write_stage(Path(folder), order.root, _texts(pages), notebooks)
-        site = render(Path(folder))
+        site = _rendered(Path(folder))
         install_assets(site, order.work / "assets")
         check_site(site, names)
         put_in_place(site, order.place, digest)
@@ -96,7 +97,17 @@ def check_links(order: Order) -> None:
     notebooks = _notebooks(order, pages, shared_digest(order.root))
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         write_stage(Path(folder), order.root, _texts(pages), notebooks)
-        render(Path(folder), builder="linkcheck")
+        _rendered(Path(folder), "linkcheck")
+
+
+def _processes(count: int) -> Workers:
+    """Processes that end with this one, together with the kernels and programs that they have started."""
+    return Workers(count, Habits(end=end_children), tries=1)
+
+
+def _rendered(stage: Path, builder: str = "html") -> Path:
+    with _processes(1) as pool:
+        return pool.submit(render, stage, builder).result()
 
 
 def _texts(pages: Sequence[Page]) -> dict[str, str]:
@@ -167,10 +178,9 @@ def _execute_all(order: Order, jobs: Mapping[str, Job]) -> Iterator[tuple[str, E
     """Execute jobs side by side, and yield each when it is done; one that fails does not stop the others."""
     if not jobs:
         return
-    # Fresh processes, not forked ones: a kernel's parent must not carry over threads or open sockets.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=min(order.jobs, len(jobs)), mp_context=spawn) as pool:
-        futures = {pool.submit(execute, job): key for key, job in jobs.items()}
+    # The folder of what kernels need is made here: a process that is ended does not clear up after itself.
+    with tempfile.TemporaryDirectory(prefix="kernels-") as scratch, _processes(min(order.jobs, len(jobs))) as pool:
+        futures = {pool.submit(execute, job, Path(scratch)): key for key, job in jobs.items()}
         for job in jobs.values():
             order.say(f"{job.page.rsplit('/', 1)[-1]}  to execute (profile {order.profile})")
         for future in as_completed(futures):

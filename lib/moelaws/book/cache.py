@@ -5,10 +5,13 @@ make of them. Keys are hashes of contents, never times, so a fresh clone and a s
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -71,10 +74,13 @@ class Cache:
 
         path = self.path(page, profile, key)
         try:
-            notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        except (FileNotFoundError, ValueError, nbformat.reader.NotJSONError):
+            text = path.read_text(encoding="utf-8")
+            nbformat.validate(json.loads(text))  # first, because reading complains of what it finds
+            notebook = nbformat.reads(text, as_version=4)
+        except Exception:  # whatever lies there instead: nbformat fails on each kind of damage in another way
             return None
-        os.utime(path)  # so that what was used last is pruned last
+        with suppress(OSError):
+            os.utime(path)  # so that what was used last is pruned last
         return notebook
 
     def store(self, page: str, profile: str, key: str, notebook: Any) -> None:
@@ -83,6 +89,8 @@ class Cache:
 
         path = self.path(page, profile, key)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # no work of ours; a file could not take its place
+            shutil.rmtree(path)
         write_whole(path, nbformat.writes(notebook, version=4))
         entries = sorted(
             (entry for entry in path.parent.glob("*.ipynb") if _is_entry(entry, path)),
@@ -94,7 +102,7 @@ class Cache:
 
 def _is_entry(entry: Path, like: Path) -> bool:
     """Whether two files are entries of the same chapter: the same name up to the key."""
-    return entry.name.split(".")[:-2] == like.name.split(".")[:-2]
+    return entry.is_file() and entry.name.split(".")[:-2] == like.name.split(".")[:-2]
 
 
 def _walk(paths: Iterable[Path]) -> Iterable[Path]:

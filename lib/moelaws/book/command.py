@@ -5,9 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moelaws.book.error import BookError
+from moelaws.interrupt import begun, interrupted, interruptible, promise
+
+if TYPE_CHECKING:
+    from moelaws.book.build import Order
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -42,18 +46,34 @@ def run(args: argparse.Namespace) -> int:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
         return 1
     except BookError as error:
-        for reason in error.reasons:
-            print(f"error: {reason}", file=sys.stderr)
-        count = len(error.reasons)
-        print(f"The book was not built: {count} error{'s' * (count > 1)}.", file=sys.stderr, flush=True)
-        return 1
+        if interrupted():
+            raise
+        return _refuse(*error.reasons)
+    except OSError as error:
+        if interrupted():
+            raise
+        return _refuse(f"{error.filename or 'the system'}: {error.strerror or str(error)[:200]}")
+
+
+def _refuse(*reasons: str) -> int:
+    for reason in reasons:
+        print(f"error: {reason}", file=sys.stderr)
+    count = len(reasons)
+    print(f"The book was not built: {count} error{'s' * (count > 1)}.", file=sys.stderr, flush=True)
+    return 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m moelaws.book`."""
-    parser = argparse.ArgumentParser(prog="python -m moelaws.book", description=__doc__)
-    _add_actions(parser)
-    return run(parser.parse_args(argv))
+
+    def carry_out() -> int:
+        parser = argparse.ArgumentParser(prog="python -m moelaws.book", description=__doc__)
+        _add_actions(parser)
+        args = parser.parse_args(argv)
+        begun()
+        return run(args)
+
+    return interruptible("moelaws book", carry_out, whole_process=argv is None)
 
 
 def _add_actions(parser: argparse.ArgumentParser) -> None:
@@ -91,8 +111,9 @@ def _sync(root: Path, check: bool) -> int:
 
     names = read_toc(root)
     if not check:
-        for path in write_pairs(root, names):
-            print(f"{path}: written")
+        with promise(lambda: "each pair that was written is whole, the same command goes on"):
+            for path in write_pairs(root, names):
+                print(f"{path}: written")
         return 0
     reasons = stale_pairs(root, names)
     for reason in reasons:
@@ -128,8 +149,14 @@ def _build(root: Path, args: argparse.Namespace) -> int:
         raise BookError(f"--jobs {args.jobs}: expected at least one chapter at a time")
     place = getattr(args, "out", None) or root / "_build" / "html"
     order = Order(root=root, place=place.resolve(), profile=args.profile, jobs=args.jobs, force=args.force)
-    if args.action == "linkcheck":
-        check_links(order)
-    else:
-        build_book(order)
+    with promise(lambda: _kept(order)):
+        if args.action == "linkcheck":
+            check_links(order)
+        else:
+            build_book(order)
     return 0
+
+
+def _kept(order: "Order") -> str:
+    site = f"the site in {order.place} is whole" if (order.place / "index.html").is_file() else "there is no site yet"
+    return f"{site}, and the chapters that were executed are kept"

@@ -9,5 +9,8 @@ class BookError(Exception):
     """
 
     def __init__(self, *reasons: str) -> None:
-        super().__init__("\n".join(reasons))
+        super().__init__(*reasons)
         self.reasons = reasons
+
+    def __str__(self) -> str:
+        return "\n".join(self.reasons)

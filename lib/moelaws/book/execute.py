@@ -5,6 +5,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,12 @@ class Executed:
     failure: str | None = None
 
 
-def execute(job: Job) -> Executed:
+def execute(job: Job, scratch: Path) -> Executed:
     """Execute a chapter from a fresh kernel. Call it in a process of its own: it changes directory and environment.
 
     Arguments:
         job: what to execute.
+        scratch: folder for what the kernel needs; its path must be short, for the kernel's sockets lie there.
 
     Returns:
         The executed notebook, or the failure; a failing cell raises nothing.
@@ -73,7 +75,7 @@ def execute(job: Job) -> Executed:
     papermill_engines.register("announcing", _announcing_engine())
     notebook = nbformat.reads(job.notebook, as_version=4)
     begin, started = time.perf_counter(), [0]
-    with tempfile.TemporaryDirectory(prefix="kernel-") as private:
+    with tempfile.TemporaryDirectory(dir=scratch) as private:
         os.environ.update(_kernel_environment(private))
         try:
             done = papermill.execute_notebook(
@@ -98,6 +100,25 @@ def execute(job: Job) -> Executed:
         else:
             return Executed(job.page, time.perf_counter() - begin, notebook=_plain(done, job))
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
+
+
+def end_children() -> None:
+    """End the kernels and programs that this process has started: none of them may outlive the build."""
+    import psutil
+
+    while children := [child for child in psutil.Process().children(recursive=True) if _is_running(child)]:
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def _is_running(process: Any) -> bool:
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kernel_transport(private: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from moelaws.book.chapter import Page, read_page
 from moelaws.book.error import BookError
+from moelaws.files import write_whole
 
 
 def to_notebook(page: Page) -> Any:
@@ -81,7 +82,7 @@ def write_pairs(root: Path, names: Iterable[str]) -> list[str]:
     for page in pages:
         path, text = root / f"{page.name}.ipynb", notebook_text(page)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
             written.append(f"{page.name}.ipynb")
     orphans = _orphans(root, {page.name for page in pages})
     if orphans:

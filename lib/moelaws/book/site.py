@@ -12,6 +12,7 @@ from pathlib import Path
 
 from moelaws.book.cache import IGNORED
 from moelaws.book.error import BookError
+from moelaws.book.exchange import exchange
 
 STAMP = ".book.json"
 
@@ -134,10 +135,11 @@ def put_in_place(site: Path, place: Path, digest: str) -> None:
     check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as folder:
-        new, old = Path(folder) / "new", Path(folder) / "old"
+        new = Path(folder) / "new"
         shutil.move(site, new)
         files = {p.relative_to(new).as_posix(): p.stat().st_size for p in sorted(new.glob("**/*")) if p.is_file()}
         (new / STAMP).write_text(json.dumps({"inputs": digest, "files": files}, indent=1), encoding="utf-8")
         if place.exists():
-            place.rename(old)
-        new.rename(place)
+            exchange(new, place)
+        else:
+            new.rename(place)

@@ -4,22 +4,31 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
-from moelaws import __version__, book
-from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
-from moelaws.cli.boundary import Parser, outcome
-from moelaws.cli.progress_bar import shown_progress
+from moelaws.interrupt import begun, interrupted, interruptible
 
-_SUBCOMMANDS = (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book)
+if TYPE_CHECKING:
+    from moelaws.cli.boundary import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code, see ``boundary``."""
+    """Run the command line; returns the exit code, see ``boundary`` and ``interrupt``."""
+    return interruptible("moelaws", partial(_carry_out, arguments), whole_process=arguments is None)
+
+
+def _carry_out(arguments: Sequence[str] | None) -> int:
+    # Here and not above: what is imported takes a second, in which Ctrl-C may come.
+    from moelaws.cli.boundary import outcome
+    from moelaws.cli.progress_bar import shown_progress
+
     # A file's name need not be text; it is printed with escapes, not lost in an error of the encoding.
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = make_parser().parse_args(arguments)
+    begun()
     try:
         with shown_progress():
             code = int(options.run(options) or 0)
@@ -31,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return 0
     except Exception as error:
+        if interrupted():
+            raise
         code = outcome(error)
         try:
             sys.stdout.flush()
@@ -39,12 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def make_parser() -> Parser:
+def make_parser() -> "Parser":
     """The parser of the whole command line."""
+    from moelaws import __version__, book
+    from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
+    from moelaws.cli.boundary import Parser
+
     parser = Parser(prog="moelaws", description="An open laboratory of mixture-of-experts scaling laws.")
     parser.add_argument("--version", action="version", version=f"moelaws {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subcommand in _SUBCOMMANDS:
+    for subcommand in (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book):
         subcommand.add_parser(subparsers)
     return parser
 

@@ -10,6 +10,7 @@ from moelaws.cli.output import write_json
 from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import path, whole, wholes
 from moelaws.config import ModelConfig
+from moelaws.interrupt import promise
 from moelaws.json_file import read_object
 from moelaws.quote import shown
 
@@ -151,20 +152,24 @@ def _record(
         at_once = 0  # what cannot be read back gets all rows at the end, under one header
     last: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []
-    try:
-        for row in rows:
-            waiting.append(row)
-            if out and len(waiting) == at_once:
+    recorded = 0
+    with promise(lambda: f"what was measured so far is in {out}" if recorded else "nothing was written"):
+        try:
+            for row in rows:
+                waiting.append(row)
+                if out and len(waiting) == at_once:
+                    record_rows(out, waiting)
+                    recorded += len(waiting)
+                    waiting = []
+                if row["passes"] == passes:
+                    if title and not last:
+                        print(title)
+                    _print_row(row, first=not last)
+                    last.append(row)
+        finally:
+            if out and waiting:
                 record_rows(out, waiting)
-                waiting = []
-            if row["passes"] == passes:
-                if title and not last:
-                    print(title)
-                _print_row(row, first=not last)
-                last.append(row)
-    finally:
-        if out and waiting:
-            record_rows(out, waiting)
+                recorded += len(waiting)
     return last
 
 

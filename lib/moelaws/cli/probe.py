@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import MOST_WORKERS, path, whole
+from moelaws.interrupt import promise
 from moelaws.quote import shown
 from moelaws.runs import finished
 
@@ -68,16 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     try:
-        count = probe_runs(
-            rows, out, options.items, options.probe, options.workers, options.device, on_run=print_run,
-            on_event=_print_event,
-        )  # fmt: skip
+        with promise(lambda: f"what is in {out} is safe, the same command goes on"):
+            count = probe_runs(
+                rows, out, options.items, options.probe, options.workers, options.device, on_run=print_run,
+                on_event=_print_event,
+            )  # fmt: skip
     except ProbingError as error:
         print(f"moelaws: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\nmoelaws: interrupted; what is in {out} is safe, the same command goes on", file=sys.stderr)
-        return 130
     print(f"{count} rows appended; table: {out}")
     if unequal:
         print(f"moelaws: {len(unequal)} runs ended with another loss than {options.table.name} says: {unequal[0]} ...")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moelaws.cli.values import MOST_WORKERS, path, whole
+from moelaws.interrupt import promise
 from moelaws.quote import sentence, shown
 from moelaws.runs.append import recorded_runs
 
@@ -40,6 +41,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep, a line a run."""
+    out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
+    with promise(lambda: _kept(options, out)):
+        return _sweep(options, out)
+
+
+def _kept(options: argparse.Namespace, out: Path) -> str:
+    if options.dry_run:
+        return "nothing was written"
+    return f"{len(recorded_runs(out))} runs are safe in {out}, the same command goes on"
+
+
+def _sweep(options: argparse.Namespace, out: Path) -> int:
     from moelaws.training.executors import require_training
 
     require_training()
@@ -48,7 +61,6 @@ def run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.scheduler is not None:
         raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
     runs = runs_of(options.name, find_sweep(options.name))
-    out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
     if options.dry_run:
         _forecast(runs, out, options)
         return 0
@@ -60,10 +72,6 @@ def run(options: argparse.Namespace) -> int:
     except SweepError as error:
         print(f"moelaws: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        done = len(recorded_runs(out))
-        print(f"\nmoelaws: interrupted; {done} runs are safe in {out}, the same command goes on", file=sys.stderr)
-        return 130
     print(f"{count} runs trained, {len(runs)} in the sweep; table: {out}")
     return 0
 
