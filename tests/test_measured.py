@@ -117,6 +117,22 @@ def test_any_content_is_added_to_rightly_or_left_as_it_is(tmp_path: Path, conten
     assert os.listdir(tmp_path) == ["times.csv"]
 
 
+def test_a_place_where_no_table_can_be_made_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "times.csv.lock").write_text("mine")
+    for path, message in (
+        (tmp_path / "file" / "times.csv", "Not a directory"),
+        (tmp_path / "file" / "below" / "times.csv", "Not a directory"),
+        (tmp_path / ("n" * 256), "File name too long"),
+        (tmp_path / "times.csv", "is no lock of moelaws"),
+    ):
+        for write in (check_measured, lambda path, kind: record_measured(path, [row("a", 1, 2.0)], kind)):
+            with pytest.raises((OSError, RunTableError), match=message):
+                write(path, SMALL)
+    check_measured(tmp_path / "new" / "deep" / "times.csv", SMALL)
+    assert sorted(os.listdir(tmp_path)) == ["file", "times.csv.lock"]
+
+
 def test_another_writer_is_waited_for(tmp_path: Path) -> None:
     import threading
 

@@ -11,7 +11,7 @@ import pytest
 from command_line import exit_code
 from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
-from moelaws.runs import TableInUseError, read_runs
+from moelaws.runs import RunTableError, TableInUseError, read_runs
 from moelaws.runs.append import RunTable
 from moelaws.runs.probed import PROBE_COLUMNS, read_probes
 from moelaws.training.probing import Probed, ProbingError, probe_runs
@@ -112,7 +112,7 @@ def test_a_probe_that_a_crash_left_half_is_made_whole(table: Path, tmp_path: Pat
 
 def test_a_place_that_cannot_be_written_is_one_sentence(table: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ProbingError, match=r"probes\.csv: (Not a directory|File exists); nothing was probed"):
+    with pytest.raises(RunTableError, match=r"probes\.csv: (Not a directory|File exists); nothing was probed"):
         _probe(table, tmp_path / "file" / "probes.csv")
 
 

@@ -1,6 +1,7 @@
 """Tables that moelaws appends to: whose a file is, whether it is whole, and that nothing of anybody's is lost."""
 
 import csv
+import errno
 import io
 import os
 import random
@@ -432,6 +433,15 @@ def test_a_file_of_the_locks_name_is_not_written_over(tmp_path: Path, content: b
     lock.unlink()
     os.mkfifo(lock)
     with pytest.raises(RunTableError, match="no lock of moelaws"):
+        RunTable(tmp_path / "runs.csv")
+
+
+def test_a_file_system_that_cannot_lock_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(RunTableError, match=r"cannot lock the table \(No locks available\).*write to a local disk"):
         RunTable(tmp_path / "runs.csv")
 
 

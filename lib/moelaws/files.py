@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""Numbers of errors that say what a machine has run out of; any other is about the name that was given."""
+
 _LONGEST_CHAIN = 40  # links in a row, as the system itself allows
 
 
@@ -89,11 +92,19 @@ def check_writable(path: Path) -> None:
             os.fstat(number)
         return
     _replaceable(path)
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    check_folder(Path(os.path.realpath(path)).parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Find out whether files can be made in a folder.
+
+    Raises:
+        OSError: there is none, or they cannot.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     if not _may(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def is_stream(path: Path) -> bool:

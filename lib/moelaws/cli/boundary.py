@@ -4,21 +4,18 @@
 """
 
 import argparse
-import errno
 import os
 import sys
 import traceback
 from typing import NoReturn
 
+from moelaws.files import EXHAUSTED
 from moelaws.quote import sentence
 from moelaws.runs import TableInUseError
 
 FAILED, WRONG_INPUT, OUR_FAULT = 1, 2, 70
 DEBUG = "MOELAWS_DEBUG"
 """Environment variable that shows where an error came from."""
-
-# What a machine runs out of, whatever was asked of it; any other refusal of a file is about the name that was given.
-_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +54,7 @@ def _meaning(error: Exception) -> tuple[int, str]:
         return WRONG_INPUT, str(error)
     if isinstance(error, OSError):
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return FAILED if error.errno in _EXHAUSTED else WRONG_INPUT, f"{place}{error.strerror or error}"
+        return FAILED if error.errno in EXHAUSTED else WRONG_INPUT, f"{place}{error.strerror or error}"
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return FAILED, "the memory of this machine does not suffice for what was asked"
     if isinstance(error, RecursionError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moelaws.files import check_writable, is_stream, write_whole
+from moelaws.files import check_folder, check_writable, is_stream, write_whole
 from moelaws.runs.lines import cell, row_line, split_cells
 from moelaws.runs.lock import TableLock
 from moelaws.runs.read import RunTableError
@@ -47,8 +47,13 @@ def check_measured(path: Path, kind: Measured) -> None:
     if is_stream(path):
         return
     _read(path, kind)
-    if os.path.exists(os.path.dirname(os.path.realpath(path))):
-        check_writable(path)
+    place = Path(os.path.realpath(path))
+    if place.parent.exists():
+        check_writable(place)
+        TableLock(place, _PATIENCE).close()
+    else:
+        # It is made when there are rows, if folders can be made in the nearest one above it.
+        check_folder(next(folder for folder in place.parents if folder.exists()))
 
 
 def record_measured(path: Path, rows: Sequence[Mapping[str, Any]], kind: Measured) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import training_flops_per_token
+from moelaws.files import EXHAUSTED
 from moelaws.runs import RunTable, RunTableError, TableInUseError
 from moelaws.runs.probed import PROBE_COLUMNS, complete_probes
 from moelaws.training.corpus import Corpus
@@ -173,7 +174,9 @@ def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable
     try:
         return RunTable(table, PROBE_COLUMNS, on_event)
     except OSError as error:
-        raise ProbingError(f"{table}: {error.strerror or error}; nothing was probed") from None
+        why = f"{table}: {error.strerror or error}; nothing was probed"
+        # What a machine runs out of is no fault of the name that was given.
+        raise ProbingError(why) if error.errno in EXHAUSTED else RunTableError(why) from None
 
 
 def _append(out: RunTable, rows: list[dict[str, Any]]) -> int:

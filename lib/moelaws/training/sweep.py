@@ -10,6 +10,7 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
+from moelaws.files import EXHAUSTED
 from moelaws.runs import RunTable, RunTableError, TableInUseError
 from moelaws.training.cluster import DaskWorkers, connect, step_watch
 from moelaws.training.documents import CorpusError
@@ -183,7 +184,9 @@ def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable
     try:
         return RunTable(table, on_event=on_event)
     except OSError as error:
-        raise SweepError(f"{table}: {error.strerror or error}; nothing was run") from None
+        why = f"{table}: {error.strerror or error}; nothing was run"
+        # What a machine runs out of is no fault of the name that was given.
+        raise SweepError(why) if error.errno in EXHAUSTED else RunTableError(why) from None
 
 
 def _collect(
