@@ -74,7 +74,8 @@ def test_fit_writes_what_the_schema_promises(table, tmp_path, capsys):
     assert record["objective_value"] == pytest.approx(float((np.log(predicted / fitted["loss"]) ** 2).sum()), rel=1e-8)
     assert record["rmse_log"] == pytest.approx(np.sqrt(record["objective_value"] / record["n_runs"]), rel=1e-8)
     assert set(record["intervals"]) == set(record["params"]) == set(record["identified"])
-    assert record["interval_method"] == "likelihood, 95 %, as bootstrap refits leave E_max open"
+    assert record["interval_method"].startswith("likelihood, 95 %, t with 16 degrees of freedom")
+    assert record["interval_method"].endswith(", as bootstrap refits leave E_max open")
     assert record["delta"] is None
     assert record["columns"] == {"N": "active_params", "E": "n_experts"}
     shown = capsys.readouterr().out

@@ -89,7 +89,9 @@ def test_a_wrong_form_moves_its_floor_up_the_ladder():
     runs["loss"] = 29.7 * size**-0.219 + 3.39 * size**0.192 * tokens**-0.226
     rungs = ladder("hoffmann2022", runs, starts=16)
     assert (rungs["bias"].dropna() > 0.01).all()
-    assert rungs["low"].iloc[0] > rungs["high"].iloc[-1] > 1
+    assert (rungs["floor"].diff().dropna() < 0).all()
+    assert rungs["low"].iloc[0] > rungs["floor"].iloc[-1] > 1
+    assert rungs["high"].iloc[-1] < rungs["floor"].iloc[0]
 
 
 def test_a_ladder_needs_a_floor_and_rungs():

@@ -16,7 +16,7 @@ from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
-from moelaws.fitting.uncertainty import bootstrap, large_sample
+from moelaws.fitting.uncertainty import bootstrap, likelihood
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
 from moelaws.quote import shown
 from moelaws.runs import Loaded, derive, finished
@@ -47,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--bootstrap", type=_replicates, default=0, metavar="N", help="refits for the intervals")
     parser.add_argument("--stratify", metavar="COLUMN", help="bootstrap within groups, such as budget")
-    parser.add_argument("--cluster", metavar="COLUMN", help="bootstrap whole groups, such as a configuration's seeds")
+    parser.add_argument("--cluster", metavar="COLUMN", help="runs of one value share noise: intervals allow for it")
     parser.add_argument("--seed", type=seed, default=0, help="of starts and bootstrap (default 0)")
     parser.add_argument("--holdout", metavar="CONDITION", help='rows to test on, not to fit: "sparsity > 0.97"')
     parser.add_argument("--json", type=path, metavar="OUT", help="write the result to this file too")
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         result = fit(
             chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
-            _bounds(options.bound), options.starts, options.seed, options.over,
+            _bounds(options.bound), options.starts, options.seed, options.over, clusters=_cluster(options, kept),
         )  # fmt: skip
         result = _intervals(result, runs, options)
         if held_out is not None:
@@ -113,15 +113,23 @@ def _rows(options: argparse.Namespace, chosen: Law) -> tuple[Loaded, pd.DataFram
     return loaded, loaded.runs[~out], complete(chosen, held_out)[0]
 
 
-def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespace) -> FitResult:
-    if not options.bootstrap:
-        return large_sample(result)
-    groups = {}
+def _cluster(options: argparse.Namespace, runs: pd.DataFrame) -> str | None:
+    if options.stratify is not None and not options.bootstrap:
+        raise ValueError("--stratify is for the bootstrap: give --bootstrap N as well")
     for what in ("stratify", "cluster"):
         column = getattr(options, what)
         if column is not None and column not in runs.columns:
             raise FitError(f"--{what}: no column {column!r}")
-        groups[what] = None if column is None else runs[column].to_numpy()
+    return options.cluster
+
+
+def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespace) -> FitResult:
+    if not options.bootstrap:
+        return likelihood(result)
+    groups = {
+        what: None if column is None else runs[column].to_numpy()
+        for what, column in (("stratify", options.stratify), ("cluster", options.cluster))
+    }
     refits = bootstrap(result, options.bootstrap, options.seed, groups["stratify"], groups["cluster"])
     return replace(refits.result, replicates=refits.params)
 
@@ -141,8 +149,7 @@ def _print(result: FitResult, loaded: Loaded) -> None:
         if name in result.fixed:
             shown = "fixed"
         else:
-            low, high = result.intervals[name]
-            shown = f"{low:.6g} to {high:.6g}" + ("" if result.identified[name] else "  not identified")
+            shown = _interval(result, name) + ("" if result.identified[name] else "  not identified")
         print(f"{name:10} {value:13.6g}  {shown}")
     print(f"objective {result.objective_value:.10g}, reached by {result.starts_at_optimum} of {result.starts} starts")
     for what, measured in (("fit", result.quality), ("holdout", result.holdout)):
@@ -152,6 +159,20 @@ def _print(result: FitResult, loaded: Loaded) -> None:
                 + (f"rmse of ln L {measured.rmse_log:.5f}, " if np.isfinite(measured.rmse_log) else "")
                 + f"mse {measured.mse:.3g}, R2 {measured.r2:.4f}"
             )
+
+
+def _interval(result: FitResult, name: str) -> str:
+    """An interval as text, with what its ends are where they are none: at a bound, or not found."""
+    if name not in result.intervals:
+        return "no interval"
+    sides = zip(("below", "above"), result.intervals[name], result.ends[name], strict=True)
+    notes = [
+        f"open {side}" if kind == "open" else f"at its bound {side}" if kind == "bound" else f"end {side} not found"
+        for side, _, kind in sides
+        if kind != "found"
+    ]
+    low, high = result.intervals[name]
+    return f"{low:.6g} to {high:.6g}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _fixed(text: str | None) -> dict[str, float]:

@@ -1,121 +1,139 @@
-"""How firmly runs hold a minimum: the covariance of the coordinates from the curvature, and what it leaves open."""
+"""How far noise moves a minimum: the covariance of the coordinates, under unequal, heavy-tailed and shared noise."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from moelaws.fitting.groups import Groups
 from moelaws.fitting.problem import Problem
-from moelaws.laws.own import floor_of
-
-_OPEN = 1e-13
-"""A direction whose curvature is below this share of the largest, in units of each parameter's effect, is open."""
-
+from moelaws.fitting.sandwich import linear, pooled_variance, sandwich, shared_shift
 
 _FINEST = 1e-9
 """Losses are never known better than this, even in a table without noise: what shows only below it is open."""
+_SEVERAL = 4
+"""From so many independent design points for each parameter on, their own residuals say how noisy they are."""
+_MOST_CELLS = 20_000_000
+"""Runs x groups up to which a shared shift is sought; more groups than that speak for themselves."""
 
 
-def covariance(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Large-sample covariance of fitted coordinates (a sandwich for a Huber objective).
+@dataclass(frozen=True)
+class Spread:
+    """What noise does to a minimum.
+
+    Attributes:
+        matrix: covariance of the coordinates, in the directions that the runs hold, [P, P].
+        loose: whether an open direction moves a coordinate, [P].
+        unit: twice the rise of the objective when a coordinate is held one standard error away and all others are
+            refitted, [P]: in this unit a rise follows the square of a t-distribution.
+        degrees: degrees of freedom of that t-distribution, [P]; 0 where the runs leave none.
+        freedom: degrees of freedom that the design leaves: design points less free parameters.
+        observed: how many runs and design points there are, in words.
+        words: what the covariance allows for.
+    """
+
+    matrix: np.ndarray
+    loose: np.ndarray
+    unit: np.ndarray
+    degrees: np.ndarray
+    freedom: float
+    observed: str
+    words: str
+
+    @property
+    def error(self) -> np.ndarray:
+        """Standard errors, [P]; infinite where an open direction moves a coordinate."""
+        return np.where(self.loose, np.inf, np.sqrt(np.maximum(np.diag(self.matrix), 0.0)))
+
+    def quantile(self, level: float) -> np.ndarray:
+        """How many standard errors an interval of this level reaches to either side, [P]; infinite without degrees."""
+        from scipy.special import stdtrit  # not at import time: most of what imports this has no use for scipy
+
+        known = self.degrees > 0
+        return np.where(known, stdtrit(np.where(known, self.degrees, 1.0), 0.5 + level / 2), np.inf)
+
+
+def covariance(problem: Problem, theta: np.ndarray, groups: Groups | None = None) -> Spread:
+    """How far noise moves a minimum.
+
+    Where there are ``_SEVERAL`` design points for each parameter or more, each tells its own noise (the sandwich of
+    Huber and White with the jackknife's correction, HC3, a design point with all its replicates at a time); where there
+    are fewer, noise is taken to be equal and pooled. Under a Huber objective the curvature is the density of the
+    residuals around zero, found by a kernel as wide as the noise, for a threshold far below the noise sees next to
+    nothing of it. A shift that runs of one group share (``Groups.shared``) is estimated and added. Degrees of freedom
+    are design points less free parameters, and those of the groups where their shift counts.
 
     Args:
         problem: the fit's problem.
         theta: the minimum, [P].
+        groups: which runs may share noise; ``None`` takes every run for an independent one.
 
     Returns:
-        The covariance, [P, P], of the directions that the runs hold, and for every coordinate whether an open
-        direction moves it, [P].
+        The covariance, its degrees of freedom, and the unit in which it makes the objective rise.
     """
     residuals, slopes = problem.linearise(theta[None])
-    r, slope, weights = residuals[0], slopes[0], problem.weights[0]
-    curvature = (slope * weights) @ slope.T
-    unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
-    values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
-    held = values > _OPEN * values.max()
-    root = unit[:, None] * vectors[:, held] / np.sqrt(values[held])
-    loose = (np.abs(vectors[:, ~held]) > 1e-3).any(axis=1) | (np.diag(curvature) <= 0)
-    return spread(problem, r) * (root @ root.T), loose
+    used = problem.weights[0] > 0
+    weights = problem.weights[0][used]
+    groups = groups or Groups(np.arange(problem.n_runs))
+    design, n_designs = _codes(groups.design[used])
+    fit, loose = linear(problem, residuals[0][used], slopes[0][:, used], weights)
+    n, p = len(weights), len(theta)
+    # Unequal weights leave fewer runs than there are, after Kish. With no more design points than parameters the law
+    # cannot miss one: only the noise within them shows.
+    share = float(weights.sum() ** 2 / (weights @ weights)) / n
+    freedom = max(share * (n_designs if n_designs > p else n) - p, 0.0)
+    degrees, own = np.full(p, freedom), share * n_designs >= _SEVERAL * p
+    words = "unequal noise" if own else "equal noise"
+    words += ", replicates of a design point as one" if n_designs < n else ""
+    shared, count = (None, 0) if groups.shared is None else _codes(groups.shared[used])
+    speak = (groups.asked and count >= _SEVERAL * p) or count * n > _MOST_CELLS
+    moved = shared_shift(fit, design, shared) if shared is not None and count > 1 and not speak else None
+    if moved is not None and moved.each.any() and fit.mean_bend > 0.5 * float(weights.mean()):
+        # Each design point's own noise is what is left beside the shift; where residuals only count by their sign, the
+        # shift has turned them already.
+        fit = fit.moved(problem, residuals[0][used] - moved.each)
+    pooled = pooled_variance(fit, design, n_designs)
+    matrix = sandwich(fit, design, n_designs, pooled) if own else pooled * fit.plain
+    if moved is not None:
+        degrees = _joint(np.diag(matrix), degrees, np.diag(moved.matrix), moved.degrees)
+        matrix = matrix + moved.matrix
+        words += f", a shift shared by the runs of one {groups.name} ({count} of them)"
+    elif shared is not None and speak:
+        other = sandwich(fit, shared, count, pooled_variance(fit, shared, count))
+        degrees = np.where(np.diag(other) > np.diag(matrix), max(count - p, 0), degrees)
+        matrix = _widened(matrix, other)
+        words += f", {count} clusters by {groups.name}"
+    elif shared is not None:
+        words += f", but what all runs share by their one {groups.name} cannot be seen"
+    matrix = matrix + _FINEST**2 * float(np.mean(weights)) * fit.plain
+    curvature = fit.bread if own else fit.plain / fit.mean_bend
+    unit = np.divide(np.diag(matrix), np.diag(curvature), out=np.full(p, pooled * fit.mean_bend), where=~loose)
+    observed = f"{n} runs" + (f" at {n_designs} design points" if n_designs < n else "")
+    unit = unit * (1.0 if problem.objective.robust else 2.0)
+    return Spread(matrix, loose, unit, degrees, freedom, observed, words)
 
 
-def spread(problem: Problem, residuals: np.ndarray) -> float:
-    """Variance of one residual as it counts for the coordinates' covariance: noise over squared mean curvature.
+def noise_scale(problem: Problem, theta: np.ndarray, groups: Groups | None = None) -> np.ndarray:
+    """The units in which twice a rise of the objective, one coordinate held, follows a squared t-distribution, [P].
 
-    Args:
-        problem: the fit's problem.
-        residuals: at the minimum, [runs].
-
-    Returns:
-        The variance, per unit of weight.
+    For least squares with equal noise, with terms r^2, it is twice the residual variance for every coordinate.
     """
-    weights, degrees = problem.weights[0], max(problem.n_runs - len(problem.free), 1)
-    if problem.objective.robust:
-        pulled = np.minimum(np.abs(residuals), problem.objective.delta)
-        noise = float(np.sum(weights * pulled**2)) / degrees / bend(problem, residuals) ** 2
-    else:
-        noise = float(np.sum(weights * residuals**2)) / degrees
-    return max(noise, _FINEST**2 * float(np.mean(weights)))
+    return covariance(problem, theta, groups).unit
 
 
-def bend(problem: Problem, residuals: np.ndarray) -> float:
-    """Mean curvature of a Huber term at the residuals; it bends only within delta, so a wider window is averaged."""
-    if not problem.objective.robust:
-        return 1.0
-    delta, size = problem.objective.delta, np.abs(residuals)
-    window = max(delta, 0.5 * float(np.median(size)))
-    # A robust fit passes through about as many runs as it has parameters; their residuals of zero tell nothing.
-    fitted = len(problem.free)
-    inside = max(int(np.sum(size <= window)) - fitted, 1) / max(problem.n_runs - fitted, 1)
-    return max(inside * delta / window, 1.0 / problem.n_runs)
+def _codes(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Labels as 0, 1, ... without gaps, and how many there are."""
+    found, codes = np.unique(labels, return_inverse=True)
+    return codes.reshape(-1), len(found)
 
 
-def noise_scale(problem: Problem, theta: np.ndarray) -> float:
-    """The unit in which twice a rise of the objective follows a chi-squared law.
-
-    For least squares, with terms r^2, it is twice the residual variance; for a Huber objective the variance of its
-    slope over its mean curvature.
-
-    Args:
-        problem: the fit's problem.
-        theta: the minimum, [P].
-
-    Returns:
-        The unit, in units of the objective.
-    """
-    residuals = problem.residuals(theta[None])[0]
-    curvature = bend(problem, residuals) if problem.objective.robust else 2.0
-    return spread(problem, residuals) * curvature
+def _joint(one: np.ndarray, degrees: np.ndarray, other: np.ndarray, other_degrees: float) -> np.ndarray:
+    """Degrees of freedom of a sum of two estimated variances, after Satterthwaite, [P]."""
+    ratio = np.divide(other, one, out=np.zeros(len(one)), where=(one > 0) & (degrees > 0))
+    return np.where(ratio > 0, (1 + ratio) ** 2 / (1 / np.maximum(degrees, 1e-9) + ratio**2 / other_degrees), degrees)
 
 
-def identifiable(problem: Problem, theta: np.ndarray) -> dict[str, bool]:
-    """Which free parameters the runs pin down: those whose 95 % interval is bounded within sensible limits.
-
-    Sensible limits are ``sensible_width``: a factor of four for the floor, of a million for another amplitude or
-    scale, three times the law's range of starts for an exponent.
-
-    Args:
-        problem: the fit's problem.
-        theta: the minimum, [P].
-
-    Returns:
-        Parameter -> whether it is pinned down.
-    """
-    matrix, loose = covariance(problem, theta)
-    error = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    width = sensible_width(problem)
-    return {
-        name: bool(not loose[i] and np.isfinite(error[i]) and 2 * 1.96 * error[i] < width[i])
-        for i, name in enumerate(problem.free)
-    }
-
-
-def sensible_width(problem: Problem) -> np.ndarray:
-    """The widest interval of a pinned-down parameter, in coordinates, [P].
-
-    The floor has a stricter limit, a factor of four: where zero is within its reach, the terms beside it end up where
-    the boundary puts them.
-    """
-    by_name = {p.name: p for p in problem.law.parameters}
-    floor = floor_of(problem.law)
-    widths = []
-    for name, positive in zip(problem.free, problem.positive, strict=True):
-        low, high = by_name[name].start
-        widths.append(np.log(4.0) if name == floor else np.log(1e6) if positive else 3.0 * (high - low))
-    return np.array(widths)
+def _widened(matrix: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The first covariance, with the larger variance of the two for every coordinate, [P, P]."""
+    ratio = np.diag(other) / np.maximum(np.diag(matrix), 1e-300)
+    root = np.sqrt(np.maximum(ratio, 1.0))
+    return matrix * root[:, None] * root

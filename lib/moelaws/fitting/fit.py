@@ -6,16 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.covariance import identifiable
+from moelaws.fitting.covariance import covariance
 from moelaws.fitting.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.groups import Groups
+from moelaws.fitting.identifiability import at_bound, pinned_down, quick_ends, status_of
 from moelaws.fitting.objective import FitError, Objective, ObjectiveName
 from moelaws.fitting.problem import Problem, bind
-from moelaws.fitting.result import FitResult, Status, quality
+from moelaws.fitting.result import FitResult, quality
 from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare
 from moelaws.fitting.uncertainty import likelihood
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
+
+_LEVEL = 0.95
+"""Of the intervals by which a fit without intervals says what is pinned down."""
 
 Starts = int | Mapping[str, Sequence[float]] | np.ndarray | None
 
@@ -32,6 +37,7 @@ def fit(
     seed: int = 0,
     over: float = 1.0,
     intervals: float | None = None,
+    clusters: Any | None = None,
 ) -> FitResult:
     """Fit a law to runs.
 
@@ -52,6 +58,8 @@ def fit(
         seed: of the drawn starts.
         over: factor on the terms of runs predicted too high; above 1 the fit leans to forecasts that are kept.
         intervals: level of likelihood intervals of the parameters, such as 0.95; ``None`` makes none.
+        clusters: a column, or a label for each finished run, of runs that share noise, for the intervals; by default
+            replicates of a design point, and a shift shared by the runs of one ``seed`` where there is that column.
 
     Returns:
         The result, with a status; intervals of other kinds come from ``moelaws.fitting.uncertainty``.
@@ -75,7 +83,7 @@ def fit(
     theta = _starts(problem, starts, rng)
     prepared.refuse_undefined(law, problem, theta)
     found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
-    result = as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began)
+    result = as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began, clusters)
     return result if intervals is None else likelihood(result, intervals)
 
 
@@ -99,7 +107,7 @@ def _starts(problem: Problem, starts: Starts, rng: np.random.Generator) -> np.nd
 
 def as_result(
     law: Law, problem: Problem, prepared: Any, found: Found, fixed: dict[str, float],
-    seconds: float,
+    seconds: float, clusters: Any | None = None,
 ) -> FitResult:  # fmt: skip
     """What a minimum says: parameters, status, what the runs pin down.
 
@@ -110,6 +118,7 @@ def as_result(
         found: the minimum.
         fixed: parameters that were held.
         seconds: wall time of the fit.
+        clusters: see ``fit``.
 
     Returns:
         The result, without intervals.
@@ -121,20 +130,12 @@ def as_result(
     values = problem.natural(theta)
     by_name = {name: float(value) for name, value in zip(problem.free, values, strict=True)} | fixed
     params = {name: by_name[name] for name in law.parameter_names}
-    room = 1e-9 * (problem.upper - problem.lower)
-    at_bound = [
-        name for i, name in enumerate(problem.free)
-        if theta[i] <= problem.lower[i] + room[i] or theta[i] >= problem.upper[i] - room[i]
-    ]  # fmt: skip
-    pinned_down = identifiable(problem, theta)
-    open_ones = [name for name, known in pinned_down.items() if not known]
-    status: Status = "converged"
-    message = "an interior minimum, every parameter pinned down"
-    if at_bound:
-        status, message = "bound hit", f"{', '.join(at_bound)} ended at a bound"
-    elif open_ones:
-        status, message = "not identified", f"the runs do not pin down {', '.join(open_ones)}"
-    elif not found.converged:
+    groups = Groups.of_runs(prepared.data, prepared.table, clusters)
+    spread = covariance(problem, theta, groups)
+    known = pinned_down(problem, spread, quick_ends(problem, theta, found.value, spread, _LEVEL))
+    known |= dict.fromkeys(at_bound(problem, theta), False)
+    status, message = status_of(problem, theta, spread, known)
+    if status == "converged" and not found.converged:
         raise FitFailed(f"law {law.name!r}: the descent did not come to rest")
     return FitResult(
         law=law,
@@ -148,10 +149,11 @@ def as_result(
         starts=found.starts,
         starts_at_optimum=found.reached,
         seconds=seconds,
-        identified={name: pinned_down.get(name, True) and name not in at_bound for name in law.parameter_names},
+        identified={name: known.get(name, True) for name in law.parameter_names},
         columns=prepared.columns,
         derived=prepared.derived,
         fixed=fixed,
         theta=theta,
         problem=problem,
+        groups=groups,
     )

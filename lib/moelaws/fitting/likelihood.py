@@ -1,47 +1,48 @@
 """Likelihood intervals: how far each parameter can go before the objective, all others refitted, rises too much."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from moelaws.fitting.covariance import covariance, noise_scale
+from moelaws.fitting.covariance import Spread
 from moelaws.fitting.minimise import minimise
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import revived
+from moelaws.fitting.walks import CLOSE, Walks, note, smooth, trial_of
+from moelaws.laws.own import amplitudes, floor_of
 
-_CLOSE = 5e-3
-"""An end is found when the rise is this close to the limit, as a share of it."""
+End = Literal["found", "open", "bound", "unknown"]
+"""``found``: the rise there is the limit, and was looked at twice. ``open``: the objective never rises so far, down to
+an amplitude of zero or up to one without end. ``bound``: nor up to a bound, the reader's or the law's own. ``unknown``:
+the search did not come to rest."""
+
 _TRIALS = 60
-_CHECKS = 3
+_CHECKS = 4
 _NEIGHBOURS = 3
 """Other walks whose points a refit starts from too."""
+BOUNDLESS = 200.0
+"""Logs of amplitudes beyond which there is no bound but arithmetic's: 1e-87 is zero."""
+_VISIBLE = 0.02
+"""Share of the loss down to which a term's amplitude is walked by its log; below, by its value."""
 
 
 @dataclass(frozen=True)
-class Walks:
-    """Walks from the minimum towards the ends of the intervals, one each way for each parameter.
+class Ends:
+    """Ends of the intervals of some coordinates.
 
     Attributes:
-        parameter: which coordinate is held, [walks].
-        sign: in which direction, [walks].
-        inside: farthest coordinate known to be inside, [walks].
-        rise: of the objective there, [walks].
-        at: all coordinates there, [walks, P].
-        outside: nearest coordinate known to be outside, nan before there is one, [walks].
-        rise_outside: of the objective there, [walks].
-        step: how far to go next, while nothing is known to be outside, [walks].
-        end: the end that was found, infinite where the parameter's bound came first, nan while under way, [walks].
+        low: coordinates, [parameters]; minus infinity where the interval is open, the bound where it ends there.
+        high: the same above.
+        kinds: how each ended, (below, above), [parameters].
+        points: coordinate -> rise of the objective there, in units of the limit, one mapping a parameter; or empty.
     """
 
-    parameter: np.ndarray
-    sign: np.ndarray
-    inside: np.ndarray
-    rise: np.ndarray
-    at: np.ndarray
-    outside: np.ndarray
-    rise_outside: np.ndarray
-    step: np.ndarray
-    end: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    kinds: list[tuple[End, End]]
+    points: list[dict[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,137 +53,187 @@ class Valley:
         problem: the fit's problem.
         theta: the minimum, [P].
         least: the objective there.
-        unit: of its rise, see ``noise_scale``.
-        limit: the rise that bounds an interval, see ``rise_limit``.
-        width: large-sample errors of the coordinates, [P].
+        limit: rise of the objective, times two, that bounds each coordinate's interval, [P].
+        step: how far the ends are, were the law linear, [P].
         follow: how far the other coordinates go along when one goes by one, as their covariance says, [P, P].
+        faint: coordinate below which an amplitude is walked by its value and not by its log, [P]; -inf for others.
     """
 
     problem: Problem
     theta: np.ndarray
     least: float
-    unit: float
-    limit: float
-    width: np.ndarray
+    limit: np.ndarray
+    step: np.ndarray
     follow: np.ndarray
+    faint: np.ndarray
 
-    def rises(self, walks: Walks, going: np.ndarray, trial: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rise of the objective with each walk's coordinate held at its trial, [going], and where, [going, P].
+    def rises(
+        self, walks: Walks, going: np.ndarray, trial: np.ndarray, thorough: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rise of the objective in units of its limit, each walk's coordinate held at its trial, [going], and where.
 
-        A refit starts where its walk stands, ahead of it along the valley, and with faint terms made visible; and from
-        the points of other walks that come nearest, which may have found a way around.
+        A refit starts where its walk stands and ahead of it along the valley; a thorough one also with faint terms made
+        visible, and from the points of other walks that come nearest, which may have found a way around.
         """
         i, theta = walks.parameter[going], self.theta
-        ahead = (trial - walks.inside[going])[:, None] * self.follow[i]
-        afar = (trial - theta[i])[:, None] * self.follow[i]
         here = walks.at[going]
-        near = np.abs(walks.at[:, i] - trial).T.argsort(axis=1, kind="stable")[:, :_NEIGHBOURS]
-        starts = np.concatenate(
-            [np.stack([here, here + ahead, theta + afar, revived(self.problem, here)], axis=1), walks.at[near]], axis=1
-        )
-        starts[np.arange(len(going)), :, i] = trial[:, None]
-        value, at = _refit(self.problem, starts, i)
-        return np.maximum(2 * (value - self.least) / self.unit, 0.0), at
+        starts = [here, here + (trial - walks.inside[going])[:, None] * self.follow[i]]
+        if thorough:
+            starts += [theta + (trial - theta[i])[:, None] * self.follow[i], revived(self.problem, here)]
+            near = np.abs(walks.at[:, i] - trial).T.argsort(axis=1, kind="stable")[:, :_NEIGHBOURS]
+            starts += list(walks.at[near].transpose(1, 0, 2))
+        batch = np.stack(starts, axis=1)
+        batch[np.arange(len(going)), :, i] = trial[:, None]
+        value, at = _refit(self.problem, batch, i)
+        return np.maximum(2 * (value - self.least) / self.limit[i], 0.0), at
 
 
-def rise_limit(problem: Problem, level: float) -> float:
-    """The rise that bounds an interval, in units of the noise: a quantile of F with 1 and n - P degrees of freedom."""
-    degrees = max(problem.n_runs - len(problem.free), 1)
-    from scipy.special import stdtrit  # not at import time: most of what imports this has no use for scipy
-
-    return float(stdtrit(degrees, 0.5 + level / 2)) ** 2
-
-
-def interval_ends(problem: Problem, theta: np.ndarray, least: float, level: float) -> np.ndarray:
-    """Ends of the likelihood intervals of all coordinates; every walk takes its steps in the same batch.
+def interval_ends(
+    problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float,
+    which: Sequence[int] | None = None,
+) -> Ends:  # fmt: skip
+    """Ends of the likelihood intervals of coordinates; every walk takes its steps in the same batch.
 
     Args:
         problem: the fit's problem.
         theta: the minimum, [P].
         least: the objective there.
+        spread: what noise does to it; its degrees of freedom must not be zero.
         level: of the intervals.
+        which: the coordinates; ``None`` for all.
 
     Returns:
-        Low and high coordinates, [2, P]; infinite where the objective stays below the limit up to the bound.
+        The ends.
     """
-    valley = _valley(problem, theta, least, level)
-    p = len(theta)
-    parameter, nowhere = np.tile(np.arange(p), 2), np.full(2 * p, np.nan)
-    walks = Walks(
-        parameter, np.repeat([-1.0, 1.0], p), theta[parameter], np.zeros(2 * p), np.tile(theta, (2 * p, 1)), nowhere,
-        nowhere.copy(), np.sqrt(valley.limit) * valley.width[parameter], nowhere.copy(),
-    )  # fmt: skip
-    _walk(valley, walks)
+    valley = _valley(problem, theta, least, spread, level)
+    chosen = np.arange(len(theta)) if which is None else np.asarray(which)
+    walks = _walks(valley, chosen)
+    unknown = _walk(valley, walks, thorough=False)
     for _ in range(_CHECKS):
         # By now other walks may have found lower ground: an end from which the objective no longer rises so far is
         # none.
         ended = np.flatnonzero(np.isfinite(walks.end))
-        rise, at = valley.rises(walks, ended, walks.end[ended])
-        again = rise < (1 - 4 * _CLOSE) * valley.limit
+        rise, at = valley.rises(walks, ended, walks.end[ended], thorough=True)
+        again = rise < 1 - 4 * CLOSE
+        unknown[ended] = again
         if not again.any():
             break
-        reopened = ended[again]
-        walks.inside[reopened], walks.rise[reopened] = walks.end[reopened], rise[again]
-        walks.at[reopened], walks.outside[reopened], walks.end[reopened] = at[again], np.nan, np.nan
-        walks.step[reopened] = 0.5 * valley.width[parameter[reopened]]
-        _walk(valley, walks)
-    return walks.end.reshape(2, p)
+        walks.reopen(ended[again], rise[again], at[again])
+        unknown = _walk(valley, walks, thorough=True)
+    return _ends(valley, walks, unknown, len(chosen))
 
 
-def _valley(problem: Problem, theta: np.ndarray, least: float, level: float) -> Valley:
-    matrix, loose = covariance(problem, theta)
-    variance = np.diag(matrix)
-    known = ~loose & (variance > 0)
-    width = np.where(known, np.sqrt(np.maximum(variance, 0.0)), 0.5)
-    follow = np.where(known, matrix / np.where(variance > 0, variance, 1.0), 0.0).T
+def straight_ends(problem: Problem, theta: np.ndarray, spread: Spread, level: float) -> Ends:
+    """Ends of the intervals that a straight law would have: standard errors to either side, as far as the bounds.
+
+    Args:
+        problem: the fit's problem.
+        theta: the minimum, [P].
+        spread: what noise does to it.
+        level: of the intervals.
+
+    Returns:
+        The ends, of all coordinates.
+    """
+    with np.errstate(invalid="ignore"):
+        reach = np.nan_to_num(spread.quantile(level) * spread.error, nan=np.inf, posinf=np.inf)
+    return ends_within(problem, theta - reach, theta + reach)
+
+
+def ends_within(problem: Problem, low: np.ndarray, high: np.ndarray) -> Ends:
+    """Ends cut off at the bounds.
+
+    Args:
+        problem: the fit's problem.
+        low: coordinates, [P].
+        high: the same above.
+
+    Returns:
+        The ends, of all coordinates, without points.
+    """
+    room = 1e-9 * (problem.upper - problem.lower)
+    least, most = _edge(problem.lower, -1.0), _edge(problem.upper, 1.0)
+    below, above = low > problem.lower + room, high < problem.upper - room
+    kinds = [(_kind(below[i], least[i]), _kind(above[i], most[i])) for i in range(len(low))]
+    return Ends(np.where(below, low, least), np.where(above, high, most), kinds)
+
+
+def _kind(found: bool, edge: float) -> End:
+    return "found" if found else "bound" if np.isfinite(edge) else "open"
+
+
+def _edge(bound: np.ndarray, sign: np.ndarray | float) -> np.ndarray:
+    """A bound as the end of an interval: none at all where it is only there for arithmetic."""
+    return np.where(np.abs(bound) >= BOUNDLESS, sign * np.inf, bound)
+
+
+def _valley(problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float) -> Valley:
+    variance = np.diag(spread.matrix)
+    known = ~spread.loose & (variance > 0)
+    quantile = spread.quantile(level)
+    step = np.where(known, quantile * np.sqrt(np.maximum(variance, 0.0)), 0.5)
+    follow = np.where(known, spread.matrix / np.where(variance > 0, variance, 1.0), 0.0).T
     np.fill_diagonal(follow, 1.0)
     return Valley(
-        problem, theta, least, noise_scale(problem, theta), rise_limit(problem, level),
-        np.clip(width, 1e-8, 0.1 * (problem.upper - problem.lower)), follow,
+        problem, theta, least, spread.unit * quantile**2,
+        np.clip(step, 1e-8, 0.1 * (problem.upper - problem.lower)), follow, _faint(problem, theta),
     )  # fmt: skip
 
 
-def _walk(valley: Valley, walks: Walks) -> None:
-    """Walk on until every walk has its end."""
+def amplitude_shares(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """Mean share of the prediction that each amplitude's term has, [P]; nan for what is no amplitude."""
+    residuals, slopes = problem.linearise(theta[None])
+    size = 1.0 if problem.objective.on_log else float(np.mean(np.abs(residuals[0] + problem.observed[0])))
+    return np.where(are_amplitudes(problem), np.mean(np.abs(slopes[0]), axis=1) / max(size, 1e-300), np.nan)
+
+
+def are_amplitudes(problem: Problem) -> np.ndarray:
+    """Which free parameters are positive factors of a term of their own, [P]."""
+    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
+    return np.array([name in linear for name in problem.free]) & problem.positive
+
+
+def _faint(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """Where amplitudes fade, [P]: of the floor, and of terms that the fit took out of sight."""
+    share, floor = amplitude_shares(problem, theta), floor_of(problem.law)
+    fades = (share < _VISIBLE) | np.array([name == floor for name in problem.free])
+    with np.errstate(divide="ignore"):
+        return np.where(fades & (share > 0), theta + np.log(_VISIBLE) - np.log(share), -np.inf)
+
+
+def _walks(valley: Valley, chosen: np.ndarray) -> Walks:
+    n = len(chosen)
+    i, sign, nowhere = np.tile(chosen, 2), np.repeat([-1.0, 1.0], n), np.full(2 * n, np.nan)
+    theta, faint = valley.theta, valley.faint[i]
+    bend = np.exp(theta[i] - smooth(theta[i], faint))  # of smooth coordinates by the parameter's own
+    step = np.where(bend < 0.02, 0.5, valley.step[i] * bend)
+    edge = np.where(sign < 0, valley.problem.lower[i], valley.problem.upper[i])
+    return Walks(
+        i, sign, faint, edge, theta[i], theta[i].copy(), np.zeros(2 * n), np.tile(theta, (2 * n, 1)), nowhere,
+        nowhere.copy(), step, np.zeros(2 * n, dtype=int), nowhere.copy(),
+        [{float(place): 0.0} for place in theta],
+    )  # fmt: skip
+
+
+def _walk(valley: Valley, walks: Walks, thorough: bool) -> np.ndarray:
+    """Walk on until every walk has its end; those that have none after all trials, [walks]."""
     for _ in range(_TRIALS):
         going = np.flatnonzero(np.isnan(walks.end))
         if not len(going):
-            return
-        trial = _next(valley, walks, going)
-        _note(valley, walks, going, trial, *valley.rises(walks, going, trial))
-    left = np.isnan(walks.end)
-    walks.end[left] = np.where(np.isnan(walks.outside), np.inf * walks.sign, 0.5 * (walks.inside + walks.outside))[left]
+            break
+        trial = trial_of(walks, going)
+        note(walks, going, trial, *valley.rises(walks, going, trial, thorough))
+    return np.isnan(walks.end)
 
 
-def _next(valley: Valley, walks: Walks, going: np.ndarray) -> np.ndarray:
-    """Where each walk looks next: further out, or between what is inside and what is outside."""
-    i, inside, outside = walks.parameter[going], walks.inside[going], walks.outside[going]
-    further = inside + walks.sign[going] * walks.step[going]
-    further = np.clip(further, valley.problem.lower[i], valley.problem.upper[i])
-    # The root of the rise is close to linear: interpolate on it, kept away from the ends.
-    low, high = np.sqrt(walks.rise[going]), np.sqrt(walks.rise_outside[going])
-    share = np.clip((np.sqrt(valley.limit) - low) / np.maximum(high - low, 1e-12), 0.1, 0.9)
-    return np.where(np.isnan(outside), further, inside + share * (outside - inside))
-
-
-def _note(valley: Valley, walks: Walks, going: np.ndarray, trial: np.ndarray, rise: np.ndarray, at: np.ndarray) -> None:
-    """Write down what the walks found."""
-    i, limit = walks.parameter[going], valley.limit
-    edge = np.where(walks.sign[going] < 0, valley.problem.lower[i], valley.problem.upper[i])
-    out = rise >= limit
-    # An end is found by its rise, or by a gap so small that the objective must jump in it.
-    gap = np.abs(np.where(out, trial - walks.inside[going], walks.outside[going] - trial))
-    found = (np.abs(rise - limit) < _CLOSE * limit) | (gap < 1e-3 * np.abs(trial - valley.theta[i]))
-    walks.end[going[found]] = trial[found]
-    stuck = ~out & ~found & (trial == edge)
-    walks.end[going[stuck]] = np.inf * walks.sign[going[stuck]]
-    walks.outside[going[out]], walks.rise_outside[going[out]] = trial[out], rise[out]
-    inner, reached = going[~out], rise[~out]
-    # The next step aims a little past the limit, by the rise so far; no less than half this one, no more than four.
-    before, root = np.sqrt(walks.rise[inner]), np.sqrt(reached)
-    pace = (np.sqrt(limit) - root) / np.maximum(root - before, 1e-12)
-    walks.step[inner] = np.abs(trial[~out] - walks.inside[inner]) * np.clip(1.1 * pace, 0.5, 4.0)
-    walks.inside[inner], walks.rise[inner], walks.at[inner] = trial[~out], reached, at[~out]
+def _ends(valley: Valley, walks: Walks, unknown: np.ndarray, n: int) -> Ends:
+    """What the walks say of n parameters."""
+    edge = _edge(walks.edge, walks.sign)
+    found = ~unknown & np.isfinite(walks.end)
+    end = np.where(found, walks.end, edge)
+    kinds = ["unknown" if unknown[i] else _kind(found[i], edge[i]) for i in range(2 * n)]
+    points = [walks.points[i] for i in walks.parameter[:n]]
+    return Ends(end[:n], end[n:], list(zip(kinds[:n], kinds[n:], strict=True)), points)
 
 
 def _refit(problem: Problem, starts: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

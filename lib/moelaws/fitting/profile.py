@@ -1,15 +1,14 @@
 """Profiles: a parameter held at one value after another, all others refitted. The surest test of what runs can tell."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.covariance import covariance, noise_scale
+from moelaws.fitting.covariance import Spread, covariance
 from moelaws.fitting.descent import polish
-from moelaws.fitting.likelihood import rise_limit
+from moelaws.fitting.likelihood import End, interval_ends
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
@@ -27,29 +26,31 @@ class Profile:
 
     Attributes:
         name: the parameter.
-        interval: values at which the rise reaches the level's quantile; an infinite (or, for a positive parameter,
-            zero) end where it does not within the parameter's bounds: the runs do not bound it on that side.
+        interval: values at which the rise reaches the level's quantile. Where it does not within the parameter's
+            bounds, the end is that bound, or zero or infinity for an amplitude that has none: see ``ends``.
         points: parameter value and rise of the objective, in units in which 3.84 bounds a 95 % interval.
         level: of the interval.
+        ends: how the interval ends below and above, see ``FitResult.ends``.
     """
 
     name: str
     interval: tuple[float, float]
     points: pd.DataFrame
     level: float
+    ends: tuple[End, End]
 
     @property
     def bounded(self) -> bool:
-        """Whether the interval ends on both sides."""
-        return bool(np.isfinite(self.interval[1]) and np.isfinite(self.interval[0]) and self.interval[0] != 0)
+        """Whether the runs bound the parameter on both sides."""
+        return self.ends == ("found", "found")
 
 
 def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
     """Profile-likelihood interval of one parameter.
 
-    The rise of the objective is measured in units of the noise that the fit itself shows, so that it follows a
-    chi-squared law with one degree of freedom for least squares and, by the usual quasi-likelihood argument, for the
-    Huber objective; few runs know their noise less well, for which the unit is made larger (``rise_limit``).
+    The rise of the objective is measured in units of what noise does to the parameter (``covariance``), so that it
+    follows the law of chi-squared with one degree of freedom; few runs know their noise less well, for which the unit
+    is made larger. It is the interval that ``likelihood`` gives, with the points it was found by.
 
     Args:
         result: a fit.
@@ -57,81 +58,58 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
         level: 0.68, 0.9, 0.95 or 0.99.
 
     Returns:
-        The profile.
+        The profile. Each end has been looked at from several sides; one that was not found is none.
 
     Raises:
-        FitError: a parameter that was not fitted, or another level.
+        FitError: a parameter that was not fitted, another level, or runs that leave no degree of freedom.
+    """
+    problem, spread = _fitted(result, name)
+    if level not in _CHI2_ONE:
+        raise FitError(f"level = {level}: expected one of {', '.join(map(str, _CHI2_ONE))}")
+    i = problem.free.index(name)
+    found = interval_ends(problem, result.theta, result.objective_value, spread, level, [i])
+    order = np.array(sorted(found.points[0]))
+    back = np.exp if problem.positive[i] else np.asarray
+    with np.errstate(over="ignore"):
+        interval = (float(back(found.low[0])), float(back(found.high[0])))
+        rises = [found.points[0][place] * _CHI2_ONE[level] for place in order]
+        table = pd.DataFrame({name: back(order), "rise": rises})
+    return Profile(name, interval, table, level, found.kinds[0])
+
+
+def _fitted(result: FitResult, name: str) -> tuple[Problem, Spread]:
+    """The problem of a fit, and what noise does to its minimum.
+
+    Raises:
+        FitError: a parameter that was not fitted, or runs that leave no degree of freedom.
     """
     problem = result.problem
     if problem is None or name not in problem.free:
         raise FitError(f"{name!r} was not fitted; fitted were {', '.join(problem.free) if problem else 'none'}")
-    if level not in _CHI2_ONE:
-        raise FitError(f"level = {level}: expected one of {', '.join(map(str, _CHI2_ONE))}")
+    spread = covariance(problem, result.theta, result.groups)
+    if spread.freedom < 1:
+        counted = f"{spread.observed} and {len(problem.free)} free parameters"
+        raise FitError(f"{counted} leave no degree of freedom: there is no profile to judge {name} by")
+    return problem, spread
+
+
+def rise_unit(result: FitResult, name: str, limit: float) -> float:
+    """Rise of the objective at the ends of a 95 % interval, as a share of a limit on it.
+
+    Args:
+        result: a fit.
+        name: a fitted parameter.
+        limit: what the rise at the ends is to be called.
+
+    Returns:
+        The unit, in units of the objective.
+
+    Raises:
+        FitError: a parameter that was not fitted, or runs that leave no degree of freedom.
+    """
+    problem, spread = _fitted(result, name)
     i = problem.free.index(name)
-    unit = _unit(problem, result.theta, level)
-    matrix, loose = covariance(problem, result.theta)
-    width = float(np.sqrt(matrix[i, i])) if not loose[i] and matrix[i, i] > 0 else 0.5
-    width = min(max(width, 1e-8), 0.1 * float(problem.upper[i] - problem.lower[i]))
-    points: dict[float, float] = {float(result.theta[i]): 0.0}
-    # Along the valley the other coordinates follow the held one as their covariance says.
-    follow = np.delete(matrix[:, i], i) / matrix[i, i] if width and matrix[i, i] > 0 else np.zeros(len(matrix) - 1)
-    walk = partial(_end, problem, result, i, follow=follow, unit=unit, limit=_CHI2_ONE[level], points=points)
-    ends = [walk(step=sign * width) for sign in (-1.0, 1.0)]
-    order = sorted(points)
-    back = np.exp if problem.positive[i] else np.asarray
-    with np.errstate(over="ignore"):
-        interval = (float(back(ends[0])), float(back(ends[1])))
-        table = pd.DataFrame({name: back(np.array(order)), "rise": [points[x] for x in order]})
-    return Profile(name, interval, table, level)
-
-
-def _unit(problem: Problem, theta: np.ndarray, level: float) -> float:
-    """The unit of rises, such that the quantile of chi-squared bounds the interval however few runs there are."""
-    return noise_scale(problem, theta) * rise_limit(problem, level) / _CHI2_ONE[level]
-
-
-def _end(
-    problem: Problem, result: FitResult, i: int, step: float, follow: np.ndarray, unit: float, limit: float,
-    points: dict[float, float],
-) -> float:  # fmt: skip
-    """Walk out from the minimum until the rise passes the limit, then close in on it."""
-    inside, outside = float(result.theta[i]), np.nan
-    start = at_least = np.delete(result.theta, i)
-
-    def rise_at(coordinate: float) -> tuple[float, np.ndarray]:
-        near = start + follow * (coordinate - inside)
-        far = at_least + follow * (coordinate - float(result.theta[i]))
-        return held(problem, i, coordinate, np.stack([start, near, far]), result.objective_value, unit)
-
-    for _ in range(40):
-        trial = inside + step
-        edge = float(problem.lower[i] if step < 0 else problem.upper[i])
-        at_edge = (trial <= edge) if step < 0 else (trial >= edge)
-        trial = edge if at_edge else trial
-        rise, start_there = rise_at(trial)
-        points[trial] = rise
-        if rise >= limit:
-            outside = trial
-            break
-        if at_edge:
-            return -np.inf if step < 0 else np.inf
-        inside, start, step = trial, start_there, step * 1.6
-    if np.isnan(outside):
-        return -np.inf if step < 0 else np.inf
-    for _ in range(14):
-        # The root of the rise is close to linear: interpolate on it, kept away from the ends.
-        low, high = np.sqrt(max(points[inside], 0.0)), np.sqrt(points[outside])
-        share = float(np.clip((np.sqrt(limit) - low) / max(high - low, 1e-12), 0.1, 0.9))
-        trial = inside + share * (outside - inside)
-        rise, start_there = rise_at(trial)
-        points[trial] = rise
-        if abs(rise - limit) < 1e-3 * limit:
-            return trial
-        if rise < limit:
-            inside, start = trial, start_there
-        else:
-            outside = trial
-    return 0.5 * (inside + outside)
+    return 0.5 * float(spread.unit[i] * spread.quantile(0.95)[i] ** 2) / limit
 
 
 def held(
@@ -145,7 +123,7 @@ def held(
         coordinate: where to hold it.
         start: coordinates of the others to start from, [P - 1], or several, [starts, P - 1].
         least: the objective at the free minimum.
-        unit: see ``noise_scale``.
+        unit: of twice the rise of the objective.
 
     Returns:
         The rise of the objective in these units, and the other coordinates, [P - 1].
@@ -198,15 +176,15 @@ def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataF
     name = floor_of(result.law)
     if name is None or result.problem is None:
         raise FitError(f"law {result.law.name!r} has no irreducible loss")
-    problem = result.problem
-    if name not in problem.free:
+    if name not in result.problem.free:
         raise FitError(f"the floor {name!r} was not fitted")
+    problem = result.problem
     ends = profile(result, name).interval
     observed = np.exp(problem.observed) if problem.objective.on_log else problem.observed
     low = ends[0] if ends[0] > 0 else 1e-3 * float(observed.min())
     high = min(ends[1], 0.999 * float(observed.min()))
     i = problem.free.index(name)
-    unit = _unit(problem, result.theta, 0.95)
+    unit = 2 * rise_unit(result, name, _CHI2_ONE[0.95])
     rows = []
     start = np.delete(result.theta, i)
     for floor in np.linspace(low, high, steps):

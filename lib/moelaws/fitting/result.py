@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from moelaws import __version__
+from moelaws.fitting.groups import Groups
 from moelaws.fitting.objective import Objective
 from moelaws.fitting.problem import Problem
 from moelaws.laws.forms import Law
@@ -60,6 +61,8 @@ class FitResult:
         identified: parameter -> whether the runs pin it down.
         intervals: parameter -> (low, high); empty until ``moelaws.fitting.uncertainty`` computed them.
         interval_method: how, in words.
+        ends: parameter -> how its interval ends below and above: ``found``, or ``bound`` (it reaches a bound of the
+            parameter), ``open`` (zero or infinity: there is no end), ``unknown`` (the search did not come to rest).
         holdout: measures on runs that were held out.
         columns: the law's letter -> the column it was read from.
         derived: column -> formula, for columns that were not in the table.
@@ -67,6 +70,7 @@ class FitResult:
         replicates: parameter -> values in bootstrap refits; what a band of a forecast is made from. Empty without.
         theta: coordinates of the minimum (``Problem.coordinates``), [P].
         problem: the bound problem, for intervals and profiles.
+        groups: which runs may share noise, for intervals.
     """
 
     law: Law
@@ -83,6 +87,7 @@ class FitResult:
     identified: dict[str, bool]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     interval_method: str = ""
+    ends: dict[str, tuple[str, str]] = field(default_factory=dict)
     holdout: Quality | None = None
     columns: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
@@ -90,6 +95,7 @@ class FitResult:
     replicates: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     theta: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     problem: Problem | None = field(default=None, repr=False)
+    groups: Groups | None = field(default=None, repr=False)
 
     def predict(self, table: Any) -> Any:
         """The fitted law's prediction for a table, see ``Law.predict``."""
@@ -114,6 +120,7 @@ class FitResult:
             "fixed": sorted(self.fixed),
             "intervals": {name: [_plain(low), _plain(high)] for name, (low, high) in self.intervals.items()},
             "interval_method": self.interval_method,
+            "interval_ends": {name: list(kinds) for name, kinds in self.ends.items()},
             "identified": dict(self.identified),
             "objective_value": self.objective_value,
             **{name: value for name, value in self.quality.to_dict().items() if name != "n"},

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from scipy.stats import t
 
 from moelaws.fitting.fit import fit
+from moelaws.fitting.profile import rise_unit
 from moelaws.fitting.result import FitResult
 from moelaws.laws.forms import Law
 
@@ -33,17 +33,14 @@ def scan(
 
     Returns:
         One row a value, the free fit's own among them, in rising order: ``value``, ``objective`` and ``rise``, in
-        units in which ``LIMIT`` bounds a 95 % interval, however few the runs. The rise is from the least objective
-        found anywhere, so a free fit that missed the best minimum is found out, not followed.
+        the units of ``profile``, in which ``LIMIT`` bounds a 95 % interval, however few the runs. The rise is from the
+        least objective found anywhere, so a free fit that missed the best minimum is found out, not followed.
     """
     options = {"objective": "lsq-log"} | options
     rows = [(value, fit(law, runs, fixed={name: value}, **options).objective_value) for value in values]
     rows.append((best.params[name], best.objective_value))
     table = pd.DataFrame(rows, columns=["value", "objective"]).sort_values("value", ignore_index=True)
-    least = float(table["objective"].min())
-    degrees = best.n_runs - len(best.params)
-    quantile = t.ppf(0.975, degrees) ** 2
-    return table.assign(rise=(table["objective"] - least) / (least / degrees) * LIMIT / quantile)
+    return table.assign(rise=(table["objective"] - table["objective"].min()) / rise_unit(best, name, LIMIT))
 
 
 def allowed(table: pd.DataFrame) -> tuple[float, float]:

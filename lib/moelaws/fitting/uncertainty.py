@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.covariance import covariance, sensible_width
+from moelaws.fitting.covariance import Spread, covariance
 from moelaws.fitting.draws import codes_of, draw_counts
-from moelaws.fitting.likelihood import interval_ends
+from moelaws.fitting.identifiability import at_bound, pinned_down, status_of
+from moelaws.fitting.likelihood import Ends, ends_within, interval_ends, straight_ends
 from moelaws.fitting.minimise import Minima, minimise
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
@@ -90,10 +91,10 @@ def bootstrap(
     theta = np.concatenate(thetas)
     if len(theta) < 2:
         raise FitError(f"{failed} of {replicates} bootstrap refits failed; there is no interval to give")
-    ends = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     method = f"{how}bootstrap over runs, {len(theta)} refits, percentiles, {100 * level:g} %"
-    made = with_intervals(result, ends, method)
+    made = with_intervals(result, ends_within(problem, low, high), method)
     open_ones = [name for name, known in made.identified.items() if not known]
     if clusters is None and open_ones:
         made = likelihood(result, level)
@@ -134,31 +135,34 @@ def _refit(problem: Problem, theta: np.ndarray, rows: np.ndarray) -> Minima:
 
 
 def likelihood(result: FitResult, level: float = 0.95) -> FitResult:
-    """The result with likelihood intervals; right where a law bends too much for the bootstrap and the curvature.
+    """The result with likelihood intervals: the default ones, which ``moelaws fit`` prints.
 
     A value belongs to a parameter's interval when the objective, minimised over all other parameters with this one
-    held there, rises by less than the quantile: that of F with 1 and n - P degrees of freedom, in units of the noise
-    that the fit itself shows (``noise_scale``).
+    held there, rises by less than noise would make it rise. The unit of that rise is the parameter's own variance
+    (``covariance``): it allows for unequal noise, for a Huber threshold far below the noise, for replicates and for
+    seeds that share noise. The quantile is that of F with 1 and n - P degrees of freedom.
 
-    Near a boundary, such as a floor that the runs cannot tell from zero, refits to resampled runs pile up at it, and
-    their percentiles cover the truth far less often than they say. The rise of the objective does not depend on how a
-    parameter is written down and stays right, or errs on the wide side.
+    The rise of the objective does not depend on how a parameter is written down. Near a boundary, such as a floor that
+    the runs cannot tell from zero, standard errors and percentiles of refits cover the truth far less often than they
+    say; this stays right, or errs on the wide side.
 
     Args:
         result: a fit.
         level: of the intervals.
 
     Returns:
-        The result with intervals. A parameter is identified when its interval ends on both sides within the law's
-        bounds, and within sensible limits (``sensible_width``).
+        The result with intervals, none where no degree of freedom is left. An interval that reaches a bound ends there
+        (``FitResult.ends`` says so), and its parameter is not identified.
 
     Raises:
         FitError: a result without runs, or a level outside 0 to 1.
     """
-    if not 0 < level < 1:
-        raise FitError(f"level = {level}: expected a number between 0 and 1")
-    ends = interval_ends(_problem(result), result.theta, result.objective_value, level)
-    return with_intervals(result, ends, f"likelihood, {100 * level:g} %")
+    problem, spread = _spread(result, level)
+    if spread.freedom < 1:
+        return _without_intervals(result, spread)
+    ends = interval_ends(problem, result.theta, result.objective_value, spread, level)
+    method = f"likelihood, {100 * level:g} %, {_degrees(spread)}; {spread.words}"
+    return with_intervals(result, ends, method, spread)
 
 
 def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
@@ -169,52 +173,78 @@ def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
         level: of the intervals.
 
     Returns:
-        The result with intervals, symmetric in the coordinates (the log of a positive parameter).
+        The result with intervals, symmetric in the coordinates (the log of a positive parameter) as far as the bounds;
+        none where no degree of freedom is left.
+
+    Raises:
+        FitError: a result without runs, or a level outside 0 to 1.
     """
-    problem = _problem(result)
-    matrix, loose = covariance(problem, result.theta)
-    error = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    error[loose] = np.inf
-    z = _normal_quantile(0.5 + level / 2)
-    ends = np.stack([result.theta - z * error, result.theta + z * error])
-    return with_intervals(result, ends, f"large-sample errors, {100 * level:g} %")
+    problem, spread = _spread(result, level)
+    if spread.freedom < 1:
+        return _without_intervals(result, spread)
+    ends = straight_ends(problem, result.theta, spread, level)
+    return with_intervals(
+        result, ends, f"standard errors, {100 * level:g} %, {_degrees(spread)}; {spread.words}", spread
+    )
 
 
-def with_intervals(result: FitResult, ends: np.ndarray, method: str) -> FitResult:
+def with_intervals(result: FitResult, ends: Ends, method: str, spread: Spread | None = None) -> FitResult:
     """The result with intervals from their ends in coordinates, and what they say of identifiability.
 
     Args:
         result: a fit.
-        ends: low and high coordinates, [2, P]; infinite where there is no end.
+        ends: of the intervals of all free parameters.
         method: how they were made.
+        spread: what noise does to the minimum, if it is known already.
 
     Returns:
-        The result; its status becomes ``not identified`` where an interval is wider than sensible limits.
+        The result; its status says where an interval is open or wider than sensible limits.
     """
     problem = _problem(result)
+    spread = spread or covariance(problem, result.theta, result.groups)
     with np.errstate(over="ignore"):
-        low, high = problem.natural(ends[0]), problem.natural(ends[1])
-    known = ends[1] - ends[0] < sensible_width(problem)
-    intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(problem.free)}
-    identified = dict(result.identified)
-    for i, name in enumerate(problem.free):
-        identified[name] = identified[name] and bool(known[i])
-    status, message = result.status, result.message
-    open_ones = [name for name, is_known in identified.items() if not is_known]
-    if open_ones and status == "converged":
-        status, message = "not identified", f"the runs do not pin down {', '.join(open_ones)}"
+        low, high = problem.natural(ends.low), problem.natural(ends.high)
+    known = pinned_down(problem, spread, ends)
+    known = {name: known[name] and name not in at_bound(problem, result.theta) for name in known}
+    status, message = status_of(problem, result.theta, spread, known)
     return replace(
-        result, intervals=intervals, interval_method=method, identified=identified, status=status, message=message
+        result,
+        intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(problem.free)},
+        interval_method=method,
+        ends={name: ends.kinds[i] for i, name in enumerate(problem.free)},
+        identified=result.identified | known,
+        status=status,
+        message=message,
     )
+
+
+def _without_intervals(result: FitResult, spread: Spread) -> FitResult:
+    """The result of a fit that leaves nothing to tell the noise by."""
+    problem = _problem(result)
+    known = dict.fromkeys(problem.free, False)
+    status, message = status_of(problem, result.theta, spread, known)
+    method = f"no intervals: {spread.observed} and {len(problem.free)} free parameters leave no degree of freedom"
+    return replace(
+        result, intervals={}, ends={}, interval_method=method, identified=result.identified | known, status=status,
+        message=message,
+    )  # fmt: skip
+
+
+def _degrees(spread: Spread) -> str:
+    low, high = float(spread.degrees.min()), float(spread.degrees.max())
+    if high - low < 0.5:
+        return f"t with {high:.3g} degree{'' if high == 1 else 's'} of freedom"
+    return f"t with {low:.3g} to {high:.3g} degrees of freedom"
+
+
+def _spread(result: FitResult, level: float) -> tuple[Problem, Spread]:
+    if not 0 < level < 1:
+        raise FitError(f"level = {level}: expected a number between 0 and 1")
+    problem = _problem(result)
+    return problem, covariance(problem, result.theta, result.groups)
 
 
 def _problem(result: FitResult) -> Problem:
     if result.problem is None:
         raise FitError("this result was not made by fit(): it holds no runs to resample")
     return result.problem
-
-
-def _normal_quantile(probability: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)
