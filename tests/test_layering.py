@@ -31,7 +31,7 @@ ALLOWED = {
     "laws": {"runs"},
     "fitting": {"allocator", "config", "counting", "laws", "runs"},
     "models": {"config", "counting"},
-    "training": {"allocator", "config", "counting", "models", "process", "provenance", "runs", "workers"},
+    "training": {"allocator", "config", "counting", "files", "models", "process", "provenance", "runs", "workers"},
     "serving": {"allocator", "config", "counting", "files", "provenance", "runs", "laws", "fitting"},
     "charts": {"config", "counting", "runs", "laws", "fitting"},
     "book": {"charts", "files", "interrupt", "parameters", "process", "workers"},
