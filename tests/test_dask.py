@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -147,6 +148,30 @@ def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, gate: Gate, tmp_pa
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert rows(path) == undisturbed()
+
+
+def test_who_waits_for_a_worker_says_where_to_look_and_what_starts_one(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moelaws.training.cluster._REMIND_SECONDS", 1)
+    pinned, told = list(pin(tiny_sweep(runs=1)).values()), []
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        if len(told) == 3:
+            cluster.scheduler.kill()
+
+    with (
+        pytest.raises(WorkersError, match=r"the scheduler at .* is gone; no worker had come to it"),
+        open_workers(pinned, scheduler=str(cluster.file), on_event=tell),
+    ):
+        pass
+    first, second, third = told
+    start = f"this starts one: dask worker --scheduler-file {cluster.file} --nthreads 1"
+    assert first == f"the cluster at {cluster.file} has no workers yet; waiting for the first; {start}"
+    for sentence in (second, third):
+        assert re.match(rf"for \d+ s no worker has come to the cluster at {cluster.file}; see what", sentence)
+        assert sentence.endswith(start)
 
 
 def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:

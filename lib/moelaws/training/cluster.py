@@ -2,57 +2,25 @@
 
 import asyncio
 import concurrent.futures as futures
-import hashlib
 import json
 import logging
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import moelaws
-from moelaws.training.executors import WorkersError, require_training
-from moelaws.training.text import load_text
+from moelaws.training.executors import WorkersError
+from moelaws.training.progress import spoken
+from moelaws.training.terms import CODE, Terms, Text, answer_to_terms, call_on_terms, one_thread
 
 if TYPE_CHECKING:
     from distributed import Client
     from distributed import Future as Call
 
-Text = tuple[str, int, str]
-"""A corpus as a worker must find it: source, vocabulary size, fingerprint of the tokens."""
-
 _CONNECT_SECONDS = 5
-
-
-def _fingerprint() -> str:
-    """Hash of the code that decides what a run gives; a version number would not see a changed checkout."""
-    package = Path(moelaws.__file__).parent
-    files = [package / "config.py", package / "counting.py"]
-    files += sorted((package / "models").glob("*.py")) + sorted((package / "training").glob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:8]
-
-
-# At import: what a process that lives long has loaded, not what lies on its disk by now.
-CODE = f"{moelaws.__version__} ({_fingerprint()})"
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a worker must have in common with the coordinator.
-
-    Attributes:
-        code: version and fingerprint of the library.
-        texts: what the sweep's runs read.
-    """
-
-    code: str
-    texts: tuple[Text, ...]
+_REMIND_SECONDS = 30
 
 
 class DaskWorkers(futures.Executor):
@@ -81,7 +49,7 @@ class DaskWorkers(futures.Executor):
             The call's future. Its exception is ``CancelledError`` when the scheduler was lost, also where that
             happened after the call's end and before its result was here: Dask's own executor would wait for good.
         """
-        call = self._client.submit(_call, self._terms, fn, args, kwargs, pure=False)
+        call = self._client.submit(call_on_terms, self._terms, fn, args, kwargs, pure=False)
         future: futures.Future[Any] = futures.Future()
         self._calls[future] = call
         future.add_done_callback(self._forget)
@@ -122,21 +90,20 @@ def connect(
     Args:
         address: of the scheduler, as in ``tcp://10.0.0.1:8786``, or the path of its scheduler file.
         texts: what the runs read.
-        tell: told in one sentence when there is no worker yet.
+        tell: told in one sentence when there is no worker yet, and again every half minute: how long, where to look,
+            and what starts one.
 
     Yields:
         The cluster's workers as an executor.
 
     Raises:
-        WorkersError: no scheduler answers; a worker has another moelaws, another text or several threads.
+        WorkersError: no scheduler answers, or no more; a worker has another moelaws, another text or several threads.
     """
     terms = Terms(CODE, texts)
     client = _client(address)
     with _quiet():
         try:
-            if not client.nthreads():
-                tell(f"the cluster at {address} has no workers yet; waiting for the first")
-                client.wait_for_workers(1)
+            _wait_for_a_worker(client, address, tell)
             _check(client, terms)
             workers = DaskWorkers(client, terms)
             try:
@@ -149,28 +116,35 @@ def connect(
                 client.close(timeout=_CONNECT_SECONDS)
 
 
-def step_watch() -> Callable[[int, int, float], None] | None:
-    """A function to call after each step, which ends a run in a Dask worker whose coordinator is gone.
-
-    Returns:
-        It raises ``CancelledError`` when nobody waits for the run any more; ``None`` outside a Dask worker.
-    """
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import get_worker
-
+def _wait_for_a_worker(client: "Client", address: str, tell: Callable[[str], None]) -> None:
+    place = f"--scheduler-file {address}" if Path(address).suffix == ".json" else address
+    start = f"this starts one: dask worker {place} --nthreads 1"
+    begin = told = time.monotonic()
+    first = True
     try:
-        worker = get_worker()
-        key = worker.get_current_task()
-    except (ValueError, AttributeError):
-        return None
+        while not client.nthreads():
+            now = time.monotonic()
+            if first:
+                tell(f"the cluster at {address} has no workers yet; waiting for the first; {start}")
+            elif now - told >= _REMIND_SECONDS:
+                told = now
+                tell(
+                    f"for {spoken(now - begin)} no worker has come to the cluster at {address}; see what the workers "
+                    f"printed (in Slurm: squeue, and the job's output){_and_dashboard(client)}; {start}"
+                )
+            first = False
+            time.sleep(_GLANCE_SECONDS)
+    except OSError:
+        raise WorkersError(f"the scheduler at {address} is gone; no worker had come to it") from None
 
-    def check(step: int, steps: int, loss: float) -> None:
-        task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":
-            raise futures.CancelledError(f"step {step} of {steps}: nobody waits for this run any more")
 
-    return check
+def _and_dashboard(client: "Client") -> str:
+    with suppress(Exception):  # it may have been started without one
+        return f" and {client.dashboard_link}"
+    return ""
+
+
+_GLANCE_SECONDS = 0.5
 
 
 def _client(address: str) -> "Client":
@@ -221,56 +195,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _check(client: "Client", terms: Terms) -> None:
-    for worker, answer in client.run(_answer, terms, on_error="return").items():
+    for worker, answer in client.run(answer_to_terms, terms, on_error="return").items():
         if isinstance(answer, BaseException):
             answer = f"it cannot load moelaws {terms.code}; install the same there ({answer})"
         if answer:
             raise WorkersError(f"worker {worker}: {answer}")
     for worker, threads in client.nthreads().items():
         try:
-            _one_thread(threads)
+            one_thread(threads)
         except WorkersError as error:
             raise WorkersError(f"worker {worker}: {error}") from None
-
-
-async def _answer(terms: Terms) -> str:
-    # In a thread, because tokenizing a text for the first time would silence the worker for too long.
-    try:
-        await asyncio.to_thread(_keep, terms)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _call(terms: Terms, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a worker does: check itself, because it may have come after the sweep's start, and make the call."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    try:
-        _keep(terms)
-        _one_thread(worker.state.nthreads)
-    except ValueError as error:
-        raise WorkersError(f"worker {worker.address}: {error}") from None
-    return fn(*args, **kwargs)
-
-
-@lru_cache(maxsize=8)
-def _keep(terms: Terms) -> None:
-    """Check that this process can do the sweep's runs; once, if it can.
-
-    Raises:
-        WorkersError, CorpusError: it cannot.
-    """
-    if terms.code != CODE:
-        raise WorkersError(f"it has moelaws {CODE}, this is moelaws {terms.code}; install the same there")
-    require_training()
-    for source, vocab_size, sha256 in terms.texts:
-        found = load_text(source, vocab_size).sha256
-        if found != sha256:
-            raise WorkersError(f"its text {source} has the fingerprint {found[:16]}, the sweep's has {sha256[:16]}")
-
-
-def _one_thread(threads: int) -> None:
-    if threads > 1:
-        raise WorkersError(f"it has {threads} threads; start it with --nthreads 1, one run at a time is fastest")

@@ -12,11 +12,12 @@ from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.files import EXHAUSTED
 from moelaws.runs import RunTable, RunTableError, TableInUseError
-from moelaws.training.cluster import DaskWorkers, connect, step_watch
+from moelaws.training.cluster import DaskWorkers, connect
 from moelaws.training.documents import CorpusError
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.progress import Progress
 from moelaws.training.synthetic import is_language
+from moelaws.training.terms import step_watch
 from moelaws.training.text import Text, load_text
 
 
