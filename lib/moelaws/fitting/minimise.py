@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from moelaws.allocator import keep_freed_memory
+from moelaws.fitting.linear import solve_all
 from moelaws.fitting.problem import Problem
 
 Hessian = Literal["majorant", "slopes", "exact"]
@@ -63,17 +64,18 @@ def minimise(
         np.clip(theta, problem.lower, problem.upper), np.full(n, np.inf), np.zeros(n, dtype=bool),
         np.zeros(n, dtype=int),
     )  # fmt: skip
-    chunk = max(4, _CELLS // problem.blocks[0].n_runs)
-    first = 0
-    moving = Moving.none(theta.shape[1])
-    while first < n or len(moving.start):
-        if first < n and len(moving.start) <= chunk // 2:
-            # Starts that have ended leave gaps in the chunk; waiting ones fill them.
-            fresh = np.arange(first, min(n, first + chunk - len(moving.start)))
-            first = int(fresh[-1]) + 1
-            model = _model(problem, ends.theta[fresh], hessian, rows[fresh])
-            moving = moving.joined(Moving(fresh, ends.theta[fresh], np.full(len(fresh), 1e-2), model))
-        moving = _advance(problem, moving, ends, steps, tolerance, hessian, rows, brake, held)
+    with np.errstate(all="ignore"):  # a law is not defined everywhere; what is not finite is noticed
+        chunk = max(4, _CELLS // problem.blocks[0].n_runs)
+        first = 0
+        moving = Moving.none(theta.shape[1])
+        while first < n or len(moving.start):
+            if first < n and len(moving.start) <= chunk // 2:
+                # Starts that have ended leave gaps in the chunk; waiting ones fill them.
+                fresh = np.arange(first, min(n, first + chunk - len(moving.start)))
+                first = int(fresh[-1]) + 1
+                model = _model(problem, ends.theta[fresh], hessian, rows[fresh])
+                moving = moving.joined(Moving(fresh, ends.theta[fresh], np.full(len(fresh), 1e-2), model))
+            moving = _advance(problem, moving, ends, steps, tolerance, hessian, rows, brake, held)
     return ends
 
 
@@ -141,18 +143,18 @@ def _advance(
     move, promise = _step(slope, curvature, metric, damping, pinned)
     trial = np.minimum(np.maximum(at + move, problem.lower), problem.upper)
     new = _model(problem, trial, hessian, rows[start])
-    with np.errstate(invalid="ignore"):  # a start without a value, tried again without one
-        gain = value - new[0]
-    done = (np.abs(promise) <= tolerance * value) & (gain <= tolerance * value) | ~np.isfinite(value)
+    gain = value - new[0]
+    little = tolerance * value
     better = gain > 0
-    good = better & (gain > 0.75 * promise)
-    damping = damping * np.where(good, 0.1, np.where(better & (gain > 0.25 * promise), 1.0, brake))
+    done = (np.abs(promise) <= little) & (gain <= little) | ~np.isfinite(value)
+    damping = damping * np.where(better & (gain > 0.25 * promise), np.where(gain > 0.75 * promise, 0.1, 1.0), brake)
     damping = np.minimum(np.maximum(damping, 1e-12), 1e15)
     done |= damping >= 1e14
-    # Most steps are good ones: taking all and putting the others back moves the least memory.
-    worse = np.flatnonzero(~better)
-    for old, fresh in zip((at, *moving.model), (trial, *new), strict=True):
-        fresh[worse] = old[worse]
+    if not better.all():
+        # Most steps are good ones: taking all and putting the others back moves the least memory.
+        worse = np.flatnonzero(~better)
+        for old, fresh in zip((at, *moving.model), (trial, *new), strict=True):
+            fresh[worse] = old[worse]
     moving = Moving(start, trial, damping, new)
     ends.steps[start] += 1
     leave = done | (ends.steps[start] >= steps)
@@ -172,9 +174,8 @@ def _model(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray)
         value, gradient, hessian, metric = (
             a + b for a, b in zip((value, gradient, hessian, metric), part, strict=True)
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities of both signs
+    if not np.isfinite(value.sum() + gradient.sum() + hessian.sum()):
         bad = ~np.isfinite(value + gradient.sum(axis=1) + hessian.sum(axis=(1, 2)))
-    if bad.any():
         value[bad] = np.inf
         gradient[bad], hessian[bad], metric[bad] = 0.0, 0.0, 1.0
     return value, gradient, hessian, metric
@@ -185,26 +186,25 @@ def _model_of_block(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np
     weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
     gradient, metric = np.zeros((starts, count)), np.zeros((starts, count))
     hessian = np.zeros((starts, count * count))
-    with np.errstate(all="ignore"):
-        residuals, around = problem.expand(theta, rows)
-        value, pull, cap = problem.objective.measure(residuals, weights)
-        if not root.support:
-            return value, gradient, hessian.reshape(starts, count, count), metric
-        slopes = around.block
-        if slopes.shape[::2] != residuals.shape:
-            slopes = np.broadcast_to(slopes, (starts, slopes.shape[1], problem.n_runs))
-        gradient[:, root.columns] = np.matmul(slopes, pull[:, :, None])[:, :, 0]
-        bend = cap
-        if kind != "majorant" and problem.objective.robust:
-            bend = problem.objective.curvatures(residuals, weights)
-            metric[:, root.columns] = np.matmul(slopes * slopes, cap[:, :, None])[:, :, 0]
-        product = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
-        hessian[:, problem.program.places(root, root)] = product.reshape(starts, -1)
-        hessian = hessian.reshape(starts, count, count)
-        if bend is cap:
-            metric = hessian.diagonal(axis1=1, axis2=2).copy()
-        if kind == "exact":
-            hessian += around.bend(pull)
+    residuals, around = problem.expand(theta, rows)
+    value, pull, cap = problem.objective.measure(residuals, weights)
+    if not root.support:
+        return value, gradient, hessian.reshape(starts, count, count), metric
+    slopes = around.block
+    if slopes.shape[::2] != residuals.shape:
+        slopes = np.broadcast_to(slopes, (starts, slopes.shape[1], problem.n_runs))
+    gradient[:, root.columns] = np.matmul(slopes, pull[:, :, None])[:, :, 0]
+    bend = cap
+    if kind != "majorant" and problem.objective.robust:
+        bend = problem.objective.curvatures(residuals, weights)
+        metric[:, root.columns] = np.matmul(slopes * slopes, cap[:, :, None])[:, :, 0]
+    product = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
+    hessian[:, problem.program.places(root, root)] = product.reshape(starts, -1)
+    hessian = hessian.reshape(starts, count, count)
+    if bend is cap:
+        metric = hessian.diagonal(axis1=1, axis2=2).copy()
+    if kind == "exact":
+        hessian += around.bend(pull)
     return value, gradient, hessian, metric
 
 
@@ -224,10 +224,7 @@ def _step(
         shifted[pinned[:, :, None] | pinned[:, None, :]] = 0.0
         extra = extra + pinned
     shifted.reshape(-1, p * p)[:, :: p + 1] += extra
-    try:
-        move = -np.linalg.solve(shifted, pull[:, :, None])[:, :, 0]
-    except np.linalg.LinAlgError:
-        move = -np.linalg.solve(shifted + 1e-8 * np.eye(p), pull[:, :, None])[:, :, 0]
+    move = -solve_all(shifted, pull)
     # With (H + damping) move = -pull, the model's gain -(pull + H move / 2) move needs no product with H.
     promise = 0.5 * ((damping[:, None] * move - pull) * move).sum(axis=1)
     return move * unit, promise

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from moelaws.fitting.objective import FitError, Objective
+from moelaws.laws.assembly import assemble
 from moelaws.laws.expansion import Expansion, expand, values_at
 from moelaws.laws.folding import cut, fold
 from moelaws.laws.forms import Law
 from moelaws.laws.formula import Node
-from moelaws.laws.program import Program, assemble
+from moelaws.laws.program import Program
 
 _BLOCK = 5_000
 """Runs whose arrays are worked on at once."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from moelaws.fitting.linear import solve_all
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.laws.duals import Given, evaluate
@@ -196,7 +197,7 @@ def _non_negative(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:
         keep = np.array(chosen)
         if not keep.any():
             continue
-        inner = np.linalg.solve(gram[:, keep][:, :, keep], right[:, keep, None])[:, :, 0]
+        inner = solve_all(gram[:, keep][:, :, keep], right[:, keep])
         gain = np.einsum("bi,bi->b", inner, right[:, keep])
         take = (inner >= 0).all(axis=1) & (gain > best_gain)
         filled = np.zeros_like(right)

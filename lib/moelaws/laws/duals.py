@@ -101,9 +101,7 @@ class Duals:
         return Dual(a.value**whole, _times(a.parts, whole * a.value ** (whole - 1) if whole else 0.0))
 
     def whole(self, a: Dual) -> int | None:
-        if a.parts or np.ndim(a.value) or a.value != round(float(a.value)):
-            return None
-        return round(float(a.value))
+        return None if a.parts or np.ndim(a.value) or not float(a.value).is_integer() else int(a.value)
 
     def _given(self, name: str) -> Given:
         try:

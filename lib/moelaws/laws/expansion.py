@@ -6,39 +6,39 @@ matrix product, and passes the weight on to what it was made from. So second der
 ones, whatever the number of coordinates.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from moelaws.laws.program import Program, Step
 
+_NOTHING = np.empty((1, 0, 1))
+"""Slopes of a step that depends on no coordinate."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class Expansion:
     """A program's value around some coordinates.
 
     Attributes:
         program: the program.
-        theta: coordinates, [starts, P].
         values: of each step, [starts or 1, runs or 1].
-        blocks: slopes of each step by the coordinates of its support, [starts or 1, Q, width]; ``None`` where they
-            were not asked for.
+        blocks: slopes of each step by the coordinates of its support, [starts or 1, Q, width].
     """
 
     program: Program
-    theta: np.ndarray
-    values: dict[int, np.ndarray] = field(default_factory=dict)
-    blocks: dict[int, np.ndarray] = field(default_factory=dict)
+    values: list[np.ndarray]
+    blocks: list[np.ndarray]
 
     @property
     def value(self) -> np.ndarray:
         """The formula's value, [starts or 1, runs or 1]."""
-        return self.values[id(self.program.root)]
+        return self.values[-1]
 
     @property
     def block(self) -> np.ndarray:
         """Its slopes by the coordinates of ``program.root.support``, [starts or 1, Q, runs or 1]."""
-        return self.blocks[id(self.program.root)]
+        return self.blocks[-1]
 
     def bend(self, pull: np.ndarray) -> np.ndarray:
         """Sum over runs of pull x second derivatives.
@@ -50,7 +50,7 @@ class Expansion:
             The sums, [starts, P, P].
         """
         back = _Back(self, pull)
-        for step in reversed(self.program.steps):
+        for step in self.program.backward:
             back.go(step)
         count = self.program.coordinates
         return back.total.reshape(-1, count, count)
@@ -58,85 +58,76 @@ class Expansion:
 
 def values_at(program: Program, theta: np.ndarray) -> np.ndarray:
     """The formula's values alone, [starts or 1, runs or 1], for coordinates [starts, P]."""
-    return _forward(program, theta, slopes=False).value
+    values: list[np.ndarray] = []
+    for step in program.steps:
+        values.append(_value(values, step, theta)[0])
+    return values[-1]
 
 
 def expand(program: Program, theta: np.ndarray) -> Expansion:
     """The formula's values and slopes, for coordinates [starts, P]."""
-    return _forward(program, theta, slopes=True)
-
-
-def _forward(program: Program, theta: np.ndarray, slopes: bool) -> Expansion:
-    found = Expansion(program, theta)
+    values: list[np.ndarray] = []
+    blocks: list[np.ndarray] = []
     for step in program.steps:
-        factor = _value(found, step)
-        if slopes and step.support:
-            _slopes(found, step, factor)
-    return found
+        value, factor = _value(values, step, theta)
+        blocks.append(_slopes(values, blocks, step, factor, len(theta)) if step.support else _NOTHING)
+        values.append(value)
+    return Expansion(program, values, blocks)
 
 
-def _value(found: Expansion, step: Step) -> np.ndarray | None:
-    """Compute a step's value; returns its derivative by its only input, where it has one."""
-    values, value, factor = found.values, None, None
+def _value(values: list[np.ndarray], step: Step, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """A step's value, and its derivative by its only input, where it has one."""
+    match step.kind:
+        case "linear":
+            if not step.support:
+                return step.offset[None], None
+            if len(step.support) == 1:
+                return theta[:, step.support[0], None] * step.slopes + step.offset, None
+            return theta[:, step.columns] @ step.slopes + step.offset, None
+        case "sum":
+            total = values[step.takes[0]] if step.signs[0] > 0 else -values[step.takes[0]]
+            for number, sign in zip(step.takes[1:], step.signs[1:], strict=True):
+                total = total + values[number] if sign > 0 else total - values[number]
+            return total, None
+        case "product":
+            return values[step.takes[0]] * values[step.takes[1]], None
+    inner = values[step.takes[0]]
+    match step.kind:
+        case "exp":
+            value = np.exp(inner)
+            return value, value
+        case "log":
+            return np.log(inner), 1.0 / inner
+        case "reciprocal":
+            value = 1.0 / inner
+            return value, -value * value
+        case "power":
+            return inner**step.constant, step.constant * inner ** (step.constant - 1)
+    return inner * step.constant, step.constant[None]
+
+
+def _slopes(
+    values: list[np.ndarray], blocks: list[np.ndarray], step: Step, factor: np.ndarray | None, starts: int
+) -> np.ndarray:
+    """A step's slopes by the coordinates of its support."""
     if step.kind == "linear":
-        if not step.support:
-            value = step.offset[None]
-        elif len(step.support) == 1:
-            value = found.theta[:, step.support[0], None] * step.slopes + step.offset
-        else:
-            value = found.theta[:, step.columns] @ step.slopes + step.offset
-    elif step.kind == "sum":
-        value = values[id(step.inputs[0])]
-        value = value if step.signs[0] > 0 else -value
-        for each, sign in zip(step.inputs[1:], step.signs[1:], strict=True):
-            value = value + values[id(each)] if sign > 0 else value - values[id(each)]
-    elif step.kind == "product":
-        value = values[id(step.inputs[0])] * values[id(step.inputs[1])]
-    else:
-        inner = values[id(step.inputs[0])]
-        match step.kind:
-            case "weigh":
-                value, factor = inner * step.constant, step.constant[None]
-            case "exp":
-                value = factor = np.exp(inner)
-            case "log":
-                value, factor = np.log(inner), 1.0 / inner
-            case "reciprocal":
-                value = 1.0 / inner
-                factor = -value * value
-            case "power":
-                value, factor = inner**step.constant, step.constant * inner ** (step.constant - 1)
-    values[id(step)] = value
-    return factor
-
-
-def _slopes(found: Expansion, step: Step, factor: np.ndarray | None) -> None:
-    """Compute a step's slopes."""
-    blocks, values = found.blocks, found.values
-    if step.kind == "linear":
-        blocks[id(step)] = step.slopes[None]
-        return
+        return step.slopes[None]
     if factor is not None:
-        inner = step.inputs[0]
         # The slopes of a sum under a log are wanted by nothing else: they are not copied.
-        own = step.kind == "log" and inner.whole_block and id(inner) in found.program.alone
-        block = blocks[id(inner)]
-        fits = own and inner.width == step.width and len(block) == len(found.theta)
-        blocks[id(step)] = np.multiply(block, factor[:, None, :], out=block if fits else None)
-        return
+        block = blocks[step.takes[0]]
+        return np.multiply(block, factor[:, None, :], out=block if step.overwrites and len(block) == starts else None)
     if step.kind == "sum":
-        held = [each for each in zip(step.inputs, step.stretches, step.signs, strict=True) if each[0].support]
-        if not step.whole_block and held[0][2] > 0:
-            blocks[id(step)] = blocks[id(held[0][0])]
-            return
-        terms = [(blocks[id(each)], stretches, sign) for each, stretches, sign in held]
+        held = [each for each in zip(step.takes, step.stretches, step.signs, strict=True) if each[1]]
+        if len(held) == 1 and held[0][2] > 0:
+            return blocks[held[0][0]]
+        terms = [(blocks[number], stretches, sign) for number, stretches, sign in held]
     else:
-        left, right = step.inputs
+        left, right = step.takes
         terms = [
-            (blocks[id(left)] * values[id(right)][:, None, :], step.stretches[0], 1.0),
-            (blocks[id(right)] * values[id(left)][:, None, :], step.stretches[1], 1.0),
+            (blocks[left] * values[right][:, None, :], step.stretches[0], 1.0),
+            (blocks[right] * values[left][:, None, :], step.stretches[1], 1.0),
         ]
-    whole = np.empty((len(found.theta), len(step.support), step.width))
+    whole = np.empty((starts, len(step.support), step.width))
     for block, stretches, sign in terms:
         block = block if sign > 0 else -block
         for target, source, first in stretches:
@@ -144,7 +135,7 @@ def _slopes(found: Expansion, step: Step, factor: np.ndarray | None) -> None:
                 whole[:, target] = block[:, source]
             else:
                 whole[:, target] += block[:, source]
-    blocks[id(step)] = whole
+    return whole
 
 
 class _Back:
@@ -152,7 +143,7 @@ class _Back:
 
     def __init__(self, found: Expansion, pull: np.ndarray) -> None:
         self.program, self.values, self.blocks = found.program, found.values, found.blocks
-        self.total = np.zeros((len(found.theta), found.program.coordinates**2))
+        self.total = np.zeros((len(pull), found.program.coordinates**2))
         self.waiting: dict[int, np.ndarray] = {}
         self.give(found.program.root, pull)
 
@@ -162,15 +153,15 @@ class _Back:
             return
         if step.runs == 1 and weight.shape[1] > 1:
             weight = weight.sum(axis=1, keepdims=True)  # the same for all runs
-        key = id(step)
-        self.waiting[key] = self.waiting[key] + weight if key in self.waiting else weight
+        before = self.waiting.get(step.number)
+        self.waiting[step.number] = weight if before is None else before + weight
 
     def go(self, step: Step) -> None:
         """Add what a step bends, and pass its weight on."""
-        weight = self.waiting.pop(id(step), None)
-        if weight is None or not step.support:
+        weight = self.waiting.pop(step.number, None)
+        if weight is None:
             return
-        values, inner = self.values, step.inputs[0]
+        inner = step.inputs[0]
         match step.kind:
             case "sum":
                 for each, sign in zip(step.inputs, step.signs, strict=True):
@@ -181,42 +172,42 @@ class _Back:
                 other = step.inputs[1]
                 self._cross(weight, inner, other)
                 if inner.bends:
-                    self.give(inner, weight * values[id(other)])
+                    self.give(inner, weight * self.values[other.number])
                 if other.bends:
-                    self.give(other, weight * values[id(inner)])
+                    self.give(other, weight * self.values[inner.number])
             case "exp":
-                weight = weight * values[id(step)]
+                weight = weight * self.values[step.number]
                 self._square(weight, inner)
                 self.give(inner, weight)
             case "log":
                 self._square(-weight, step)
                 if inner.bends:
-                    self.give(inner, weight / values[id(inner)])
+                    self.give(inner, weight / self.values[inner.number])
             case "reciprocal":
-                value = values[id(step)]
+                value = self.values[step.number]
                 weight = weight * value * value
                 self._square(2.0 * weight * value, inner)
                 self.give(inner, -weight)
             case "power":
-                whole, base = step.constant, values[id(inner)]
+                whole, base = step.constant, self.values[inner.number]
                 self._square(weight * (whole * (whole - 1) * base ** (whole - 2)), inner)
                 self.give(inner, weight * (whole * base ** (whole - 1)))
 
     def _square(self, weight: np.ndarray, step: Step) -> None:
         """Add the sum over runs of weight x slope x slope."""
-        if step.width == 1:
+        if step.width == 1 and weight.shape[1] > 1:
             weight = weight.sum(axis=1, keepdims=True)
         if step.kind == "linear":
             # The slopes are the same for all starts: one product serves them all.
             product = weight @ step.pairs
         else:
-            block = self.blocks[id(step)]
+            block = self.blocks[step.number]
             product = np.matmul(block * weight[:, None, :], block.transpose(0, 2, 1)).reshape(len(weight), -1)
         self.total[:, self.program.places(step, step)] += product
 
     def _cross(self, weight: np.ndarray, a: Step, b: Step) -> None:
         """Add the sum over runs of weight x (slope of a x slope of b, and the other way round)."""
-        left, right = self.blocks[id(a)] * weight[:, None, :], self.blocks[id(b)]
+        left, right = self.blocks[a.number] * weight[:, None, :], self.blocks[b.number]
         if right.shape[2] == 1:
             left = left.sum(axis=2, keepdims=True)
         product = np.matmul(left, right.transpose(0, 2, 1))
