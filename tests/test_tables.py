@@ -97,6 +97,8 @@ def test_a_table_is_read_as_it_was_meant(tmp_path: Path, name: str, content: str
         ("runs.csv.gz", gzip.compress(gzip.compress(b"loss\n3\n")), "holds another gzip file"),
         ("runs.jsonl", '{"loss": 3}\n{"loss": }\n', "line 2: not JSON"),
         ("runs.json", "[1, 2]", "row 1: expected a JSON object"),
+        ("runs.json", "17", "row 1: expected a JSON object, found '17'"),
+        ("runs.jsonl", '"a"\n', "row 1: expected a JSON object"),
         ("runs.json", '{"loss": 3, "loss": 4}', "a record has the key 'loss' twice"),
         ("runs.json", "[" * 100_000, "nested too deeply"),
         ("runs.json", '{"a":' * 100_000, "nested too deeply"),
@@ -124,6 +126,13 @@ def test_what_is_no_table_or_says_two_things_is_refused(
     assert message in str(refused.value)
     assert name in str(refused.value)
     assert len(str(refused.value)) < 380
+
+
+def test_a_list_of_numbers_is_no_decimal_comma(tmp_path: Path) -> None:
+    runs = read_runs(put(tmp_path, 'loss,layers\n3.5,"1,3"\n3.25,"2,4"\n'))
+    assert runs["layers"].tolist() == ["1,3", "2,4"]
+    with pytest.raises(RunTableError, match="row 2, column 'loss': found '3,5'"):
+        read_runs(put(tmp_path, "loss;lr\n3,5;0.1\n3,25;0.2\n"))
 
 
 def test_nothing_is_waited_for_and_nothing_is_read_without_end(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from moelaws.quote import plain, shown
 from moelaws.runs.error import RunTableError
-from moelaws.runs.numbers import commas, points_group, without_commas
+from moelaws.runs.numbers import commas, decimal_points, points_group, without_commas
 
 MOST_CELLS = 20_000_000
 """Cells of the largest table that is read."""
@@ -178,10 +178,18 @@ def _frame(header: list[str], rows: list[list[str]], numbers: list[int], where: 
 
 
 def _put_points(cells: pd.DataFrame) -> None:
-    """Turn decimal commas into points; where a column can be read both ways, the others of the file decide."""
+    """Turn decimal commas into points, and take commas from between thousands.
+
+    Where a column can be read both ways, the others of the file decide; and a file has one decimal mark, so that
+    commas are left alone where other columns have points: there, 1,2 is a list.
+    """
     columns = {i: cells.iloc[:, i].to_numpy() for i in range(cells.shape[1])}
     found = {i: meaning for i, column in columns.items() if (meaning := commas(column)) is not None}
     sure = set(found.values()) - {"either"}
+    others = [column for i, column in columns.items() if i not in found]
+    if "decimal" in sure and any(decimal_points(column) for column in others):
+        found = {i: meaning for i, meaning in found.items() if meaning != "decimal"}
+        sure.discard("decimal")
     for i, meaning in found.items():
         if meaning != "either":
             cells.isetitem(i, without_commas(columns[i], meaning))

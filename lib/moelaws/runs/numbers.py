@@ -99,6 +99,14 @@ def commas(cells: np.ndarray) -> Commas | None:
     return "decimal" if decimal else "thousands" if grouped else None
 
 
+def decimal_points(cells: np.ndarray) -> bool:
+    """Whether a column holds numbers with a decimal point in one of them."""
+    filled = [cell for cell in cells if cell and not _is_nothing(cell)]
+    return any(_POINT.fullmatch(cell) and not _POINTED.fullmatch(cell) for cell in filled) and all(
+        _POINT.fullmatch(cell) or _WHOLE.fullmatch(cell) for cell in filled
+    )
+
+
 def points_group(cells: np.ndarray) -> bool:
     """Whether the points in a column group the digits of whole numbers, as in 10.000.000."""
     filled = [cell for cell in cells if cell and not _is_nothing(cell)]

@@ -98,6 +98,8 @@ def _columns(decoder: json.JSONDecoder, text: str) -> list[dict[str, Any]] | Non
         whole = decoder.decode(text.strip())
     except json.JSONDecodeError:
         return None
+    if not isinstance(whole, dict):
+        return None
     cells = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
     if not cells or not all(isinstance(column, list) and len(column) == len(cells[0]) for column in cells):
         return [whole]

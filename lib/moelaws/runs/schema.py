@@ -160,7 +160,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
 
 NEEDED = frozenset({
     "loss", "total_params", "active_params", "non_embedding_params", "tokens", "train_flops", "sparsity",
-    "n_experts", "top_k", "granularity",
+    "n_experts", "top_k",
 })  # fmt: skip
 """Columns that, where a table has them, every finished run fills: what laws are fitted to. In a reader's table a run
 may lack any other."""
