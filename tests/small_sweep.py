@@ -44,6 +44,11 @@ def tiny_and_endless_sweep() -> list[SweepRun]:
     return [*tiny_sweep(), *endless_sweep()[:1]]
 
 
+def long_sweep() -> list[SweepRun]:
+    """One run of some seconds, long enough to be killed in."""
+    return tiny_sweep(steps=1500, runs=1)
+
+
 def rows(path: Path) -> dict[str, dict[str, str]]:
     """Run id -> row as it stands in the file, without provenance; refuses a doubled row."""
     with path.open(newline="") as file:

@@ -11,10 +11,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moelaws.cli.values import MOST_WORKERS, path, whole
+from moelaws.cli.values import MOST_WORKERS, number, path, whole
 from moelaws.interrupt import promise
 from moelaws.quote import sentence, shown
 from moelaws.runs.append import recorded_runs
+from moelaws.training.saving import SAVE_EVERY
 
 if TYPE_CHECKING:
     from moelaws.training.progress import Progress
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
 
 
 _MOST_RUNS = 1_000_000
+_BOOK = ("moelaws.training.sweeps", "moelaws.training.program_sweeps")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("sweep", help="train the runs of a sweep; a stopped sweep goes on where it was")
-    parser.add_argument("name", help="a function of moelaws.training.sweeps, or PACKAGE.MODULE:FUNCTION of yours")
+    parser.add_argument("name", help="one of the book's (a wrong name lists them), or PACKAGE.MODULE:FUNCTION of yours")
     parser.add_argument("--out", type=path, help="run table to append to (default data/runs/NAME.csv)")
     parser.add_argument("--workers", type=whole(1, MOST_WORKERS), help="local processes of one thread each (default 2)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="run on the Dask cluster with this scheduler instead")
     parser.add_argument("--limit", type=whole(1, 1_000_000), help="stop after this many runs")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (GPUs in turn) or one GPU, as in cuda:1")
+    parser.add_argument(
+        "--save-every", type=number(0, 1e6), default=SAVE_EVERY, metavar="SECONDS",
+        help=f"save the state of a run that takes longer, to go on from if it is killed (default {SAVE_EVERY:g})",
+    )  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="print the runs, their FLOPs and how long they would take here"
     )
@@ -67,7 +73,7 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
     try:
         count = run_sweep(
             runs, out, workers=options.workers or 2, limit=options.limit, scheduler=options.scheduler,
-            device=options.device, on_row=_print_row, on_event=_print_event,
+            device=options.device, on_row=_print_row, on_event=_print_event, save_every=options.save_every,
         )  # fmt: skip
     except SweepError as error:
         print(f"moelaws: {error}", file=sys.stderr)
@@ -86,21 +92,23 @@ def find_sweep(name: str) -> Any:
     # A reader's sweep lies in the folder they work in; the installed command would not look there.
     if module_name and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name or "moelaws.training.sweeps")
-    except ModuleNotFoundError as error:
-        raise ValueError(f"sweep {shown(name)}: no module {shown(error.name or module_name)}") from None
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"sweep {shown(name)}: {shown(module_name)} cannot be imported: {_cause(error)}") from error
-    found = getattr(module, function, None)
-    if function.startswith("_") or not callable(found) or getattr(found, "__module__", "") != module.__name__:
-        known = sorted(
-            key
+    known = []
+    for place in (module_name,) if module_name else _BOOK:
+        try:
+            module = importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"sweep {shown(name)}: no module {shown(error.name or place)}") from None
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"sweep {shown(name)}: {shown(place)} cannot be imported: {_cause(error)}") from error
+        sweeps = {
+            key: value
             for key, value in vars(module).items()
             if callable(value) and not key.startswith("_") and getattr(value, "__module__", "") == module.__name__
-        )
-        raise ValueError(f"sweep {shown(name)}: {module.__name__} has {', '.join(known) or 'no function of its own'}")
-    return found
+        }
+        if function in sweeps:
+            return sweeps[function]
+        known.append(f"{module.__name__} has {', '.join(sorted(sweeps)) or 'no function of its own'}")
+    raise ValueError(f"sweep {shown(name)}: {'; '.join(known)}")
 
 
 def runs_of(name: str, function: Callable[[], Any]) -> "list[SweepRun]":

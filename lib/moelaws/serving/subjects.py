@@ -6,8 +6,9 @@ from moelaws.counting import count_parameters, tokens_for_budget
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.serving.decoder import Decoder
-from moelaws.training.corpus import cache_folder, load_corpus
+from moelaws.training.corpus import load_corpus
 from moelaws.training.recipe import recipe, tiny_model
+from moelaws.training.storage import cache_folder
 from moelaws.training.train import train
 
 COPIES = 2

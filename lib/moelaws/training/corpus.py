@@ -1,16 +1,14 @@
-"""Text as tokens: the State of the Union messages, docstrings, both, or any UTF-8 text of the reader's.
+"""Text as tokens: the State of the Union messages, docstrings, both, program text, or any UTF-8 text of the reader's.
 
-A corpus has one domain or several. Each is cut into documents and every twelfth of its documents is held out for
-validation. One byte-level BPE is trained on the rest of all domains together. All is tokenized once and cached.
+A corpus has one domain or several. Each is cut into documents, some of which are held out for validation. One
+byte-level BPE is learned from the rest of all domains together. All is tokenized once and cached.
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moelaws.training.batches import Windows, pool_tokens, training_batches, validation_windows
-from moelaws.training.documents import HELD_OUT_EVERY, CorpusError
-from moelaws.training.domains import Domain, find_domains
+from moelaws.training.documents import CorpusError
+from moelaws.training.domains import NAMED, find_domains
 from moelaws.training.heldout import HeldOut
+from moelaws.training.storage import build, cache_folder, fingerprint, read
 from moelaws.training.synthetic import is_language
-from moelaws.training.tokenizer import bytes_of_tokens, detokenize, open_tokenizer, tokenize, train_tokenizer
+from moelaws.training.tokenizer import detokenize, open_tokenizer, tokenize
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,7 +33,9 @@ VOCAB_SIZE = 1024
 SOTU_SHA256 = "702f0dfad36d890e6087bb79b48ed56e78f84927a88f0b9f50ce4c57f1acd7dd"
 DOCSTRINGS_SHA256 = "f8d20ca7e544a1bf21230d918567570acbbb5df3b773d1807ceee6a6d8c477b2"
 MIXTURE_SHA256 = "28430d5886917765ad4344d6cdcebf410ecc215a7dfff0ce5d357dbe47cde012"
+PACKAGES_SHA256 = "9d384232d143e9041c9da7027539b77babb0e14753d519f616bba461f7270482"
 
+_PART = "tokens="
 _FORMAT = 3  # raise when the cached files change their meaning
 
 
@@ -43,7 +44,8 @@ class Corpus:
     """A tokenized text with a fixed held-out part.
 
     Attributes:
-        name: ``sotu``, ``docstrings``, ``sotu+docstrings``, or the name of the reader's file or folder.
+        name: ``sotu``, ``docstrings``, ``sotu+docstrings``, ``packages``, or the name of the reader's file or folder;
+            of a part, also how many tokens it has, as in ``packages:tokens=2000000``.
         train: training tokens, documents in order, each closed by the end-of-text token; uint16.
         validation: held-out tokens, likewise, domain after domain. A domain counts by its size, as in training.
         token_bytes: bytes of text that each token id stands for; 0 for end-of-text.
@@ -115,6 +117,38 @@ class Corpus:
         """The held-out text of another corpus in the tokens of this one, to measure this one's models on."""
         return HeldOut(other.name, self.encode(other.decode(other.validation)), self.token_bytes)
 
+    def part(self, tokens: int) -> "Corpus":
+        """A corpus with fewer training tokens and the same held-out text, to be read several times over.
+
+        Documents are drawn at random, always in the same order, so that a smaller part lies in a larger one; the
+        last one drawn is cut, and closed.
+
+        Args:
+            tokens: how many training tokens to keep.
+
+        Raises:
+            CorpusError: there are not so many.
+        """
+        if not 1 <= tokens <= len(self.train):
+            raise CorpusError(f"{self.name}: tokens={tokens}: expected 1 to {len(self.train)}, its training tokens")
+        close = self.train[-1]  # the end-of-text token
+        ends = np.flatnonzero(self.train == close) + 1
+        starts = np.concatenate([[0], ends[:-1]])
+        order = np.random.default_rng(0).permutation(len(ends))
+        sizes = np.cumsum((ends - starts)[order])
+        drawn = order[: int(np.searchsorted(sizes, tokens)) + 1]
+        ends[drawn[-1]] -= sizes[len(drawn) - 1] - tokens
+        kept = np.zeros(len(self.train), dtype=bool)
+        for document in drawn:
+            kept[starts[document] : ends[document]] = True
+        borders = np.cumsum([0, *(train for _, train, _ in self.domains)])
+        counts = [int(kept[a:b].sum()) for a, b in pairwise(borders)]
+        domains = tuple((name, count, held) for (name, _, held), count in zip(self.domains, counts, strict=True))
+        train = self.train[kept]
+        train[np.count_nonzero(kept[: ends[drawn[-1]]]) - 1] = close
+        name = f"{self.name}:{_PART}{tokens}"
+        return replace(self, name=name, train=train, sha256=fingerprint(train, self.validation), domains=domains)
+
     def batches(self, batch_sequences: int, context: int, seed: int) -> Iterator[Windows]:
         """Training batches without end; see ``training_batches``."""
         return training_batches(self.train, batch_sequences, context, seed)
@@ -157,8 +191,9 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     """Load a corpus, building and caching it at the first call.
 
     Args:
-        source: ``"sotu"``, ``"docstrings"``, ``"sotu+docstrings"``, a UTF-8 text file, or a folder whose ``.txt``
-            and ``.md`` files are documents.
+        source: ``"sotu"``, ``"docstrings"``, ``"sotu+docstrings"``, ``"packages"``, a part of one of them as in
+            ``"packages:tokens=2000000"`` (see ``Corpus.part``), a UTF-8 text file, or a folder whose ``.txt`` and
+            ``.md`` files are documents.
         vocab_size: largest number of token ids; a short text may support fewer.
 
     Returns:
@@ -170,88 +205,37 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     """
     if is_language(source):
         raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")
+    named, _, tokens = str(source).partition(f":{_PART}")
+    if tokens and set(named.split("+")) <= set(NAMED):
+        if not re.fullmatch("[0-9]{1,12}", tokens):
+            raise CorpusError(f"{source}: tokens={tokens}: expected a whole number")
+        return load_corpus(named, vocab_size).part(int(tokens))
     name, domains = find_domains(source)
     digest = hashlib.sha256(f"{_FORMAT} {vocab_size}".encode())
     for domain in domains:
         digest.update(f" {domain.name} {domain.key}".encode())
     folder = cache_folder() / f"corpus-{digest.hexdigest()[:24]}"
-    corpus = _read_cache(folder, name)
-    if corpus is None:
-        _build(folder, domains, vocab_size)
-        corpus = _read_cache(folder, name)
-        if corpus is None:
+    stored = read(folder)
+    if stored is None:
+        build(folder, domains, vocab_size)
+        stored = read(folder)
+        if stored is None:
             raise CorpusError(f"{name}: the cache in {folder} cannot be read back")
+    corpus = Corpus(name=name, **vars(stored))
     _check_recorded(source, corpus, vocab_size)
     return corpus
 
 
-def cache_folder() -> Path:
-    """Where tokenized text is kept: ``$MOELAWS_CACHE``, or moelaws in the user's cache folder."""
-    chosen = os.environ.get("MOELAWS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moelaws"
-
-
 def _check_recorded(source: str | Path, corpus: Corpus, vocab_size: int) -> None:
-    recorded = {"sotu": SOTU_SHA256, "docstrings": DOCSTRINGS_SHA256, "sotu+docstrings": MIXTURE_SHA256}
+    recorded = {
+        "sotu": SOTU_SHA256,
+        "docstrings": DOCSTRINGS_SHA256,
+        "sotu+docstrings": MIXTURE_SHA256,
+        "packages": PACKAGES_SHA256,
+    }
     expected = recorded.get(str(source))
     if expected and vocab_size == VOCAB_SIZE and corpus.sha256 != expected:
         raise CorpusError(
             f"{source}: the assembled tokens have sha256 {corpus.sha256}, the recorded runs used {expected}; "
             "install the versions in constraints.txt"
         )
-
-
-def _build(folder: Path, domains: tuple[Domain, ...], vocab_size: int) -> None:
-    """Tokenize into a folder of its own, then rename: two processes may build at once, one of them wins."""
-    documents = [domain.read() for domain in domains]
-    held_out = [texts[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] for texts in documents]
-    kept = [tuple(text for i, text in enumerate(texts, start=1) if i % HELD_OUT_EVERY) for texts in documents]
-    tokenizer = train_tokenizer(tuple(text for texts in kept for text in texts), vocab_size)
-    trains = [tokenize(tokenizer, texts) for texts in kept]
-    validations = [tokenize(tokenizer, texts) for texts in held_out]
-    train, validation = np.concatenate(trains), np.concatenate(validations)
-    description = {
-        "sha256": _fingerprint(train, validation),
-        "domains": [[d.name, len(t), len(v)] for d, t, v in zip(domains, trains, validations, strict=True)],
-    }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix="building-"))
-    try:
-        np.save(building / "train.npy", train)
-        np.save(building / "validation.npy", validation)
-        np.save(building / "token_bytes.npy", bytes_of_tokens(tokenizer))
-        tokenizer.save(str(building / "tokenizer.json"))
-        (building / "corpus.json").write_text(json.dumps(description))
-        try:
-            building.rename(folder)
-        except OSError:
-            if _read_cache(folder, "") is None:  # what is there is broken, not another process's good copy
-                shutil.rmtree(folder, ignore_errors=True)
-                building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _fingerprint(train: NDArray[np.uint16], validation: NDArray[np.uint16]) -> str:
-    digest = hashlib.sha256(f"{len(train)} {len(validation)} ".encode())
-    for tokens in (train, validation):
-        digest.update(tokens.astype("<u2").tobytes())
-    return digest.hexdigest()
-
-
-def _read_cache(folder: Path, name: str) -> Corpus | None:
-    """The cached corpus, or ``None`` if it is absent or damaged."""
-    try:
-        train, validation, token_bytes = (
-            np.load(folder / f"{part}.npy", allow_pickle=False) for part in ("train", "validation", "token_bytes")
-        )
-        description = json.loads((folder / "corpus.json").read_text())
-        recorded = description["sha256"]
-        domains = tuple((str(name), int(kept), int(held_out)) for name, kept, held_out in description["domains"])
-    except (OSError, ValueError, KeyError):
-        return None
-    if _fingerprint(train, validation) != recorded:
-        return None
-    return Corpus(name, train, validation, token_bytes, recorded, folder / "tokenizer.json", domains)

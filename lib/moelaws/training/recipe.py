@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from moelaws.config import ConfigError, ModelConfig, TrainConfig
+from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import tokens_for_budget
 
 _WIDEST = 1_000_000
@@ -62,6 +62,18 @@ def recipe(model: ModelConfig, train_flops: float, tokens: int, seed: int = 0) -
         beta2=0.99,
         seed=seed,
     )
+
+
+def run_at(budget: float, model: ModelConfig, seed: int, corpus: str) -> RunConfig:
+    """The run of a model of the family that spends a budget.
+
+    Args:
+        budget: training FLOPs C.
+        model: the architecture.
+        seed: of weights and data order.
+        corpus: what it reads.
+    """
+    return RunConfig(model, recipe(model, budget, tokens_for_budget(model, budget), seed), corpus)
 
 
 def learning_rate(n_experts: int, steps: float) -> float:

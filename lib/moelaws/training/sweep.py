@@ -16,6 +16,7 @@ from moelaws.training.cluster import DaskWorkers, connect
 from moelaws.training.documents import CorpusError
 from moelaws.training.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.training.progress import Progress
+from moelaws.training.saving import SAVE_EVERY, Saving, saving_beside
 from moelaws.training.synthetic import is_language
 from moelaws.training.terms import step_watch
 from moelaws.training.text import Text, load_text
@@ -30,12 +31,14 @@ class SweepRun:
         sweep: the sweep's name.
         budget: nominal training FLOPs of the isoFLOP group it belongs to, if any.
         convention: how its training FLOPs are counted.
+        saving: where it saves its state; the sweep says so when it hands the run to a worker.
     """
 
     run: RunConfig
     sweep: str
     budget: float | None = None
     convention: FlopsConvention = "exact"
+    saving: Saving | None = None
 
     @property
     def train_flops(self) -> float:
@@ -58,11 +61,13 @@ def run_sweep(
     device: str = "auto",
     on_row: Callable[[dict[str, Any], Progress], None] | None = None,
     on_event: Callable[[str], None] | None = None,
+    save_every: float | None = SAVE_EVERY,
 ) -> int:
     """Train every run that has no row yet and append the rows as they come.
 
-    What is on the table is never run again; what was under way when the sweep was killed is run again from its
-    seed. So a sweep that is stopped and started, however often, ends with the same losses as one that is not.
+    What is on the table is never run again; what was under way when the sweep was killed goes on from its last saved
+    state, in the folder ``TABLE.partial``, or is run again from its seed. So a sweep that is stopped and started,
+    however often, ends with the same losses as one that is not.
 
     Args:
         wanted: the runs; those equal in every field count once.
@@ -75,6 +80,7 @@ def run_sweep(
         on_row: called after each row with the row and the progress so far.
         on_event: told in one sentence what else happens: a run's error, a killed worker, a wait, a table that was
             mended (a warning, where nobody is told).
+        save_every: seconds after which a run saves its state, again and again; ``None`` for never.
 
     Returns:
         The number of runs trained now.
@@ -95,10 +101,11 @@ def run_sweep(
         waiting = waiting[:limit]
         if not waiting:
             return 0
-        if executor is not None:
-            return _collect(executor, waiting, device, out, on_row, tell)
-        with open_workers(waiting, workers, scheduler, device, tell) as pool:
-            return _collect(pool, waiting, device, out, on_row, tell)
+        with saving_beside(out.path, save_every, out.done, tell) as saving:
+            if executor is not None:
+                return _collect(executor, waiting, device, out, saving, on_row, tell)
+            with open_workers(waiting, workers, scheduler, device, tell) as pool:
+                return _collect(pool, waiting, device, out, saving, on_row, tell)
 
 
 def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
@@ -166,7 +173,7 @@ def train_row(item: SweepRun, device: str) -> dict[str, Any]:
     from moelaws.training.train import train
 
     corpus = corpus_of(item.run)
-    result = train(item.run, corpus, device=device, threads=1, on_step=step_watch())
+    result = train(item.run, corpus, device=device, threads=1, on_step=step_watch(), saving=item.saving)
     return make_row(result, corpus, item.sweep, item.budget, item.convention)
 
 
@@ -191,14 +198,14 @@ def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable
 
 
 def _collect(
-    pool: futures.Executor, waiting: list[SweepRun], device: str, out: RunTable,
+    pool: futures.Executor, waiting: list[SweepRun], device: str, out: RunTable, saving: Saving | None,
     on_row: Callable[[dict[str, Any], Progress], None] | None, tell: Callable[[str], None],
 ) -> int:  # fmt: skip
     """Submit the runs, append their rows; one run's error does not take the others with it."""
     progress = Progress(len(waiting), sum(item.train_flops for item in waiting))
     made_with = out.values(*_NUMERICS)
     failures: list[str] = []
-    pending = {pool.submit(train_row, item, device): item for item in waiting}
+    pending = {pool.submit(train_row, replace(item, saving=saving), device): item for item in waiting}
     try:
         for future in futures.as_completed(pending):
             item = pending[future]
@@ -215,6 +222,8 @@ def _collect(
                 tell(f"{failures[-1]}; the sweep goes on without it")
                 continue
             _append(out, row)
+            if saving is not None:
+                saving.forget(item.run.run_id)
             progress.workers = getattr(pool, "workers", 1)  # a cluster grows and shrinks
             progress.count(item.train_flops, row["seconds"])
             numerics = tuple(str(row[name]) for name in _NUMERICS)

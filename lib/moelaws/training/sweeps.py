@@ -1,12 +1,15 @@
-"""The book's sweeps: each a function that returns its runs. ``moelaws sweep NAME`` runs one."""
+"""The book's sweeps: each a function that returns its runs. ``moelaws sweep NAME`` runs one.
+
+Those on program text are in ``program_sweeps``.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from moelaws.config import ModelConfig, RunConfig
-from moelaws.counting import tokens_for_budget, training_flops_per_token
+from moelaws.counting import training_flops_per_token
 from moelaws.training.designs import FINER, STUDY, SYNTHETIC
-from moelaws.training.recipe import batch_sequences, language_model, language_recipe, recipe, tiny_model
+from moelaws.training.recipe import batch_sequences, language_model, language_recipe, recipe, run_at, tiny_model
 from moelaws.training.sweep import SweepRun
 from moelaws.training.synthetic import LANGUAGE
 
@@ -206,8 +209,7 @@ def _finer_at(budget: float) -> list[SweepRun]:
 
 
 def _isoflop(sweep: str, budget: float, model: ModelConfig, seed: int, corpus: str = "sotu") -> SweepRun:
-    train = recipe(model, budget, tokens_for_budget(model, budget), seed)
-    return SweepRun(RunConfig(model, train, corpus), sweep, budget)
+    return SweepRun(run_at(budget, model, seed, corpus), sweep, budget)
 
 
 def _synthetic(sweep: str, budget: float, model: ModelConfig, seed: int) -> SweepRun:

@@ -1,10 +1,10 @@
 """One training run: a frozen configuration in, a trained model and its measured result out."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
@@ -13,6 +13,8 @@ from moelaws.available_memory import require_memory
 from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
+from moelaws.training.saving import Saving
+from moelaws.training.state import RunState
 from moelaws.training.step import TrainingStep
 from moelaws.training.text import Text
 from moelaws.training.validate import Validation, validate
@@ -34,7 +36,7 @@ class TrainingResult:
         reason: why it diverged, with the step; empty otherwise.
         validation: the result on held-out text; ``None`` for a diverged run.
         train_loss: training cross-entropy after each step, nats per token.
-        training_seconds: wall time of the steps.
+        training_seconds: wall time of the steps, those before a kill included.
         seconds: wall time in all, validation included.
         threads: torch threads used.
         device: ``cpu``, or the name of the CUDA device.
@@ -58,8 +60,11 @@ def train(
     device: str = "auto",
     threads: int = 1,
     on_step: Callable[[int, int, float], None] | None = None,
+    saving: Saving | None = None,
 ) -> TrainingResult:
     """Train one model and validate it. The same run, machine and thread count give the same bits.
+
+    A run that saves its state may be killed: trained again, it goes on from there, and gives the same bits as well.
 
     Args:
         run: what to train.
@@ -67,6 +72,7 @@ def train(
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         threads: torch threads on the CPU. One is fastest for models this small; run several processes instead.
         on_step: called after each step with (step, steps, loss).
+        saving: where a run of several minutes saves its state, and how often; if not given, it does not.
 
     Returns:
         The trained model and its result.
@@ -82,10 +88,10 @@ def train(
         require_memory(_least_bytes(run), f"a training step of {count_parameters(run.model).total:.3g} parameters")
     keep_freed_memory()
     with _threads(threads):
-        start = time.perf_counter()
+        state = RunState(run, text.sha256, place, saving)
         model = Transformer(run.model, seed=run.train.seed).to(place)
-        losses, reason = _steps(model, run, text, on_step)
-        training_seconds = time.perf_counter() - start
+        losses, reason = _steps(model, run, text, on_step, state)
+        training_seconds = state.seconds
         validation = None if reason else validate(model, text, run.train.validation_tokens)
         if validation is not None and not math.isfinite(validation.loss):
             reason, validation = "validation loss is not finite", None
@@ -97,7 +103,7 @@ def train(
             validation=validation,
             train_loss=tuple(losses),
             training_seconds=training_seconds,
-            seconds=time.perf_counter() - start,
+            seconds=state.seconds,
             threads=torch.get_num_threads(),
             device="cpu" if place.type == "cpu" else torch.cuda.get_device_name(place),
         )
@@ -137,20 +143,22 @@ def _check(run: RunConfig, text: Text) -> None:
 
 
 def _steps(
-    model: Transformer, run: RunConfig, text: Text, on_step: Callable[[int, int, float], None] | None
+    model: Transformer, run: RunConfig, text: Text, on_step: Callable[[int, int, float], None] | None, state: RunState
 ) -> tuple[list[float], str]:
-    """Run the optimiser; returns the losses and, if the run diverged, why."""
+    """Run the optimiser from where the run was left; returns the losses and, if the run diverged, why."""
     config, steps = run.train, run.steps
     flops = training_flops_per_token(run.model) * steps * run.batch_tokens
     take_step = TrainingStep(model, config, compiled=flops > _COMPILE_FROM)
+    losses = state.load(model, take_step.optimiser)
     batches = text.batches(config.batch_sequences, run.model.context, config.seed)
-    losses: list[float] = []
-    for step in range(steps):
+    batches = islice(batches, len(losses), None)
+    for step in range(len(losses), steps):
         loss, norm = take_step(torch.from_numpy(next(batches)), learning_rate_at(step, steps, config))
         losses.append(loss)
         problem = _problem(loss, norm, run.model.vocab_size)
         if problem:
             return losses, f"step {step + 1} of {steps}: {problem}"
+        state.save(model, take_step.optimiser, losses)
         if on_step is not None:
             on_step(step + 1, steps, loss)
     return losses, ""
