@@ -73,6 +73,10 @@ _RICHNESS = 2.0  # distinct words over the root of all words, under which it is 
 _SHORT = 200  # characters under which what is left of a file says nothing
 
 
+STEPS = ("read", "unusable", "headers", "tables", "copies", "near-copies", "short", "kept")
+"""What is counted, in characters: all that is read, what each step takes away, and what is left."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What is left of a file.
@@ -104,8 +108,7 @@ class Tally:
 
     Attributes:
         files: files looked at.
-        characters: step -> characters: ``read``, those that each step took away (``unusable``, ``headers``,
-            ``tables``, ``copies``, ``near-copies``, ``short``), and ``kept``.
+        characters: one of ``STEPS`` -> characters.
     """
 
     files: int
