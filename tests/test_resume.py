@@ -146,7 +146,7 @@ def test_seconds_before_the_kill_count(tmp_path: Path) -> None:
 def test_a_short_run_never_saves(tmp_path: Path) -> None:
     run = small_run()
     interrupted(run, Saving(tmp_path / "states", every=60))
-    assert not list((tmp_path / "states").iterdir())
+    assert not (tmp_path / "states").exists()
 
 
 def test_saving_takes_a_hundredth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +254,14 @@ def test_a_run_that_cannot_save_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert "No space left on device; the run goes on and is not saved any more" in sentence
 
 
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    interrupted(small_run(), Saving(tmp_path / "no" / "states", every=0, tell=told.append))
+    (sentence,) = told
+    assert "No such file or directory" in sentence
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_folder_that_is_not_the_coordinators_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "runs.csv.partial"
     saving = Saving(folder, every=0, mark="right")
@@ -309,18 +317,21 @@ def test_states_of_recorded_runs_are_removed(tmp_path: Path) -> None:
     for name in ("recorded", "waiting"):
         (folder / f"{name}.safetensors").touch()
     (folder / ".recorded.abc").touch()
-    with saving_beside(path, 180, {"recorded"}, lambda _: None):
-        pass
-    assert sorted(file.name for file in folder.iterdir()) == ["sweep", "waiting.safetensors"]
+    with saving_beside(path, 180, {"recorded"}, False, lambda _: None):
+        assert [file.name for file in folder.iterdir()] == ["waiting.safetensors"]
+    (folder / "waiting.safetensors").unlink()
+    with saving_beside(path, 180, {"recorded"}, True, lambda _: None):
+        assert [file.name for file in folder.iterdir()] == ["sweep"]
+    assert not folder.exists()
 
 
 def test_a_sweep_that_saves_nothing_makes_no_folder(tmp_path: Path) -> None:
-    with saving_beside(tmp_path / "runs.csv", None, (), lambda _: None) as saving:
+    with saving_beside(tmp_path / "runs.csv", None, (), True, lambda _: None) as saving:
         assert saving is None
     blocked = tmp_path / "blocked.csv.partial"
     blocked.write_text("a file")
     told: list[str] = []
-    with saving_beside(tmp_path / "blocked.csv", 180, (), told.append) as saving:
+    with saving_beside(tmp_path / "blocked.csv", 180, (), True, told.append) as saving:
         assert saving is None
     assert "runs are not saved before their end" in told[0]
 

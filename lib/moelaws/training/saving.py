@@ -22,11 +22,11 @@ class Saving:
     """Where and how often runs save their state.
 
     Attributes:
-        folder: holds one file a run, named by its id. It stays until ``forget``, so that a result that is lost after
-            training costs minutes.
+        folder: holds one file a run, named by its id; made in its parent folder when the first state is saved. A file
+            stays until ``forget``, so that a result that is lost after training costs minutes.
         every: seconds between two savings; a shorter run never saves.
-        mark: what the file ``sweep`` in the folder must hold; empty for a folder that is made where it is absent. A
-            worker on another machine without that folder, or with another one of its name, saves nothing.
+        mark: what the file ``sweep`` in the folder must hold, where the workers may be on other machines: one that
+            does not see the coordinator's folder saves nothing. Empty for processes of this machine.
         tell: told in one sentence when a saved state is of no use, or none can be written.
     """
 
@@ -36,9 +36,9 @@ class Saving:
     tell: Callable[[str], None] = field(default=_say_nothing, compare=False)
 
     def open(self) -> None:
-        """Make the folder, with its mark; what the coordinator of a sweep does."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder with its mark, if it has one; what the coordinator of a sweep does."""
         if self.mark:
+            self.folder.mkdir(exist_ok=True)
             (self.folder / _MARK).write_text(self.mark)
 
     def close(self) -> None:
@@ -52,12 +52,9 @@ class Saving:
     def reachable(self) -> bool:
         """Whether this process sees the folder that is meant."""
         try:
-            if self.mark:
-                return (self.folder / _MARK).read_text() == self.mark
-            self.folder.mkdir(parents=True, exist_ok=True)
+            return not self.mark or (self.folder / _MARK).read_text() == self.mark
         except OSError:
             return False
-        return True
 
     def file(self, run_id: str) -> Path:
         """Where a run's state lies."""
@@ -72,7 +69,7 @@ class Saving:
 
 @contextmanager
 def saving_beside(
-    table: Path, every: float | None, done: Collection[str], tell: Callable[[str], None]
+    table: Path, every: float | None, done: Collection[str], elsewhere: bool, tell: Callable[[str], None]
 ) -> Iterator[Saving | None]:
     """The folder ``TABLE.partial`` for the time of a sweep.
 
@@ -80,6 +77,7 @@ def saving_beside(
         table: the run table.
         every: seconds between two savings; ``None`` for a sweep that saves nothing.
         done: ids of the runs on the table; nobody needs their state any more.
+        elsewhere: whether the workers may be on other machines, which may or may not share this folder.
         tell: told in one sentence when there can be no such folder.
 
     Yields:
@@ -88,7 +86,7 @@ def saving_beside(
     if every is None:
         yield None
         return
-    saving = Saving(Path(f"{table.resolve()}.partial"), every, secrets.token_hex(8), _print)
+    saving = Saving(Path(f"{table.resolve()}.partial"), every, secrets.token_hex(8) if elsewhere else "", _print)
     try:
         saving.open()
     except OSError as error:

@@ -27,6 +27,8 @@ from moelaws.provenance import machine
 from moelaws.training.saving import Saving
 
 _SHARE = 100  # a run spends at most one part in so many on saving, however large the model and slow the disk
+_BYTES_PER_SECOND = 2e8  # of a slow disk, before the first saving has shown how long one takes
+_TENSORS = 3  # of each parameter's size: itself and two moments
 _LOSSES = "losses"
 _NEVER = float("inf")
 
@@ -69,7 +71,11 @@ class RunState:
         Returns:
             The losses of the steps made; empty where the run begins.
         """
-        if self._due == _NEVER or not self._file.exists():
+        if self._due == _NEVER:
+            return []
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        self._due = max(self._due, self._began + _SHARE * _TENSORS * weights / _BYTES_PER_SECOND)
+        if not self._file.exists():
             return []
         try:
             seconds, tensors = _read(self._file, self._identity)
@@ -91,6 +97,7 @@ class RunState:
         tensors = _gather(model, optimiser) | {_LOSSES: torch.tensor(losses, dtype=torch.float64)}
         header = {"identity": self._identity, "seconds": self.seconds, "check": _check(tensors)}
         try:
+            self._saving.folder.mkdir(exist_ok=True)
             _write(self._file, tensors, {"state": json.dumps(header)})
         except (OSError, SafetensorError) as error:
             self._due = _NEVER

@@ -101,7 +101,7 @@ def run_sweep(
         waiting = waiting[:limit]
         if not waiting:
             return 0
-        with saving_beside(out.path, save_every, out.done, tell) as saving:
+        with saving_beside(out.path, save_every, out.done, scheduler is not None, tell) as saving:
             if executor is not None:
                 return _collect(executor, waiting, device, out, saving, on_row, tell)
             with open_workers(waiting, workers, scheduler, device, tell) as pool:
