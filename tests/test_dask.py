@@ -1,5 +1,6 @@
 """Sweeps on a Dask cluster: a real scheduler and real workers, on loopback, that are lost and are wrong in turn."""
 
+import csv
 import json
 import os
 import re
@@ -16,13 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import moelaws
 from moelaws.cli import main
 from moelaws.config import RunConfig
+from moelaws.training import state
 from moelaws.training.estimate import estimate
 from moelaws.training.executors import WorkersError
+from moelaws.training.saving import Saving
 from moelaws.training.sweep import SweepError, SweepRun, open_workers, pin, run_sweep
+from moelaws.training.text import load_text
+from moelaws.training.train import train
 from small_sweep import (
     RUNS,
     Gate,
@@ -345,3 +352,33 @@ def test_dask_itself_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_sweep_errors_are_not_wrong_input() -> None:
     assert not issubclass(SweepError, ValueError)
+
+
+def test_a_run_goes_on_in_a_worker_that_sees_the_coordinators_folder(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 7:
+            raise Stopped
+
+    monkeypatch.setattr(state, "_SHARE", 0)
+    path = tmp_path / "runs.csv"
+    saving = Saving(tmp_path / "runs.csv.partial", every=0)
+    ((run_id, item),) = pin(tiny_sweep(runs=1)).items()
+    with pytest.raises(Stopped):
+        train(item.run, load_text("sotu"), device="cpu", on_step=stop, saving=saving)
+    file = saving.file(run_id)
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["state"])
+    header["seconds"] = 1e6  # by which its row will show that it went on
+    save_file(load_file(file), file, metadata={"state": json.dumps(header)})
+    cluster.add_worker()
+    assert run_sweep(tiny_sweep(runs=1), path, scheduler=cluster.address) == 1
+    assert rows(path) == {run_id: undisturbed()[run_id]}
+    with path.open(newline="") as opened_table:
+        (row,) = csv.DictReader(opened_table)
+    assert float(row["seconds"]) > 1e6
+    assert not saving.folder.exists()
