@@ -150,3 +150,14 @@ def test_two_hundred_more_columns_give_no_warning(capsys: pytest.CaptureFixture[
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "and 192 more" in captured.out
+
+
+def test_options_may_name_a_column_as_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CASES / "names_not_python")
+    line = ["fit", "runs.csv", "--map", "loss=val/loss,total_params=Model Size * 1,tokens=tokens"]
+    for size, where in (("Model Size", "`Model Size` > 1e6"), ("total_params", "total_params > 1e6")):
+        formula = ["--formula", "E + A/N^alpha + B/D^beta", "--variables", f"N={size},D=tokens"]
+        options = ["--where", where, "--weights", size, "--holdout", "val/loss < 2.5", "--objective", "lsq-log"]
+        record = fitted([*line, *formula, *options], tmp_path / f"{size}.json")
+        assert record["columns"]["N"] == "total_params"
+        assert record["params"]["alpha"] == pytest.approx(0.34, rel=1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.cli.output import check_json, write_json
-from moelaws.cli.table import add_table, load_table, say
+from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
@@ -20,7 +20,7 @@ from moelaws.fitting.uncertainty import bootstrap, likelihood
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
 from moelaws.quote import shown
 from moelaws.runs import Loaded, derive, finished
-from moelaws.runs.rename import parse_map
+from moelaws.runs.rename import our_name, parse_map
 
 _MOST_STARTS = _MOST_REFITS = 100_000
 """Beyond this many a fit takes hours and learns nothing more."""
@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.table is None:
         raise ValueError("moelaws fit: name a run table, or ask for --laws")
     check_json(options.json, "fit")
+    use_our_names(options, "weights", "stratify", "cluster")
     chosen = _law(options)
     loaded, kept, held_out = _rows(options, chosen)
     runs = derive(finished(kept))[0]
@@ -93,7 +94,11 @@ def _law(options: argparse.Namespace) -> Law:
         return law(options.law)
     if not options.variables:
         raise ValueError("moelaws fit: --formula needs --variables, such as N=total_params,D=tokens")
-    return law_from_formula("formula", options.formula, parse_map(options.variables, "--variables"))
+    rename = parse_map(options.map)
+    columns = parse_map(options.variables, "--variables")
+    return law_from_formula(
+        "formula", options.formula, {letter: our_name(column, rename) for letter, column in columns.items()}
+    )
 
 
 def _rows(options: argparse.Namespace, chosen: Law) -> tuple[Loaded, pd.DataFrame, pd.DataFrame | None]:

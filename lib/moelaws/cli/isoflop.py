@@ -8,7 +8,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.output import check_json, write_json
-from moelaws.cli.table import add_table, load_table, say
+from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, numbers, path, seed, whole
 from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_of, fit_surface, optima
 from moelaws.fitting.polynomial import Degree
@@ -48,6 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(options: argparse.Namespace) -> int:
     """Fit and print; write the JSON only when everything could be fitted."""
     check_json(options.json, "isoflop")
+    use_our_names(options, "variable")
     loaded = load_table(options)
     runs, derived = loaded.derived()
     say(loaded, derived)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from moelaws.cli.values import path
 from moelaws.runs import Loaded, load_runs
 from moelaws.runs.read import told
-from moelaws.runs.rename import parse_map
+from moelaws.runs.rename import our_name, parse_map
 
 
 def add_table(parser: argparse.ArgumentParser, example: str = "sparsity > 0.9", needed: bool = True) -> None:
@@ -47,6 +47,20 @@ def load_table(
         ValueError: an option or a table that cannot be read.
     """
     return load_runs(options.table, parse_map(options.map), options.where, required, any_sign)
+
+
+def use_our_names(options: argparse.Namespace, *names: str) -> None:
+    """Let options name columns as the file does: where ``--map`` renames one, its new name takes the place.
+
+    Args:
+        options: of a parser that ``add_table`` has been at.
+        names: the options that hold a column's name, or nothing.
+    """
+    rename = parse_map(options.map)
+    for name in names:
+        column = getattr(options, name)
+        if column is not None:
+            setattr(options, name, our_name(column, rename))
 
 
 def say(loaded: Loaded, derived: Mapping[str, str]) -> None:

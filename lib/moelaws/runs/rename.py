@@ -66,6 +66,22 @@ def parse_map(text: str | None, option: str = "--map") -> dict[str, str]:
     return pairs
 
 
+def our_name(name: str, rename: Mapping[str, str]) -> str:
+    """The book's name of a column that may have been given the file's name.
+
+    Args:
+        name: of a column, in either way.
+        rename: as in ``rename_columns``.
+    """
+    if name in rename:
+        return name
+    for ours, theirs in rename.items():
+        scaled = _FACTOR.fullmatch(theirs)
+        if name in (theirs, scaled[1] if scaled else theirs):
+            return ours
+    return name
+
+
 def _name(quoted: str | None, bare: str) -> str:
     return (quoted.replace("``", "`") if quoted is not None else bare).strip()
 
