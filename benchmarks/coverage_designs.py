@@ -78,7 +78,10 @@ def by_configuration(rng: np.random.Generator) -> tuple[Table, np.ndarray]:
 
 def by_seed(rng: np.random.Generator) -> tuple[Table, np.ndarray]:
     """240 configurations, each with one of eight seeds, in blocks of size; half of the variance belongs to the seed."""
-    table = {name: values[np.argsort(values)] if name == "active_params" else values for name, values in dense(rng, 240).items()}
+    table = {
+        name: values[np.argsort(values)] if name == "active_params" else values
+        for name, values in dense(rng, 240).items()
+    }
     table["seed"] = np.repeat(np.arange(8), 30)
     return table, 0.007 * (np.repeat(rng.standard_normal(8), 30) + rng.standard_normal(240))
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from moelaws.quote import plain, shown
 from moelaws.runs.error import RunTableError
+from moelaws.runs.lines import cells_of_any_length
 from moelaws.runs.numbers import commas, decimal_points, points_group, without_commas
 
 MOST_CELLS = 20_000_000
@@ -70,16 +71,13 @@ def read_cells(text: str, name: str) -> pd.DataFrame:
         raise RunTableError(f"{name}: a page of HTML or XML, not a table; download the file itself")
     if re.match(r"\|.*\|[ \t]*\r?\n[ \t]*\|[-:| \t]+\|", start):
         raise RunTableError(f"{name}: a table in Markdown; save it as CSV, with commas and without the line of dashes")
-    limit = csv.field_size_limit(2**31 - 1)  # a row of ours holds the load of every expert in one cell
-    try:
+    with cells_of_any_length():
         # Spreadsheets say in a first line what separates cells.
         asked = re.match(r"\s*sep=(.)[ \t]*(?=[\r\n])", text, re.IGNORECASE)
         separator = asked[1] if asked else _separator(text, name)
         if text.count(separator) + text.count("\n") > MOST_CELLS:
             raise RunTableError(f"{name}: more than {MOST_CELLS:,} cells, the most that is read; keep fewer columns")
         cells = _table(_records(text, separator, name), separator, name, bool(asked))
-    finally:
-        csv.field_size_limit(limit)
     if "," in text and (separator != "," or '"' in text):
         _put_points(cells)
     return cells

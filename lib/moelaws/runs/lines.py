@@ -32,12 +32,12 @@ def split_cells(lines: Iterable[str]) -> list[list[str]]:
     Raises:
         csv.Error: a line is no row: quotes that do not close, a line end in its middle.
     """
-    with _cells_of_any_length():
+    with cells_of_any_length():
         return [next(csv.reader([line], strict=True)) for line in lines]
 
 
 @contextmanager
-def _cells_of_any_length() -> Iterator[None]:
+def cells_of_any_length() -> Iterator[None]:
     """The csv module refuses cells over 131,072 characters, which the loads of many experts have.
 
     Its limit is one for the whole process, so it is raised for the moment and by one thread at a time.
