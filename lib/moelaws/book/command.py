@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,14 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         if interrupted():
             raise
-        return _refuse(f"{error.filename or 'the system'}: {error.strerror or str(error)[:200]}")
+        return _refuse(_what_failed(error))
+
+
+def _what_failed(error: OSError) -> str:
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        _, place, why = error.args[0][0]  # the first of the files that could not be copied
+        return f"{place}: {why}"
+    return f"{error.filename or 'the system'}: {error.strerror or error}"
 
 
 def _refuse(*reasons: str) -> int:
