@@ -32,7 +32,7 @@ book: setup
 	$(BIN)/python -m moelaws.book build --profile $(PROFILE) --jobs $(JOBS)
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 validate: setup
 	$(BIN)/python -m pytest -m validate $(PYTEST_ARGS)

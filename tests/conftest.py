@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Beside other processes of the tests, the one that builds the book has one core.
 JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 
+# Modules of long tests that share nothing: any process may take any of them.
+SPREAD = {"test_book", "test_book_faults", "test_dask", "test_signals", "test_sweep_faults"}
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -80,7 +83,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Choose the tests for this machine and this call, and say which of them belong together.
 
     What needs a CUDA device is left out where there is none, and what takes minutes where nobody asks for it: chosen
-    here, not skipped by the test. Tests that look at a built book share the process that builds it, and its time.
+    here, not skipped by the test. The tests of a module share a process, because they share what it makes; so do
+    those that look at a built book, which come first, because they take longest.
     """
     left_out = [item for item in items if item.get_closest_marker("cuda") and not _cuda()]
     if "validate" not in config.option.markexpr:
@@ -89,9 +93,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     for item in items:
+        module = item.path.stem
         if _looks_at_a_book(item):
             item.add_marker(pytest.mark.xdist_group("book"))
             item.add_marker(pytest.mark.timeout(1800))
+        elif module not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(module))
+    items.sort(key=lambda item: not _looks_at_a_book(item))
 
 
 def _looks_at_a_book(item: pytest.Item) -> bool:
