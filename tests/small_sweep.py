@@ -107,6 +107,11 @@ class Gate:
         with mock.patch.dict(os.environ, {_GATE: str(self.folder)}):
             yield self
 
+    def close(self) -> None:
+        """Keep it closed from now on, whatever a test before has left there."""
+        for mark in self.folder.iterdir():
+            mark.unlink(missing_ok=True)
+
     def open(self) -> None:
         """Let all runs go on."""
         (self.folder / "open").touch()

@@ -61,11 +61,25 @@ class Cluster:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self._stack = folder, stack
         self.file = folder / "scheduler.json"
+        self._start_scheduler()
+
+    def _start_scheduler(self) -> None:
+        self.file.unlink(missing_ok=True)
         self.scheduler = self._dask("scheduler", "--port", "0", "--scheduler-file", str(self.file))
         until(self.file.exists, "a scheduler file")
         until(lambda: self.file.read_text().endswith("}"), "a whole scheduler file")
         self.address: str = json.loads(self.file.read_text())["address"]
         self.workers: list[subprocess.Popen[bytes]] = []
+
+    def restore(self) -> None:
+        """Have a scheduler and two workers, whatever a test has done to them."""
+        if self.scheduler.poll() is not None:
+            for worker in self.workers:
+                worker.kill()
+            self._start_scheduler()
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < 2:
+            self.add_worker()
 
     def add_worker(self, threads: int = 1, pythonpath: Path | None = None) -> None:
         """Start one more worker and wait until the scheduler knows it."""
@@ -110,12 +124,27 @@ def cluster(tmp_path: Path, gate: Gate) -> Iterator[Cluster]:
         yield Cluster(tmp_path, stack)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Gate]]:
+    """A cluster for many tests, and the gate of its workers: starting one takes most of the time of a test."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with Gate(folder / "gate").closed() as closed, ExitStack() as stack:
+        yield Cluster(folder, stack), closed
+
+
 @pytest.fixture
-def pair(cluster: Cluster) -> Cluster:
-    """A cluster with two workers."""
-    cluster.add_worker()
-    cluster.add_worker()
+def pair(standing: tuple[Cluster, Gate]) -> Cluster:
+    """A cluster with two workers, behind a gate that is closed."""
+    cluster, gate = standing
+    gate.close()
+    cluster.restore()
     return cluster
+
+
+@pytest.fixture
+def its_gate(standing: tuple[Cluster, Gate]) -> Gate:
+    """The gate of the cluster with two workers."""
+    return standing[1]
 
 
 def test_a_cluster_gives_the_same_bits_and_more_runs_go_on_the_same_table(pair: Cluster, tmp_path: Path) -> None:
@@ -131,12 +160,12 @@ def test_a_cluster_gives_the_same_bits_and_more_runs_go_on_the_same_table(pair: 
     assert run_sweep(tiny_sweep(), path, scheduler="tcp://127.0.0.1:1") == 0  # nothing to do, nobody is asked
 
 
-def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, gate: Gate, tmp_path: Path) -> None:
+def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, its_gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     process = coordinator(path, "gated_row", scheduler=pair.address)
     first_row(process)
-    os.kill(gate.one_waiting(), signal.SIGKILL)
-    gate.open()
+    os.kill(its_gate.one_waiting(), signal.SIGKILL)
+    its_gate.open()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert rows(path) == undisturbed()
@@ -226,14 +255,16 @@ def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: si
     assert rows(path) == undisturbed()
 
 
-def test_a_coordinator_killed_in_mid_sweep_is_followed_by_another(pair: Cluster, gate: Gate, tmp_path: Path) -> None:
+def test_a_coordinator_killed_in_mid_sweep_is_followed_by_another(
+    pair: Cluster, its_gate: Gate, tmp_path: Path
+) -> None:
     path = tmp_path / "runs.csv"
     process = coordinator(path, "gated_row", scheduler=pair.address)
     first_row(process)
     process.kill()
     process.communicate()
     assert len(rows(path)) == 1
-    gate.open()
+    its_gate.open()
     run_sweep(tiny_sweep(), path, scheduler=pair.address)
     assert rows(path) == undisturbed()
 
@@ -316,16 +347,24 @@ def test_a_worker_of_many_threads_is_refused_whenever_it_comes(cluster: Cluster,
         run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
 
 
-def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture
+def strict_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster that gives a call up after two workers, not four."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
+    with ExitStack() as stack:
+        yield Cluster(tmp_path, stack)
+
+
+def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(strict_cluster: Cluster, tmp_path: Path) -> None:
     """Here workers come back, as they do under a nanny or a batch system; the scheduler gives the run up in the end."""
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "deadly_row", scheduler=cluster.address)
-    cluster.add_worker()
+    process = coordinator(path, "deadly_row", scheduler=strict_cluster.address)
+    strict_cluster.add_worker()
     while process.poll() is None:
-        if cluster.workers[-1].poll() is not None:
-            cluster.workers.pop()
-            cluster.add_worker()
-        until(lambda: process.poll() is not None or cluster.workers[-1].poll() is not None, "an end")
+        if strict_cluster.workers[-1].poll() is not None:
+            strict_cluster.workers.pop()
+            strict_cluster.add_worker()
+        until(lambda: process.poll() is not None or strict_cluster.workers[-1].poll() is not None, "an end")
     _, errors = process.communicate()
     assert process.returncode == 1
     assert "KilledWorker" in errors

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -189,13 +190,13 @@ def test_a_command_that_was_told_to_ignore_ctrl_c_does(tmp_path: Path) -> None:
 # --- workers -----------------------------------------------------------------------------------------------------
 
 
-def tally_of_workers(tries: int) -> Tally:
+def tally_of_workers(tries: int, _: Path) -> list[Tally]:
     """Ctrl-C while workers start and while they work; see tests/cases/interrupt."""
     dice, tally = random.Random(0), Tally("workers, SIGINT")
     script = ROOT / "tests" / "cases" / "interrupt" / "workers.py"
     for _ in range(tries):
         disturb_workers(tally, script, dice.uniform(0.02, 2.5))
-    return tally
+    return [tally]
 
 
 def disturb_workers(tally: Tally, script: Path, moment: float) -> None:
@@ -314,21 +315,19 @@ def test_books_ended_at_random(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_workers_that_start_are_ended_by_ctrl_c() -> None:
-    assert_clean([tally_of_workers(3)])
+def test_workers_that_start_are_ended_by_ctrl_c(tmp_path: Path) -> None:
+    assert_clean(tally_of_workers(3, tmp_path))
 
 
 @pytest.mark.validate
-@pytest.mark.timeout(6 * 3600)
-def test_a_hundred_of_each(tmp_path: Path) -> None:
-    tallies = [*tally_of_sweeps(100, tmp_path), *tally_of_books(100, tmp_path), tally_of_workers(100)]
-    record = {
-        "machine": machine(),
-        "load": os.getloadavg(),
-        "python": platform.python_version(),
-        "code": code_version(),
-        "tallies": [asdict(tally) | {"slowest": round(tally.slowest, 2)} for tally in tallies],
-    }
+@pytest.mark.timeout(12 * 3600)
+@pytest.mark.parametrize("what", [tally_of_workers, tally_of_sweeps, tally_of_books])
+def test_a_hundred_of_each(what: Callable[[int, Path], list[Tally]], tmp_path: Path) -> None:
+    tallies = what(100, tmp_path)
+    record = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    about = {"machine": machine(), "python": platform.python_version(), "code": code_version()}
+    for tally in tallies:
+        record[tally.what] = asdict(tally) | about | {"slowest": round(tally.slowest, 2), "load": os.getloadavg()[0]}
     write_whole(RESULTS, json.dumps(record, indent=1) + "\n")
     assert_clean(tallies)
 
