@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from moelaws.files import check_writable, is_stream, write_whole
+from moelaws.files import check_beginning, check_writable, is_stream, write_whole
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links, modes and devices of POSIX")
 
@@ -80,6 +80,19 @@ def test_a_link_to_nothing_yet_stays_a_link(tmp_path: Path) -> None:
     for write in (check_writable, lambda path: write_whole(path, "new")):
         with pytest.raises(FileNotFoundError):
             write(tmp_path / "lost")
+
+
+def test_a_file_that_begins_otherwise_is_somebodys(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content, ours in ((None, True), ("", True), ("head\nmore", True), ("head", False), ("other", False)):
+        if content is not None:
+            path.write_text(content)
+        if ours:
+            check_beginning(path, "head\n")
+        else:
+            with pytest.raises(FileExistsError, match="another file has this name"):
+                check_beginning(path, "head\n")
+    check_beginning(Path("/dev/stdout"), "head\n")
 
 
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:

@@ -51,4 +51,12 @@ def test_nothing_built_and_a_foreign_file_are_refused(tmp_path: Path) -> None:
     foreign.write_text("[1]")
     with pytest.raises(BookError, match="expected numbers"):
         read_numbers(foreign)
+    (tmp_path / "_toc.yml").write_text("")
+    executed(tmp_path, "a", glued("x", text_plain="1.25"))
+    assert main(["numbers", "--root", str(tmp_path), "--write", str(foreign)]) == 1
+    assert foreign.read_text() == "[1]"
+    ours = tmp_path / "ours.json"
+    for _ in range(2):
+        assert main(["numbers", "--root", str(tmp_path), "--write", str(ours)]) == 0
+    assert read_numbers(ours) == {"chapters/one": {"x": "1.25"}}
     assert differences({}, {"a": {"k": "1"}}) == ["a: k was absent, is 1"]

@@ -80,6 +80,26 @@ def create_file(path: Path, data: bytes, mode: int) -> None:
     sync_folder(path.parent)
 
 
+def check_beginning(path: Path, beginning: str) -> None:
+    """Refuse a place where there is a file of somebody's: not empty, and not one that begins as ours do.
+
+    Args:
+        path: where ``write_whole`` is to write.
+        beginning: of every file of this kind.
+
+    Raises:
+        FileExistsError: it is there; it is not touched.
+        OSError: the place cannot be written to.
+    """
+    check_writable(path)
+    if is_stream(path) or not path.exists():
+        return
+    with path.open("rb") as file:
+        found = file.read(len(beginning.encode()))
+    if found and found != beginning.encode():
+        raise FileExistsError(errno.EEXIST, "another file has this name; name a new one, or remove it", str(path))
+
+
 def check_writable(path: Path) -> None:
     """Find out before a long computation whether ``write_whole`` could write its result; nothing is touched.
 

@@ -1,7 +1,6 @@
 """`moelaws book`: build the site, write the pairs, follow the links, print the numbers."""
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -130,8 +129,7 @@ def _sync(root: Path, check: bool) -> int:
 
 
 def _numbers(root: Path, args: argparse.Namespace) -> int:
-    from moelaws.book.numbers import differences, glued_numbers, read_numbers
-    from moelaws.files import write_whole
+    from moelaws.book.numbers import differences, glued_numbers, numbers_text, read_numbers, write_numbers
 
     numbers = glued_numbers(root / "_build" / "executed" / args.profile)
     count = sum(map(len, numbers.values()))
@@ -141,11 +139,10 @@ def _numbers(root: Path, args: argparse.Namespace) -> int:
             print(line)
         print(f"{count} values in {len(numbers)} chapters, {len(found)} differ from {args.against}")
         return 1 if found else 0
-    text = json.dumps(numbers, indent=1, ensure_ascii=False) + "\n"
     if args.write is None:
-        print(text, end="")
+        print(numbers_text(numbers), end="")
     else:
-        write_whole(args.write, text)
+        write_numbers(args.write, numbers)
         print(f"{count} values in {len(numbers)} chapters written to {args.write}")
     return 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from moelaws.book.error import BookError
+from moelaws.files import check_beginning, write_whole
 
 Numbers = dict[str, dict[str, str]]
 """Page -> key -> the text that stands in its place."""
@@ -58,9 +59,28 @@ def read_numbers(path: Path) -> Numbers:
     """
     try:
         numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers.pop("kind", None)
         return {str(page): {str(key): str(text) for key, text in values.items()} for page, values in numbers.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise BookError(f"{path}: expected numbers as `numbers --out` writes them ({error})") from None
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BookError(f"{path}: expected numbers as `numbers --write` writes them ({error})") from None
+
+
+def numbers_text(numbers: Numbers) -> str:
+    """The numbers as a JSON file, which says what it is."""
+    return json.dumps({"kind": "moelaws numbers", **numbers}, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_numbers(path: Path, numbers: Numbers) -> None:
+    """Write the numbers to a file: a new one, or in the place of older ones.
+
+    Raises:
+        BookError: another file is there, or the place cannot be written to.
+    """
+    try:
+        check_beginning(path, numbers_text({}).partition("\n}")[0])
+        write_whole(path, numbers_text(numbers))
+    except OSError as error:
+        raise BookError(f"{path}: {error.strerror}") from None
 
 
 def _values(notebook: Any) -> dict[str, str]:

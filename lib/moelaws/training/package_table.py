@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from moelaws.files import write_whole
+from moelaws.files import check_beginning, write_whole
 from moelaws.training.corpus import Corpus, load_corpus
 from moelaws.training.packages import PACKAGES, STEPS, Source, Tally, read_packages
 
@@ -64,7 +64,12 @@ def _lengths(tokens: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def main(path: str) -> None:
-    """Write the table."""
+    """Write the table.
+
+    Raises:
+        OSError: a file of somebody's is there, or the place cannot be written to.
+    """
+    check_beginning(Path(path), ",".join(COLUMNS) + "\n")
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
