@@ -1,4 +1,4 @@
-"""Designs of runs with a known truth, on which intervals are judged: few runs, unequal noise, shared noise, a far floor."""
+"""Designs of runs with a known truth, to judge intervals on: few runs, unequal and shared noise, a floor far away."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,10 +78,8 @@ def by_configuration(rng: np.random.Generator) -> tuple[Table, np.ndarray]:
 
 def by_seed(rng: np.random.Generator) -> tuple[Table, np.ndarray]:
     """240 configurations, each with one of eight seeds, in blocks of size; half of the variance belongs to the seed."""
-    table = {
-        name: values[np.argsort(values)] if name == "active_params" else values
-        for name, values in dense(rng, 240).items()
-    }
+    table = dense(rng, 240)
+    table["active_params"] = np.sort(table["active_params"])
     table["seed"] = np.repeat(np.arange(8), 30)
     return table, 0.007 * (np.repeat(rng.standard_normal(8), 30) + rng.standard_normal(240))
 
@@ -94,13 +92,13 @@ DESIGNS = {
     "small delta": Design(
         "28 runs, Huber delta a twentieth of the noise", "hoffmann2022", Objective("huber-log", 5e-4), few_runs
     ),
-    "unequal noise": Design("240 runs, noise x3 between budgets", "hoffmann2022", _HUBER, unequal),
-    "unequal noise, squares": Design("240 runs, noise x3 between budgets", "hoffmann2022", _SQUARES, unequal),
+    "unequal": Design("240 runs, noise x3 between budgets", "hoffmann2022", _HUBER, unequal),
+    "unequal lsq": Design("the same, least squares", "hoffmann2022", _SQUARES, unequal),
     "configurations": Design("60 configurations of 4 seeds share noise", "hoffmann2022", _HUBER, by_configuration),
-    "configurations, squares": Design(
-        "60 configurations of 4 seeds share noise", "hoffmann2022", _SQUARES, by_configuration
-    ),
-    "seeds": Design("8 seeds share noise", "hoffmann2022", _HUBER, by_seed),
-    "abnar 1 %": Design("400 runs, 10 parameters, a floor out of reach", "abnar2025", _HUBER, noise=0.01),
-    "abnar .2 %": Design("400 runs, 10 parameters", "abnar2025", _HUBER, noise=0.002),
+    "configurations lsq": Design("the same, least squares", "hoffmann2022", _SQUARES, by_configuration),
+    "seeds": Design("8 seeds share noise, each in a block of sizes", "hoffmann2022", _HUBER, by_seed),
+    "seeds lsq": Design("the same, least squares", "hoffmann2022", _SQUARES, by_seed),
+    "abnar .01": Design("400 runs, 10 parameters, a floor out of reach", "abnar2025", _HUBER, noise=0.01),
+    "abnar .002": Design("400 runs, 10 parameters", "abnar2025", _HUBER, noise=0.002),
 }
+"""Cases by name."""

@@ -104,9 +104,14 @@ def test_clustered_seeds_give_wider_intervals_than_pretending_they_are_new_runs(
     runs = dense_runs(50)
     copies = pd.concat([runs] * 3, ignore_index=True)
     result = fit("hoffmann2022", copies, "lsq-log")
-    naive = bootstrap(result, 200).result.intervals["alpha"]
+    naive = bootstrap(result, 200, clusters=np.arange(150)).result.intervals["alpha"]
     honest = bootstrap(result, 200, clusters=np.tile(np.arange(50), 3)).result.intervals["alpha"]
     assert honest[1] - honest[0] > 1.4 * (naive[1] - naive[0])
+    # Nobody has to ask for it: runs at one design point are drawn together.
+    plain = bootstrap(result, 200).result
+    assert plain.interval_method.startswith("bootstrap over design points")
+    low, high = plain.intervals["alpha"]
+    assert high - low == pytest.approx(honest[1] - honest[0], rel=0.3)
 
 
 @pytest.fixture(scope="module")

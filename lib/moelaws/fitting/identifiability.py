@@ -3,7 +3,8 @@
 import numpy as np
 
 from moelaws.fitting.covariance import Spread
-from moelaws.fitting.likelihood import BOUNDLESS, Ends, amplitude_shares, are_amplitudes, interval_ends, straight_ends
+from moelaws.fitting.ends import BOUNDLESS, Ends, straight_ends
+from moelaws.fitting.likelihood import amplitude_shares, are_amplitudes, interval_ends
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import Status
 from moelaws.laws.own import floor_of

@@ -1,48 +1,27 @@
 """Likelihood intervals: how far each parameter can go before the objective, all others refitted, rises too much."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
 from moelaws.fitting.covariance import Spread
+from moelaws.fitting.ends import Ends, edge_of, kind_of
 from moelaws.fitting.minimise import minimise
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import revived
 from moelaws.fitting.walks import CLOSE, Walks, note, smooth, trial_of
 from moelaws.laws.own import amplitudes, floor_of
 
-End = Literal["found", "open", "bound", "unknown"]
-"""``found``: the rise there is the limit, and was looked at twice. ``open``: the objective never rises so far, down to
-an amplitude of zero or up to one without end. ``bound``: nor up to a bound, the reader's or the law's own. ``unknown``:
-the search did not come to rest."""
-
 _TRIALS = 60
 _CHECKS = 4
 _NEIGHBOURS = 3
 """Other walks whose points a refit starts from too."""
-BOUNDLESS = 200.0
-"""Logs of amplitudes beyond which there is no bound but arithmetic's: 1e-87 is zero."""
+_MANY_RUNS = 5_000
+"""So many runs hold a law so tightly that it is straight between the ends: they are where they are expected, or looked
+for from one side only."""
 _VISIBLE = 0.02
 """Share of the loss down to which a term's amplitude is walked by its log; below, by its value."""
-
-
-@dataclass(frozen=True)
-class Ends:
-    """Ends of the intervals of some coordinates.
-
-    Attributes:
-        low: coordinates, [parameters]; minus infinity where the interval is open, the bound where it ends there.
-        high: the same above.
-        kinds: how each ended, (below, above), [parameters].
-        points: coordinate -> rise of the objective there, in units of the limit, one mapping a parameter; or empty.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    kinds: list[tuple[End, End]]
-    points: list[dict[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,9 @@ class Valley:
         """
         i, theta = walks.parameter[going], self.theta
         here = walks.at[going]
-        starts = [here, here + (trial - walks.inside[going])[:, None] * self.follow[i]]
+        starts = [here + (trial - walks.inside[going])[:, None] * self.follow[i]]
+        if self.problem.n_runs <= _MANY_RUNS:
+            starts.append(here)
         if thorough:
             starts += [theta + (trial - theta[i])[:, None] * self.follow[i], revived(self.problem, here)]
             near = np.abs(walks.at[:, i] - trial).T.argsort(axis=1, kind="stable")[:, :_NEIGHBOURS]
@@ -109,7 +90,7 @@ def interval_ends(
     chosen = np.arange(len(theta)) if which is None else np.asarray(which)
     walks = _walks(valley, chosen)
     unknown = _walk(valley, walks, thorough=False)
-    for _ in range(_CHECKS):
+    for _ in range(_CHECKS if problem.n_runs <= _MANY_RUNS else 0):
         # By now other walks may have found lower ground: an end from which the objective no longer rises so far is
         # none.
         ended = np.flatnonzero(np.isfinite(walks.end))
@@ -121,50 +102,6 @@ def interval_ends(
         walks.reopen(ended[again], rise[again], at[again])
         unknown = _walk(valley, walks, thorough=True)
     return _ends(valley, walks, unknown, len(chosen))
-
-
-def straight_ends(problem: Problem, theta: np.ndarray, spread: Spread, level: float) -> Ends:
-    """Ends of the intervals that a straight law would have: standard errors to either side, as far as the bounds.
-
-    Args:
-        problem: the fit's problem.
-        theta: the minimum, [P].
-        spread: what noise does to it.
-        level: of the intervals.
-
-    Returns:
-        The ends, of all coordinates.
-    """
-    with np.errstate(invalid="ignore"):
-        reach = np.nan_to_num(spread.quantile(level) * spread.error, nan=np.inf, posinf=np.inf)
-    return ends_within(problem, theta - reach, theta + reach)
-
-
-def ends_within(problem: Problem, low: np.ndarray, high: np.ndarray) -> Ends:
-    """Ends cut off at the bounds.
-
-    Args:
-        problem: the fit's problem.
-        low: coordinates, [P].
-        high: the same above.
-
-    Returns:
-        The ends, of all coordinates, without points.
-    """
-    room = 1e-9 * (problem.upper - problem.lower)
-    least, most = _edge(problem.lower, -1.0), _edge(problem.upper, 1.0)
-    below, above = low > problem.lower + room, high < problem.upper - room
-    kinds = [(_kind(below[i], least[i]), _kind(above[i], most[i])) for i in range(len(low))]
-    return Ends(np.where(below, low, least), np.where(above, high, most), kinds)
-
-
-def _kind(found: bool, edge: float) -> End:
-    return "found" if found else "bound" if np.isfinite(edge) else "open"
-
-
-def _edge(bound: np.ndarray, sign: np.ndarray | float) -> np.ndarray:
-    """A bound as the end of an interval: none at all where it is only there for arithmetic."""
-    return np.where(np.abs(bound) >= BOUNDLESS, sign * np.inf, bound)
 
 
 def _valley(problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float) -> Valley:
@@ -222,16 +159,17 @@ def _walk(valley: Valley, walks: Walks, thorough: bool) -> np.ndarray:
         if not len(going):
             break
         trial = trial_of(walks, going)
-        note(walks, going, trial, *valley.rises(walks, going, trial, thorough))
+        close = CLOSE if valley.problem.n_runs <= _MANY_RUNS else 4 * CLOSE
+        note(walks, going, trial, *valley.rises(walks, going, trial, thorough), close)
     return np.isnan(walks.end)
 
 
 def _ends(valley: Valley, walks: Walks, unknown: np.ndarray, n: int) -> Ends:
     """What the walks say of n parameters."""
-    edge = _edge(walks.edge, walks.sign)
+    edge = edge_of(walks.edge, walks.sign)
     found = ~unknown & np.isfinite(walks.end)
     end = np.where(found, walks.end, edge)
-    kinds = ["unknown" if unknown[i] else _kind(found[i], edge[i]) for i in range(2 * n)]
+    kinds = ["unknown" if unknown[i] else kind_of(found[i], edge[i]) for i in range(2 * n)]
     points = [walks.points[i] for i in walks.parameter[:n]]
     return Ends(end[:n], end[n:], list(zip(kinds[:n], kinds[n:], strict=True)), points)
 
@@ -249,6 +187,9 @@ def _refit(problem: Problem, starts: np.ndarray, held: np.ndarray) -> tuple[np.n
     """
     walks, each, p = starts.shape
     mask = np.arange(p) == held[:, None]
+    if problem.n_runs > _MANY_RUNS:
+        minima = minimise(problem, starts[:, 0], steps=30, tolerance=1e-7, hessian="slopes", held=mask)
+        return minima.value, minima.theta
     every = np.repeat(mask, each, axis=0)
     near = minimise(problem, starts.reshape(-1, p), steps=20, tolerance=1e-6, held=every)
     near = minimise(problem, near.theta, steps=25, tolerance=1e-8, hessian="slopes", held=every)

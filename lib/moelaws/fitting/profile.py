@@ -8,7 +8,8 @@ import pandas as pd
 
 from moelaws.fitting.covariance import Spread, covariance
 from moelaws.fitting.descent import polish
-from moelaws.fitting.likelihood import End, interval_ends
+from moelaws.fitting.ends import End
+from moelaws.fitting.likelihood import interval_ends
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult

@@ -124,9 +124,9 @@ def sandwich(fit: Linear, group: np.ndarray, n_groups: int, pooled: float) -> np
     for first in range(0, n_groups, _BLOCK):
         last = min(first + _BLOCK, n_groups)
         runs = order[bounds[first] : bounds[last]]
-        slopes, weights, code = fit.slopes[:, runs].T, fit.weights[runs], group[runs] - first
-        score = _summed(slopes * fit.scores[runs][:, None], code, last - first)
-        weight = _summed(slopes[:, :, None] * slopes[:, None, :] * weights[:, None, None], code, last - first)
+        slopes, weights, starts = fit.slopes[:, runs].T, fit.weights[runs], bounds[first:last] - bounds[first]
+        score = np.add.reduceat(slopes * fit.scores[runs][:, None], starts)
+        weight = np.add.reduceat(slopes[:, :, None] * slopes[:, None, :] * weights[:, None, None], starts)
         lever = weight @ fit.plain
         moved = np.linalg.solve(np.eye(p) - _WHOLE * lever, score[:, :, None])[:, :, 0]
         meat += moved.T @ moved

@@ -8,13 +8,13 @@ import numpy as np
 
 from moelaws.fitting.covariance import Spread, covariance
 from moelaws.fitting.draws import codes_of, draw_counts
+from moelaws.fitting.ends import Ends, ends_within, straight_ends
 from moelaws.fitting.identifiability import at_bound, pinned_down, status_of
-from moelaws.fitting.likelihood import Ends, ends_within, interval_ends, straight_ends
-from moelaws.fitting.minimise import Minima, minimise
+from moelaws.fitting.likelihood import interval_ends
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
+from moelaws.fitting.refits import refit
 from moelaws.fitting.result import FitResult
-from moelaws.fitting.starts import revived
 
 _CELLS = 2_000_000
 """Replicates x runs in one batch of refits; bounds the memory of their weights to 16 MB."""
@@ -65,7 +65,8 @@ def bootstrap(
         replicates: how many refits.
         seed: of the draws.
         strata: a label for each run, such as its budget; every stratum keeps its number of runs.
-        clusters: a label for each run, such as its configuration without the seed; runs of a label are drawn together.
+        clusters: a label for each run; runs of a label are drawn together. By default, where runs are replicates of
+            fewer design points, these: what the law misses at one is no new surprise in its second seed.
         level: of the intervals.
 
     Returns:
@@ -80,7 +81,10 @@ def bootstrap(
     problem = _problem(result)
     rng = np.random.default_rng(seed)
     base, n = problem.weights[0], problem.n_runs
-    groups = codes_of(strata, n, "strata"), codes_of(clusters, n, "clusters")
+    groups = (
+        codes_of(strata, n, "strata"),
+        _replicates(result) if clusters is None else codes_of(clusters, n, "clusters"),
+    )
     thetas, failed = [], 0
     batch = max(1, _CELLS // n)
     for first in range(0, replicates, batch):
@@ -93,7 +97,8 @@ def bootstrap(
         raise FitError(f"{failed} of {replicates} bootstrap refits failed; there is no interval to give")
     low, high = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
-    method = f"{how}bootstrap over runs, {len(theta)} refits, percentiles, {100 * level:g} %"
+    what = "runs" if groups[1] is None or clusters is not None else "design points"
+    method = f"{how}bootstrap over {what}, {len(theta)} refits, percentiles, {100 * level:g} %"
     made = with_intervals(result, ends_within(problem, low, high), method)
     open_ones = [name for name, known in made.identified.items() if not known]
     if clusters is None and open_ones:
@@ -103,35 +108,12 @@ def bootstrap(
     return Bootstrap(made, theta, failed)
 
 
-def refit(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Refit from good starts under new weights, one replicate a start.
-
-    Args:
-        problem: with weights [replicates, runs].
-        theta: starting coordinates, [replicates, P].
-
-    Returns:
-        Coordinates [replicates, P], and whether each refit has a finite objective.
-    """
-    best = _refit(problem, theta, np.arange(len(theta)))
-    # A term that ended near zero may have got stuck there, and beside one the way down is long: start again with every
-    # term in sight.
-    second = revived(problem, best.theta)
-    again = np.arange(len(theta)) if (second != best.theta).any() else np.arange(0)
-    if len(again):
-        other = _refit(problem, second[again], again)
-        better = other.value < best.value[again]
-        best.theta[again[better]], best.value[again[better]] = other.theta[better], other.value[better]
-    return best.theta, np.isfinite(best.value)
-
-
-def _refit(problem: Problem, theta: np.ndarray, rows: np.ndarray) -> Minima:
-    if problem.objective.robust:
-        # A wider threshold first: it moves a replicate past the kinks of the final one.
-        wide = problem.with_delta(max(problem.objective.delta, 0.01))
-        theta = minimise(wide, theta, steps=15, tolerance=1e-4, rows=rows).theta
-        theta = minimise(problem, theta, steps=20, tolerance=1e-7, rows=rows).theta
-    return minimise(problem, theta, steps=60, tolerance=1e-9, hessian="slopes", rows=rows)
+def _replicates(result: FitResult) -> np.ndarray | None:
+    """The design point of each run, [runs]; ``None`` where each run has its own, or a redraw would hold too few."""
+    groups = result.groups
+    if groups is None or not 2 * len(result.theta) < groups.n_designs < result.n_runs:
+        return None
+    return groups.design
 
 
 def likelihood(result: FitResult, level: float = 0.95) -> FitResult:

@@ -88,7 +88,9 @@ def trial_of(walks: Walks, going: np.ndarray) -> np.ndarray:
     return np.where(walks.sign[going] < 0, np.maximum(trial, edge), np.minimum(trial, edge))
 
 
-def note(walks: Walks, going: np.ndarray, trial: np.ndarray, rise: np.ndarray, at: np.ndarray) -> None:
+def note(
+    walks: Walks, going: np.ndarray, trial: np.ndarray, rise: np.ndarray, at: np.ndarray, close: float = CLOSE
+) -> None:
     """Write down what the walks found.
 
     Args:
@@ -97,6 +99,7 @@ def note(walks: Walks, going: np.ndarray, trial: np.ndarray, rise: np.ndarray, a
         trial: where, [going].
         rise: what they found there, [going].
         at: with which coordinates, [going, P].
+        close: how near the limit a rise must be, as a share of it, for an end to be found.
     """
     for i, place, height in zip(walks.parameter[going], trial, rise, strict=True):
         walks.points[i][float(place)] = float(height)
@@ -105,7 +108,7 @@ def note(walks: Walks, going: np.ndarray, trial: np.ndarray, rise: np.ndarray, a
     far = np.abs(smooth(trial, faint) - smooth(walks.origin[going], faint))
     gap = np.abs(smooth(trial, faint) - smooth(other, faint))
     with np.errstate(invalid="ignore"):
-        found = (np.abs(rise - 1.0) < CLOSE) | (gap < _JUMP * far)
+        found = (np.abs(rise - 1.0) < close) | (gap < _JUMP * far)
     walks.end[going[found]] = trial[found]
     stuck = ~out & ~found & (trial == walks.edge[going])
     walks.end[going[stuck]] = np.inf * walks.sign[going[stuck]]
