@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("case", DESIGNS)
 def test_intervals_cover(case):
-    """The bar: 92 to 98 in 100 cover, of all and of those called identified, and are at most 1.3 times as wide as need be."""
+    """The bar: 92 to 98 in 100 cover, of all and of those called identified, at most 1.3 times as wide as need be."""
     tally = fit_coverage.tally(case, [fit_coverage.repetition(case, seed) for seed in range(500)])
     wide = {"five runs"}  # one degree of freedom costs a factor of six, whatever the method
     for row in tally:

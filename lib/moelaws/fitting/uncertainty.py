@@ -1,6 +1,6 @@
 """Intervals of fitted parameters: likelihood, the bootstrap over runs, large-sample errors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ def bootstrap(
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     what = "runs" if groups[1] is None or clusters is not None else "design points"
     method = f"{how}bootstrap over {what}, {len(theta)} refits, percentiles, {100 * level:g} %"
-    made = with_intervals(result, ends_within(problem, low, high), method)
+    made = with_intervals(result, ends_within(problem, low, high), method, known=result.identified)
     open_ones = [name for name, known in made.identified.items() if not known]
     if clusters is None and open_ones:
         made = likelihood(result, level)
@@ -170,7 +170,9 @@ def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
     )
 
 
-def with_intervals(result: FitResult, ends: Ends, method: str, spread: Spread | None = None) -> FitResult:
+def with_intervals(
+    result: FitResult, ends: Ends, method: str, spread: Spread | None = None, known: Mapping[str, bool] | None = None
+) -> FitResult:
     """The result with intervals from their ends in coordinates, and what they say of identifiability.
 
     Args:
@@ -178,6 +180,7 @@ def with_intervals(result: FitResult, ends: Ends, method: str, spread: Spread | 
         ends: of the intervals of all free parameters.
         method: how they were made.
         spread: what noise does to the minimum, if it is known already.
+        known: what else says which parameters are identified: refits from a flat place stay there, and show nothing.
 
     Returns:
         The result; its status says where an interval is open or wider than sensible limits.
@@ -186,15 +189,18 @@ def with_intervals(result: FitResult, ends: Ends, method: str, spread: Spread | 
     spread = spread or covariance(problem, result.theta, result.groups)
     with np.errstate(over="ignore"):
         low, high = problem.natural(ends.low), problem.natural(ends.high)
-    known = pinned_down(problem, spread, ends)
-    known = {name: known[name] and name not in at_bound(problem, result.theta) for name in known}
-    status, message = status_of(problem, result.theta, spread, known)
+    held = at_bound(problem, result.theta)
+    pinned = {
+        name: sure and name not in held and (known is None or known[name])
+        for name, sure in pinned_down(problem, spread, ends).items()
+    }
+    status, message = status_of(problem, result.theta, spread, pinned)
     return replace(
         result,
         intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(problem.free)},
         interval_method=method,
         ends={name: ends.kinds[i] for i, name in enumerate(problem.free)},
-        identified=result.identified | known,
+        identified=result.identified | pinned,
         status=status,
         message=message,
     )
