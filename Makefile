@@ -1,6 +1,7 @@
 # make book    execute the chapters and build the site: _build/html/index.html
 # make test    run the tests, in JOBS processes
 # make validate  run the long checks: simulations, signals at random moments, every bad input (half an hour or more)
+# make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
 # make sync    write chapters/*.ipynb from chapters/*.md
 # make lint    formatting, style and types
 # make serve   look at the site on http://localhost:8000
@@ -25,7 +26,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book test validate sync lint serve linkcheck clean setup
+.PHONY: book test validate fuzz sync lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
@@ -36,6 +37,9 @@ test: setup
 
 validate: setup
 	$(BIN)/python -m pytest -m validate $(PYTEST_ARGS)
+
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python -m fuzz --out benchmarks/results/fuzz.json
 
 sync: setup
 	$(BIN)/python -m moelaws.book sync

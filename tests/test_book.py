@@ -232,3 +232,26 @@ def test_launch_buttons_open_the_committed_notebooks(book_site: Path):
         assert colab[1] == f"blob/main/{name}.ipynb"
         assert f"%2F{name.rsplit('/')[-1]}.ipynb" in page or f"/{name}.ipynb" in page
         assert (ROOT / f"{name}.ipynb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--root", "a\0b"], "expected the name of a folder"),
+        (["--root", "loop"], "expected the name of a folder"),
+        (["--root", "absent"], "expected the table of contents of the book, found no such file"),
+        (["--root", "\x1b[31m"], "\\x1b[31m/_toc.yml: expected the table of contents"),
+        (["--root", ".", "--jobs", "999999999999"], "--jobs 999999999999: expected from 1 to 64 chapters at a time"),
+        (["--root", ".", "--out", "a\0b"], "--out 'a\\x00b': expected the name of a folder"),
+    ],
+)
+def test_a_folder_that_is_no_book_is_a_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    assert main(["build", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert all(line.isprintable() and len(line) <= 400 for line in said.splitlines())

@@ -65,7 +65,7 @@ def test_a_fault_of_ours_shows_where_it_came_from_on_demand(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "--train-flops", "nan"], "expected a number > 0 and at most 1e+40, found 'nan'"),
+        (["plan", "--train-flops", "nan"], "expected a number > 1 and at most 1e+40, found 'nan'"),
         (["plan", "--train-flops", "1e21", "--dollars-per-hour", "0"], "expected a number > 0"),
         (["plan", "--train-flops", "1e21", "--gpus", "999999999999"], "expected a whole number from 1 to 1024"),
         (["plan", "--train-flops", "1e21", "--json", ""], "expected the name of a file or folder, found nothing"),
@@ -77,6 +77,7 @@ def test_a_fault_of_ours_shows_where_it_came_from_on_demand(
         (["isoflop", "x.csv", "--degree", "²,1,1"], "expected three whole numbers from 0 to 4"),
         (["measure", "tiny:", "--batch", "0"], "expected a whole number from 1 to 65536, found '0'"),
         (["runs", "x.csv", "--rows", "-1"], "expected a whole number from 1 to 1000000, found '-1'"),
+        (["fit", "x.csv", "--starts=--"], "argument '--starts': expected a value, found '--'"),
         (["runs", "a\0b"], "no file can have the name 'a\\x00b'"),
         (["runs", "x.csv", "--no-such-option"], "unrecognized arguments: --no-such-option; see moelaws --help"),
         (["fit", "x.csv", "--starts", "\x1b[31m" + "9" * 87_000], "found '\\x1b[31m999"),

@@ -89,7 +89,12 @@ def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train-flops", "0"], "--train-flops: expected a number > 0 and at most 1e+40, found '0'"),
+        (["--train-flops", "0"], "--train-flops: expected a number > 1 and at most 1e+40, found '0'"),
+        (
+            ["--train-flops", "1.5", "--experts", "1"],
+            "abnar2025: no model reaches the loss with 1.5 FLOPs of training",
+        ),
+        (["--train-flops", "1e21", "--output-tokens", "1e-320"], "--output-tokens: expected a number > 0.001"),
         (["--train-flops", "1e21", "--hardware", "abacus"], "no hardware 'abacus'; there are a100-40gb"),
         (["--train-flops", "1e21", "--laws", "clark2022"], "law 'clark2022' cannot plan"),
         (["--train-flops", "1e21", "--loss", "0.5"], "abnar2025: the loss 0.5 is below the law's floor"),

@@ -171,3 +171,29 @@ def test_rerun_looks_at_device_and_folder_first(tmp_path: Path, capsys: pytest.C
     ):
         assert exit_code(["rerun", str(table), *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "tpu"], "device 'tpu': expected auto, cpu"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "no Dask scheduler answers at tcp://127.0.0.1:1"),
+        (["--scheduler", "pipe.json"], "pipe.json: is a pipe or device; expected a JSON file"),
+        (["--scheduler", "list.json"], "list.json: expected a JSON object, found a list"),
+        (["--scheduler", "address.json"], "address.json: 'address': expected text, found 3"),
+    ],
+)
+def test_a_sweep_that_is_refused_leaves_no_table(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.json")
+    Path("list.json").write_text("[]")
+    Path("address.json").write_text('{"address": 3}')
+    assert exit_code(["sweep", "small_sweep:tiny_sweep", "--out", "out.csv", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not Path("out.csv").exists()

@@ -102,7 +102,11 @@ def test_deploy_takes_the_preset_and_changes():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"gpus": ()}, r"gpus = \(\), expected whole numbers"), ({"dollars_per_hour": -1}, "dollars_per_hour = -1")],
+    [
+        ({"gpus": ()}, r"gpus = \(\), expected whole numbers"),
+        ({"dollars_per_hour": -1}, "dollars_per_hour = -1"),
+        ({"dollars_per_hour": 0}, "expected > 0"),
+    ],
 )
 def test_deployments_that_cannot_be(change, message):
     with pytest.raises(ValueError, match=message):

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""Numbers of errors that say what a machine has run out of; any other is about the name that was given."""
+EXHAUSTED = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+    errno.ENXIO,
+})  # fmt: skip
+"""Numbers of errors that say what a machine has run out of (ENXIO: readers of a pipe); any other is about the name."""
 
 _LONGEST_CHAIN = 40  # links in a row, as the system itself allows
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from moelaws.book.error import BookError
 from moelaws.interrupt import begun, interrupted, interruptible, promise
+from moelaws.quote import plain, sentence, shown
 
 if TYPE_CHECKING:
     from moelaws.book.build import Order
+
+_MOST_JOBS = 64
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -64,7 +67,7 @@ def _what_failed(error: OSError) -> str:
 
 def _refuse(*reasons: str) -> int:
     for reason in reasons:
-        print(f"error: {reason}", file=sys.stderr)
+        print(sentence(f"error: {reason}"), file=sys.stderr)
     count = len(reasons)
     print(f"The book was not built: {count} error{'s' * (count > 1)}.", file=sys.stderr, flush=True)
     return 1
@@ -104,12 +107,20 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
 
 def _root(given: Path | None) -> Path:
     if given is not None:
-        return given.resolve()
+        return _resolved("--root", given)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file():
             return folder
     raise BookError(f"{here}: neither this folder nor one above holds _toc.yml; name the book with --root")
+
+
+def _resolved(option: str, given: Path) -> Path:
+    try:
+        return given.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no folder can have, or a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise BookError(f"{option} {shown(str(given))}: expected the name of a folder ({reason})") from None
 
 
 def _sync(root: Path, check: bool) -> int:
@@ -150,10 +161,10 @@ def _numbers(root: Path, args: argparse.Namespace) -> int:
 def _build(root: Path, args: argparse.Namespace) -> int:
     from moelaws.book.build import Order, build_book, check_links
 
-    if args.jobs < 1:
-        raise BookError(f"--jobs {args.jobs}: expected at least one chapter at a time")
-    place = getattr(args, "out", None) or root / "_build" / "html"
-    order = Order(root=root, place=place.resolve(), profile=args.profile, jobs=args.jobs, force=args.force)
+    if not 1 <= args.jobs <= _MOST_JOBS:
+        raise BookError(f"--jobs {plain(args.jobs)}: expected from 1 to {_MOST_JOBS} chapters at a time")
+    place = _resolved("--out", getattr(args, "out", None) or root / "_build" / "html")
+    order = Order(root=root, place=place, profile=args.profile, jobs=args.jobs, force=args.force)
     with promise(lambda: _kept(order)):
         if args.action == "linkcheck":
             check_links(order)

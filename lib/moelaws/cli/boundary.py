@@ -7,10 +7,10 @@ import argparse
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from moelaws.files import EXHAUSTED
-from moelaws.quote import sentence
+from moelaws.quote import sentence, shown
 from moelaws.runs import TableInUseError
 
 FAILED, WRONG_INPUT, OUR_FAULT = 1, 2, 70
@@ -21,6 +21,13 @@ DEBUG = "MOELAWS_DEBUG"
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one sentence, like all others; the usage is there for the asking."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, as argparse does, but for ``--option=--``, which it takes for an option of no value at all."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("-") and word.endswith("=--"):
+                self.error(f"argument {shown(word[:-3])}: expected a value, found '--'")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, and end with exit code 2."""
         complain(f"{self.prog}: error: ", f"{message}; see {self.prog} --help")
@@ -30,6 +37,11 @@ class Parser(argparse.ArgumentParser):
 def complain(beginning: str, message: str) -> None:
     """Print one sentence on standard error."""
     print(sentence(beginning + message), file=sys.stderr, flush=True)
+
+
+def tell(message: str) -> None:
+    """Tell on standard error what else happens: a wait, a killed worker, an end that is none of the input's fault."""
+    complain("moelaws: ", message)
 
 
 def outcome(error: Exception) -> int:

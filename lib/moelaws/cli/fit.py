@@ -1,13 +1,13 @@
 """``moelaws fit``: a law, a run table, the true optimum and its intervals."""
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
@@ -79,11 +79,11 @@ def run(options: argparse.Namespace) -> int:
     except (FitError, LawError) as error:
         raise FitError(f"{name}: {error}") from None
     except FitFailed as error:
-        print(f"moelaws: the fit failed: {error}", file=sys.stderr)
+        tell(f"the fit failed: {error}")
         return 1
-    _print(result, loaded)
     if options.json:
         write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, runs)})
+    _print(result, loaded)
     return 0
 
 

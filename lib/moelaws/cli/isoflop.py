@@ -51,16 +51,8 @@ def run(options: argparse.Namespace) -> int:
     use_our_names(options, "variable")
     loaded = load_table(options)
     runs, derived = loaded.derived()
-    say(loaded, derived)
     surfaces = [_fit(group, budget, options) for budget, group in _by_budget(runs, options.budget)]
-    records = []
-    for surface in surfaces:
-        table = optima(surface)
-        sparsities = [surface.best_sparsity(size) for size in options.sizes]
-        _print_surface(surface, table)
-        for best in sparsities:
-            print(f"  {_best_line(surface, best)}")
-        records.append(_record(surface, table, sparsities))
+    found = [(each, optima(each), [each.best_sparsity(size) for size in options.sizes]) for each in surfaces]
     if options.json:
         write_json(
             options.json,
@@ -71,10 +63,18 @@ def run(options: argparse.Namespace) -> int:
                 "seed": options.seed,
                 "level": 0.95,
                 "derived": derived,
-                "budgets": records,
+                "budgets": [_record(*each) for each in found],
                 "versions": {"moelaws": __version__, "numpy": np.__version__},
             },
         )
+    # Nothing is printed before everything is known.
+    say(loaded, derived)
+    if len(finished(runs)) < len(runs):
+        print(f"{len(runs) - len(finished(runs))} runs did not finish and are left out")
+    for surface, table, sparsities in found:
+        _print_surface(surface, table)
+        for best in sparsities:
+            print(f"  {_best_line(surface, best)}")
     return 0
 
 
@@ -83,8 +83,6 @@ def _by_budget(runs: pd.DataFrame, budget: float | None) -> list[tuple[float, pd
     ended = finished(runs)
     if ended.empty:
         raise SurfaceError(f"no finished runs among the {len(runs)} rows kept")
-    if len(ended) < len(runs):
-        print(f"{len(runs) - len(ended)} runs did not finish and are left out")
     groups = [(float(label), group) for label, group in ended.groupby(budget_of(ended))]
     if budget is None:
         return groups

@@ -1,11 +1,11 @@
 """``moelaws measure``: how fast a model decodes here, and what machine that makes this one."""
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.output import write_json
 from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import path, whole, wholes
@@ -108,9 +108,9 @@ def _grid(options: argparse.Namespace) -> int:
     from moelaws.serving.rows import TOUCHED, record_rows
 
     out, passes = options.out or TIMINGS, options.passes or 9
-    rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=_print_event)
+    rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=tell)
     written = _record(rows, passes, out, at_once=len(BATCHES))
-    _print_event("counting the experts that groups of tokens touch")
+    tell("counting the experts that groups of tokens touch")
     touched = list(measure_touched())
     place = touched_file(options)
     record_rows(place, touched, TOUCHED)
@@ -240,11 +240,7 @@ def _print_row(row: dict[str, Any], first: bool) -> None:
         flush=True,
     )
     if row["clock"] == "wall" and row["device"] == "cpu" and row["processor_share"] < 0.8:
-        _print_event(
+        tell(
             f"the process had the processor for {row['processor_share']:.0%} of that time: others were busy, "
             "the times are too long (--clock processor helps)"
         )
-
-
-def _print_event(sentence: str) -> None:
-    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)

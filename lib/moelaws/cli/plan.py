@@ -36,7 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the subcommand."""
     parser = subparsers.add_parser("plan", help="choose size, experts and hardware for training and serving")
     parser.add_argument(
-        "--train-flops", type=number(0, 1e40), required=True, metavar="C", help="training budget, in FLOPs"
+        "--train-flops", type=number(1, 1e40), required=True, metavar="C", help="training budget, in FLOPs"
     )
     parser.add_argument(
         "--serve-tokens",
@@ -68,10 +68,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--loss", type=number(0, 1e6), help="loss to reach (default: the base's at the budget)")
     parser.add_argument(
-        "--prompt-tokens", type=number(0, 1e9), default=Traffic().prompt_tokens, help="mean (default 161.31)"
+        "--prompt-tokens", type=number(1e-3, 1e9), default=Traffic().prompt_tokens, help="mean (default 161.31)"
     )
     parser.add_argument(
-        "--output-tokens", type=number(0, 1e9), default=Traffic().output_tokens, help="mean (default 337.99)"
+        "--output-tokens", type=number(1e-3, 1e9), default=Traffic().output_tokens, help="mean (default 337.99)"
     )
     parser.add_argument("--json", type=path, metavar="OUT", help="write the plan to this file too")
     parser.set_defaults(run=run)
@@ -83,34 +83,37 @@ def run(options: argparse.Namespace) -> int:
     request = Request(
         options.train_flops, options.serve_tokens, options.experts, options.top_k, options.base_experts, options.loss
     )
-    deployment = _deployment(options)
+    deployment, calibrated = _deployment(options)
     forecasters, missing = _forecasters(options)
     if not forecasters:
         raise PlanError(next(iter(missing.values()), "no law to ask"))
     found = plan(request, deployment, forecasters)
-    _print(found, missing)
     if options.json:
         write_json(options.json, "plan", _record(found, missing))
+    print(calibrated, end="")
+    _print(found, missing)
     return 0
 
 
-def _deployment(options: argparse.Namespace) -> Deployment:
+def _deployment(options: argparse.Namespace) -> tuple[Deployment, str]:
+    """Where to serve, and what to say about how well it is known."""
     traffic = Traffic(options.prompt_tokens, options.output_tokens)
     if options.timings is None:
         gpus = tuple(2**i for i in range(options.gpus.bit_length()) if 2**i <= options.gpus)
         device = accelerator(options.hardware)
-        return deploy(device, gpus, traffic=traffic, dollars_per_hour=options.dollars_per_hour)
+        return deploy(device, gpus, traffic=traffic, dollars_per_hour=options.dollars_per_hour), ""
     # Only this path needs SciPy's optimisers; every other command starts faster without them.
     from moelaws.serving.calibration import calibrate
     from moelaws.serving.timings import read_timings
 
     found = calibrate(read_timings(options.timings))
-    print(
+    calibrated = (
         f"{options.timings.name}: decode steps of unseen configurations predicted within "
-        f"{found.held_out.median:.0%} (median) and {found.held_out.p90:.0%} (nine in ten)"
+        f"{found.held_out.median:.0%} (median) and {found.held_out.p90:.0%} (nine in ten)\n"
     )
     rent = _CHEAP if options.dollars_per_hour is None else options.dollars_per_hour
-    return deploy_measured(options.timings.stem, found.machine, options.memory_gb * 1e9, rent, traffic)
+    machine = deploy_measured(options.timings.stem, found.machine, options.memory_gb * 1e9, rent, traffic)
+    return machine, calibrated
 
 
 def _forecasters(options: argparse.Namespace) -> tuple[dict[str, Forecaster], dict[str, str]]:

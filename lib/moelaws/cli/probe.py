@@ -1,10 +1,10 @@
 """``moelaws probe``: train recorded runs again and ask what they can do; a stopped recording goes on where it was."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.interrupt import promise
@@ -72,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
         with promise(lambda: f"what is in {out} is safe, the same command goes on"):
             count = probe_runs(
                 rows, out, options.items, options.probe, options.workers, options.device, on_run=print_run,
-                on_event=_print_event,
+                on_event=tell,
             )  # fmt: skip
     except ProbingError as error:
-        print(f"moelaws: {error}", file=sys.stderr)
+        tell(str(error))
         return 1
     print(f"{count} rows appended; table: {out}")
     if unequal:
@@ -95,7 +95,3 @@ def _line(found: "Probed", number: int, total: int) -> str:
         return f"{start} {found.status}: no rows"
     verdict = "equal to the recorded one" if found.equal else f"recorded {row['loss']:.6f}"
     return f"{start} loss {found.loss:.6f}, {verdict}; {len(found.rows)} rows, {found.seconds:.0f} s"
-
-
-def _print_event(sentence: str) -> None:
-    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)

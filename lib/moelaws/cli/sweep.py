@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.values import MOST_WORKERS, number, path, whole
 from moelaws.interrupt import promise
 from moelaws.quote import sentence, shown
@@ -73,10 +74,10 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
     try:
         count = run_sweep(
             runs, out, workers=options.workers or 2, limit=options.limit, scheduler=options.scheduler,
-            device=options.device, on_row=_print_row, on_event=_print_event, save_every=options.save_every,
+            device=options.device, on_row=_print_row, on_event=tell, save_every=options.save_every,
         )  # fmt: skip
     except SweepError as error:
-        print(f"moelaws: {error}", file=sys.stderr)
+        tell(str(error))
         return 1
     print(f"{count} runs trained, {len(runs)} in the sweep; table: {out}")
     return 0
@@ -158,9 +159,12 @@ def _kind(value: object) -> str:
 def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) -> None:
     """Print the runs, and how long those without a row would take."""
     from moelaws.training.estimate import estimate
+    from moelaws.training.executors import check_device
     from moelaws.training.progress import spoken
     from moelaws.training.sweep import open_workers, pin
 
+    if options.scheduler is None:
+        check_device(options.device)
     pinned = pin(runs)
     _print_runs(list(pinned.values()))
     done = recorded_runs(out) & set(pinned)
@@ -170,7 +174,7 @@ def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) ->
         print(f"{len(done)} of them are in {out}; {len(waiting)} would be trained")
     if not waiting:
         return
-    with open_workers(waiting, options.workers or 2, options.scheduler, options.device, _print_event) as pool:
+    with open_workers(waiting, options.workers or 2, options.scheduler, options.device, tell) as pool:
         found = estimate(waiting, pool, pool.workers, options.device)
     place = f"the cluster at {options.scheduler}" if options.scheduler else "this machine"
     plural = "workers" if found.workers > 1 else "worker"
@@ -202,7 +206,3 @@ def _print_row(row: dict[str, Any], progress: "Progress") -> None:
         f"GFLOP/s, {spoken(progress.seconds_left)} left",
         flush=True,
     )
-
-
-def _print_event(sentence: str) -> None:
-    print(f"moelaws: {sentence}", file=sys.stderr, flush=True)

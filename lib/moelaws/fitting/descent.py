@@ -257,7 +257,8 @@ def _valley(problem: Problem, theta: np.ndarray) -> np.ndarray:
     curvature = slopes[0] @ slopes[0].T
     unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
-    spread = np.sqrt(np.mean(residuals**2) / np.maximum(values, 1e-9 * values.max()))
+    # No parameter changes the prediction where every curvature is zero: all directions are open then.
+    spread = np.sqrt(np.mean(residuals**2) / np.maximum(values, max(1e-9 * values.max(), 1e-300)))
     reach = 0.3 * (problem.upper - problem.lower)
     return np.clip((unit[:, None] * vectors) * spread, -reach[:, None], reach[:, None])
 

@@ -66,6 +66,7 @@ class RunTable:
         self._lock = TableLock(self._place)
         self._data = b""
         self._keys: set[tuple[str, ...]] = set()
+        self._made = not self._place.exists()
         try:
             self._open()
         except BaseException:
@@ -122,6 +123,11 @@ class RunTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # What was refused leaves no table without a row behind.
+        if isinstance(error, ValueError) and self._made and not self._keys:
+            with suppress(OSError):
+                if signature(os.stat(self._place)) == self._left:
+                    os.unlink(self._place)
         self.close()
 
     def _open(self) -> None:

@@ -111,8 +111,8 @@ class Deployment:
     def __post_init__(self) -> None:
         if not self.gpus or min(self.gpus) < 1:
             raise ValueError(f"deployment {self.name!r}: gpus = {self.gpus!r}, expected whole numbers >= 1")
-        if not self.dollars_per_hour >= 0:
-            raise ValueError(f"deployment {self.name!r}: dollars_per_hour = {self.dollars_per_hour!r}, expected >= 0")
+        if not 0 < self.dollars_per_hour < np.inf:
+            raise ValueError(f"deployment {self.name!r}: dollars_per_hour = {self.dollars_per_hour!r}, expected > 0")
 
     def training_dollars(self, train_flops: Array) -> Array:
         """Rent of the processors for a training of this many FLOPs."""

@@ -12,6 +12,7 @@ from moelaws.laws import LAWS, FormulaError, Law, LawError, law_from_formula
 from moelaws.quote import shown
 
 _MOST_REPLICATES = 100_000
+_LONGEST_NAME = 200
 _UNKNOWN = (0.0, np.inf)
 
 
@@ -44,6 +45,8 @@ def read_fit(path: str | Path, family: Family | None = None) -> Forecaster:
 
 def _law(content: dict[str, Any], name: str) -> Law:
     law_name, formula = text_in(content, "law", name), text_in(content, "formula", name)
+    if len(law_name) > _LONGEST_NAME:
+        raise JsonFileError(f"{name}: 'law': a name of {len(law_name)} characters; expected at most {_LONGEST_NAME}")
     known = LAWS.get(law_name)
     if known is not None and known.formula == formula:
         return known

@@ -145,6 +145,12 @@ def same_loss_models(
 
 
 def _smallest(log_size: Array, flops_needed: Callable[[Array], Array], train_flops: float) -> float:
-    """The smallest size that reaches the loss within the budget."""
+    """The smallest size that reaches the loss within the budget.
+
+    Raises:
+        OptimumError: none does, as where the budget is too small to train anything.
+    """
     within = flops_needed(np.exp(log_size)) <= train_flops * (1 + 1e-6)
+    if not within.any():
+        raise OptimumError(f"no model reaches the loss with {train_flops:.3g} FLOPs of training")
     return float(np.exp(log_size[within].min()))

@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures as futures
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moelaws.json_file import read_object, text_in
 from moelaws.training.executors import WorkersError
 from moelaws.training.progress import spoken
 from moelaws.training.terms import CODE, Terms, Text, answer_to_terms, call_on_terms, one_thread
@@ -154,7 +154,7 @@ def _client(address: str) -> "Client":
         raise WorkersError("distributed is not installed; a Dask cluster needs pip install 'moelaws[scale]'") from None
     file = Path(address)
     try:
-        at = str(json.loads(file.read_text())["address"]) if file.suffix == ".json" else address
+        at = text_in(read_object(file), "address", str(file)) if file.suffix == ".json" else address
         # A thread has no event loop yet; a notebook has one that is running.
         with futures.ThreadPoolExecutor(1) as thread:
             role = thread.submit(asyncio.run, asyncio.wait_for(_role(at), 2 * _CONNECT_SECONDS)).result()

@@ -92,6 +92,8 @@ def run_sweep(
         WorkersError: no worker can train anything, and why.
         SweepError: some runs ended in an error, by name, or no more rows can be written; the rest is recorded.
     """
+    if scheduler is None and executor is None:
+        check_device(device)
     pinned = pin(wanted)
     tell = on_event or _say_nothing
     with _open(table, on_event) as out:
