@@ -210,6 +210,17 @@ def test_who_waits_for_a_worker_says_where_to_look_and_what_starts_one(
         assert sentence.endswith(start)
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_who_waits_for_a_worker_can_be_interrupted(cluster: Cluster, tmp_path: Path, end: signal.Signals) -> None:
+    process = command("small_sweep:tiny_sweep", "--out", str(tmp_path / "runs.csv"), "--scheduler", cluster.address)
+    assert process.stderr is not None
+    assert "has no workers yet" in process.stderr.readline()
+    os.killpg(process.pid, end)
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (128 + end, "")
+    assert errors == f"moelaws: interrupted; 0 runs are safe in {tmp_path / 'runs.csv'}, the same command goes on\n"
+
+
 def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     process = coordinator(path, "gated_row", scheduler=pair.address)

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
+# Little is imported here, and not even typing: until the signals are taken over, Ctrl-C is a traceback.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SECONDS = 4.0
@@ -164,7 +164,7 @@ def _watched(ending: _Ending) -> Iterator[None]:
     os.set_blocking(writing, False)
     threading.Thread(target=_watch, args=(reading, ending), daemon=True).start()
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    before: dict[int, Any] = {number: signal.signal(number, ending.on_signal) for number in _taken()}
+    before = {number: signal.signal(number, ending.on_signal) for number in _taken()}
     sys.unraisablehook = _on_swallowed(hook, ending)
     try:
         yield
@@ -184,10 +184,12 @@ def _go_deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _on_swallowed(hook: Callable[[Any], object], ending: _Ending) -> Callable[[Any], None]:
+def _on_swallowed(
+    hook: Callable[["sys.UnraisableHookArgs"], object], ending: _Ending
+) -> Callable[["sys.UnraisableHookArgs"], None]:
     """A hook for errors that Python cannot raise, as in a destructor: one that was our signal is not lost by that."""
 
-    def on_swallowed(unraisable: Any) -> None:
+    def on_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
         if issubclass(unraisable.exc_type, Interrupted):
             ending.swallowed = True
         else:

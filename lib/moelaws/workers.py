@@ -66,12 +66,14 @@ class Workers(futures.Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes: after the calls that were submitted or, without ``wait``, at once."""
-        if not wait:
+        try:
+            if not wait:
+                self._ask_to_end()
+            self._threads.shutdown(wait=True, cancel_futures=cancel_futures or not wait)
+        finally:  # also where Ctrl-C ends the waiting: threads that wait for a process would keep Python from ending
             self._ask_to_end()
-        self._threads.shutdown(wait=True, cancel_futures=cancel_futures or not wait)
-        self._ask_to_end()
-        for place in self._places:
-            place.clear()
+            for place in self._places:
+                place.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After an error or Ctrl-C nobody wants to wait for runs that may take hours.

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from moelaws.interrupt import begun, interrupted, interruptible
 
+TYPE_CHECKING = False  # typing takes longer to import than all else above, and Ctrl-C is not yet taken care of
 if TYPE_CHECKING:
     from moelaws.cli.boundary import Parser
 
