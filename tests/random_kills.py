@@ -84,6 +84,31 @@ def disturb(
     _until_it_listens(process)
     moment = dice.uniform(0, seconds)
     time.sleep(moment)
+    errors = _end(tally, process, number)
+    faults = {"orphans": _until_gone(mark), "noisy": _noise(number, process.returncode, errors), "broken": whole()}
+    tally.finished += process.returncode == 0
+    _note(tally, faults, f"{number.name} after {moment:.2f} s", mark)
+
+
+def disturb_script(tally: Tally, script: Path, moment: float) -> None:
+    """Start a script of the reader's that catches Ctrl-C itself, and press it so long after its first line.
+
+    It prints ``main`` and, when it was interrupted, ``interrupted``; nothing else is to be seen of it.
+    """
+    tally.tries += 1
+    mark = uuid.uuid4().hex
+    process = _start([sys.executable, str(script)], {_MARK: mark})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "main\n"
+    time.sleep(moment)
+    errors = _end(tally, process, signal.SIGINT)
+    clean = process.returncode == 130 and not errors
+    faults = {"orphans": _until_gone(mark), "noisy": "" if clean else f"exit {process.returncode}: {errors[-600:]}"}
+    _note(tally, faults, f"SIGINT after {moment:.2f} s", mark)
+
+
+def _end(tally: Tally, process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send the signal and wait for the end; returns what was printed on standard error."""
     begin = time.monotonic()
     (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
     try:
@@ -92,17 +117,16 @@ def disturb(
         tally.hung += 1
         errors = "hung"
     tally.slowest = max(tally.slowest, time.monotonic() - begin)
-    left = _until_gone(mark)
-    code = process.returncode
-    faults = {"orphans": left, "noisy": _noise(number, code, errors), "broken": whole()}
-    tally.finished += code == 0
+    return errors
+
+
+def _note(tally: Tally, faults: dict[str, str], when: str, mark: str) -> None:
     for what, fault in faults.items():
         if fault:
             setattr(tally, what, getattr(tally, what) + 1)
-            tally.details.append(f"{number.name} after {moment:.2f} s: {what}: {fault}")
+            tally.details.append(f"{when}: {what}: {fault}")
     for pid in _marked(mark):
         os.kill(pid, signal.SIGKILL)
-    process.wait()
 
 
 def _start(line: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:

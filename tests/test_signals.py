@@ -24,7 +24,7 @@ from moelaws.book.site import STAMP
 from moelaws.files import write_whole
 from moelaws.provenance import code_version, machine
 from moelaws.training.sweep import run_sweep
-from random_kills import Tally, book_line, disturb, sweep_line, undisturbed_seconds
+from random_kills import Tally, book_line, disturb, disturb_script, sweep_line, undisturbed_seconds
 from small_sweep import PROVENANCE, RUNS, Inline, rows, tiny_sweep, undisturbed, with_tests
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
@@ -195,33 +195,8 @@ def tally_of_workers(tries: int, _: Path) -> list[Tally]:
     dice, tally = random.Random(0), Tally("workers, SIGINT")
     script = ROOT / "tests" / "cases" / "interrupt" / "workers.py"
     for _ in range(tries):
-        disturb_workers(tally, script, dice.uniform(0.02, 2.5))
+        disturb_script(tally, script, dice.uniform(0.02, 2.5))
     return [tally]
-
-
-def disturb_workers(tally: Tally, script: Path, moment: float) -> None:
-    """One try: the signal comes so many seconds after the script's first line."""
-    tally.tries += 1
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, str(script)], env=with_tests(), text=True, stdout=pipe, stderr=pipe, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "main\n"
-    time.sleep(moment)
-    os.killpg(process.pid, signal.SIGINT)
-    begin = time.monotonic()
-    try:
-        printed, errors = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        tally.hung += 1
-        os.killpg(process.pid, signal.SIGKILL)
-        printed, errors = process.communicate()
-    tally.slowest = max(tally.slowest, time.monotonic() - begin)
-    if (process.returncode, printed, errors) != (130, "interrupted\n", ""):
-        tally.noisy += 1
-        tally.details.append(f"after {moment:.2f} s: exit {process.returncode}: {errors[-600:]}")
 
 
 # --- random moments ----------------------------------------------------------------------------------------------
