@@ -346,3 +346,22 @@ def test_notebooks_are_handed_out_without_answers(tmp_path: Path) -> None:
         handed = (tmp_path / "handout" / f"{name}.ipynb").read_text()
         assert "exercise" in handed
         assert not re.search(r"solution-start|\{solution\}|dropdown\} (Answer|Hint|Solution)", handed)
+
+
+# --- what these checks are worth: the lines that stood on the pages ------------------------------------------------
+
+
+def test_the_lines_that_were_wrong_would_be_found() -> None:
+    pytest.importorskip("distributed")
+    case = (ROOT / "tests" / "cases" / "slurm_lifetime" / "cmd.txt").read_text()
+    (command,) = commands_of("clusters.md", case)
+    with pytest.raises(ValueError, match="3h50"):
+        check_dask([*command.words[1:]])
+    with pytest.raises(AssertionError):
+        check_papermill(["--cwd", "chapters", "chapters/question.ipynb", "out.ipynb", "-p", "bootstrap", "200"])
+    with pytest.raises(SystemExit, match="2"):
+        check_moelaws(["sweep", "isoflop_3e11", "--worker", "many"])
+    with pytest.raises(AssertionError, match="no target tests"):
+        check_make(["tests"])
+    with pytest.raises(AssertionError, match=r"--time=4h"):
+        sbatch_options("#SBATCH --time=4h\n")
