@@ -13,7 +13,8 @@ from moelaws.files import EXHAUSTED
 from moelaws.quote import sentence, shown
 from moelaws.runs import TableInUseError
 
-FAILED, WRONG_INPUT, OUR_FAULT = 1, 2, 70
+FAILED, WRONG_INPUT, FIT_FAILED, OUR_FAULT = 1, 2, 3, 70
+_BEGINNINGS = {OUR_FAULT: "moelaws: internal error: ", FIT_FAILED: "moelaws: the fit failed: "}
 DEBUG = "MOELAWS_DEBUG"
 """Environment variable that shows where an error came from."""
 
@@ -56,7 +57,7 @@ def outcome(error: Exception) -> int:
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     code, message = _meaning(error)
-    complain("moelaws: internal error: " if code == OUR_FAULT else "moelaws: error: ", message)
+    complain(_BEGINNINGS.get(code, "moelaws: error: "), message)
     return code
 
 
@@ -69,6 +70,8 @@ def _meaning(error: Exception) -> tuple[int, str]:
         return FAILED if error.errno in EXHAUSTED else WRONG_INPUT, f"{place}{error.strerror or error}"
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return FAILED, "the memory of this machine does not suffice for what was asked"
+    if _is_failed_fit(error):
+        return FIT_FAILED, str(error)
     if isinstance(error, RecursionError):
         return WRONG_INPUT, "the input is nested too deeply"
     return OUR_FAULT, (
@@ -83,6 +86,12 @@ def _is_ours(error: Exception) -> bool:
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("moelaws.")
+
+
+def _is_failed_fit(error: Exception) -> bool:
+    from moelaws.fitting.descent import FitFailed  # not above: most errors have nothing to do with fits
+
+    return isinstance(error, FitFailed)
 
 
 def _is_torch_out_of_memory(error: Exception) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from moelaws.cli.boundary import tell
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
@@ -79,8 +78,7 @@ def run(options: argparse.Namespace) -> int:
     except (FitError, LawError) as error:
         raise FitError(f"{name}: {error}") from None
     except FitFailed as error:
-        tell(f"the fit failed: {error}")
-        return 1
+        raise FitFailed(f"{name}: {error}") from None
     if options.json:
         write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, runs)})
     _print(result, loaded)

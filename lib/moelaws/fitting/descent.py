@@ -1,10 +1,11 @@
 """From many starts to one minimum: a quick descent of all, a careful one of the best, a shake to make sure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from moelaws.fitting.crowd import descend_many, first_descent
+from moelaws.fitting.linear import eigen
 from moelaws.fitting.minimise import Minima, minimise
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import dispersed, leap, with_amplitudes
@@ -27,6 +28,8 @@ _LANDED = 8
 """Distinct ends of leaps that are followed to the bottom."""
 _STRIDE, _WALKED, _LEAPT = 12, 5, 12
 """Steps of a round without leaps, most such rounds, and most rounds with leaps."""
+_LAST_LEAPS = 60
+"""Rounds of leaps that the one minimum left may take to come to rest."""
 _LEAPERS = 4
 """Ends that leap."""
 _LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
@@ -39,7 +42,7 @@ _SAME_END = 1e-5
 
 
 class FitFailed(RuntimeError):
-    """No minimum was found; the message says what happened."""
+    """No minimum was found, although the input is right; the message says what was tried, and what to try."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
             break
         theta = dispersed(problem, len(theta), rng)
     assert best is not None
+    for _ in range(_LAST_LEAPS):
+        # The only one left is worth more patience than any in the race.
+        if best.converged[0]:
+            break
+        on = _leap_on(problem, best.theta)
+        on.converged[best.value - on.value <= 1e-9 * best.value] = True
+        best = on if on.value[0] <= best.value[0] else replace(best, converged=on.converged)
     return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), reached, total)
 
 
@@ -215,8 +225,8 @@ def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
         theta = best.theta + size * (rng.standard_normal((len(size), len(valley))) @ valley.T)
         theta = np.clip(theta, problem.lower, problem.upper)
         theta[::2] = with_amplitudes(problem, theta[::2], rng)
-        near = first_descent(problem, theta, 30)
-        leaps = first_descent(problem, leap(problem, best.theta[0], rng), 30)
+        down = first_descent(problem, np.concatenate([theta, leap(problem, best.theta[0], rng)]), 30)
+        near, leaps = _rows(down, slice(0, len(size))), _rows(down, slice(len(size), None))
         ends, _ = _distinct(problem, leaps, np.ones(len(leaps.theta), dtype=int))
         again = polish(problem, np.concatenate([near.theta, ends[:_LANDED]]), best)
         better = _row(again, again.best())
@@ -235,7 +245,11 @@ def _distinct(problem: Problem, minima: Minima, counts: np.ndarray) -> tuple[np.
     order = np.argsort(minima.value)
     order = order[np.isfinite(minima.value[order])][:_COMPARED]
     if not len(order):
-        raise FitFailed(f"law {problem.law.name!r}: no start gave a finite objective")
+        columns = ", ".join(variable.columns[0] for variable in problem.law.variables)
+        raise FitFailed(
+            f"law {problem.law.name!r} on {problem.n_runs} runs: none of {len(minima.theta)} starts has a finite"
+            f" objective. Are the units of {columns} those of the law? Else give bounds or fixed values near your runs"
+        )
     residuals = problem.thinned(_COMPARED_RUNS).residuals(minima.theta[order])
     squares = np.einsum("bn,bn->b", residuals, residuals)
     kept: list[int] = []
@@ -254,9 +268,10 @@ def _distinct(problem: Problem, minima: Minima, counts: np.ndarray) -> tuple[np.
 def _valley(problem: Problem, theta: np.ndarray) -> np.ndarray:
     """Square root of the inverse curvature, scaled by the residuals' spread, [P, P]; open directions are cut off."""
     residuals, slopes = problem.linearise(theta[None])
-    curvature = slopes[0] @ slopes[0].T
-    unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
-    values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
+    with np.errstate(over="ignore", invalid="ignore"):
+        curvature = slopes[0] @ slopes[0].T
+        unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
+        values, vectors = eigen(curvature * unit[:, None] * unit)
     # No parameter changes the prediction where every curvature is zero: all directions are open then.
     spread = np.sqrt(np.mean(residuals**2) / np.maximum(values, max(1e-9 * values.max(), 1e-300)))
     reach = 0.3 * (problem.upper - problem.lower)
@@ -264,8 +279,11 @@ def _valley(problem: Problem, theta: np.ndarray) -> np.ndarray:
 
 
 def _row(minima: Minima, i: int) -> Minima:
-    one = slice(i, i + 1)
-    return Minima(minima.theta[one], minima.value[one], minima.converged[one], minima.steps[one])
+    return _rows(minima, slice(i, i + 1))
+
+
+def _rows(minima: Minima, which: slice) -> Minima:
+    return Minima(minima.theta[which], minima.value[which], minima.converged[which], minima.steps[which])
 
 
 def _exact_fit(problem: Problem) -> float:

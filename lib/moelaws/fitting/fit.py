@@ -136,7 +136,11 @@ def as_result(
     known |= dict.fromkeys(at_bound(problem, theta), False)
     status, message = status_of(problem, theta, spread, known)
     if status == "converged" and not found.converged:
-        raise FitFailed(f"law {law.name!r}: the descent did not come to rest")
+        raise FitFailed(
+            f"law {law.name!r} on {problem.n_runs} runs: the best of {found.starts} starts was still descending, at an"
+            f" objective of {found.value:.6g}, when its steps ran out. More starts, another seed, or a parameter held"
+            " at a value may help"
+        )
     return FitResult(
         law=law,
         objective=problem.objective,

@@ -1,4 +1,4 @@
-"""Many small linear systems at once, singular ones among them."""
+"""Linear algebra that bears what fits bring: singular systems, and curvatures that are not finite."""
 
 import numpy as np
 
@@ -32,3 +32,16 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
         return np.linalg.lstsq(matrix, right, rcond=None)[0]
     except np.linalg.LinAlgError:  # the singular values were not found
         return np.full(len(right), np.nan)
+
+
+def eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors of a symmetric matrix; what is not finite in it counts as nothing.
+
+    Args:
+        matrix: [P, P].
+
+    Returns:
+        Eigenvalues, [P], in rising order, and their vectors, [P, P].
+    """
+    values, vectors = np.linalg.eigh(np.nan_to_num(matrix, posinf=0.0, neginf=0.0))
+    return values, vectors

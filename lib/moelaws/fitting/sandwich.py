@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from moelaws.fitting.linear import eigen, solve_all
 from moelaws.fitting.problem import Problem
 
 _OPEN = 1e-13
@@ -92,7 +93,7 @@ def _bends(problem: Problem, r: np.ndarray) -> np.ndarray:
 def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse in the directions that are held, [P, P], and which coordinates an open direction moves, [P]."""
     unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
-    values, vectors = np.linalg.eigh(curvature * unit[:, None] * unit)
+    values, vectors = eigen(curvature * unit[:, None] * unit)
     held = values > _OPEN * values.max()
     root = unit[:, None] * vectors[:, held] / np.sqrt(values[held])
     loose = (np.abs(vectors[:, ~held]) > 1e-3).any(axis=1) | (np.diag(curvature) <= 0)
@@ -128,7 +129,7 @@ def sandwich(fit: Linear, group: np.ndarray, n_groups: int, pooled: float) -> np
         score = np.add.reduceat(slopes * fit.scores[runs][:, None], starts)
         weight = np.add.reduceat(slopes[:, :, None] * slopes[:, None, :] * weights[:, None, None], starts)
         lever = weight @ fit.plain
-        moved = np.linalg.solve(np.eye(p) - _WHOLE * lever, score[:, :, None])[:, :, 0]
+        moved = solve_all(np.eye(p) - _WHOLE * lever, score)
         meat += moved.T @ moved
         strong = np.trace(lever, axis1=1, axis2=2) > _LEVER
         meat += pooled * fit.mean_bend**2 * weight[strong].sum(axis=0)

@@ -173,14 +173,19 @@ def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng
     unit = loss if (loss > 0).all() else np.full_like(loss, max(float(np.sqrt(np.mean(loss**2))), 1e-300))
     size = columns.mean(axis=2, keepdims=True)
     with np.errstate(all="ignore"):
-        columns = np.nan_to_num(columns / size / unit[:, None, :])
-        goal = np.nan_to_num((loss - rest) / unit)
+        columns = _finite(columns / size / unit[:, None, :])
+        goal = _finite((loss - rest) / unit)
     shares = _non_negative(columns, goal)
     scale = np.exp(np.mean(np.log(unit)))
     random = rng.dirichlet(np.ones(len(which)), len(theta)) * scale
     mixed = np.maximum(0.95 * shares + 0.05 * random, 1e-4 * scale)
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.log(mixed) - np.log(size[:, :, 0]), nan=0.0, posinf=200.0, neginf=-200.0)
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+    """Numbers whose products are finite."""
+    return np.nan_to_num(np.clip(array, -1e100, 1e100))
 
 
 def _non_negative(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:
