@@ -133,10 +133,13 @@ def test_a_place_that_cannot_be_written_to_is_said_before_the_work(
         assert captured.out == ""
 
 
-def test_standard_output_gets_the_document_after_what_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_standard_output_gets_the_document_before_what_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """First: where it cannot be written, nothing is printed either."""
     assert main([*PLAN, "--json", "/dev/stdout"]) == 0
     printed = capfd.readouterr().out
-    assert json.loads(printed[printed.index('{\n  "kind": "moelaws plan"') :])["versions"]
+    document, end = json.JSONDecoder().raw_decode(printed)
+    assert document["kind"] == "moelaws plan"
+    assert "FLOPs to train" in printed[end:]
 
 
 def test_a_full_device_is_one_sentence(devices: Path, capsys: pytest.CaptureFixture[str]) -> None:

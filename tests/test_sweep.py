@@ -109,7 +109,7 @@ def test_a_row_of_another_run_stops_the_sweep(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sweep, "train_row", lambda item, device: train_row(item, device) | {"run_id": "0" * 16})
     with pytest.raises(WorkersError, match="a worker made row 0000000000000000: it has another version of the code"):
         run_sweep(tiny_sweep(), tmp_path / "runs.csv", executor=Inline())
-    assert rows(tmp_path / "runs.csv") == {}
+    assert not (tmp_path / "runs.csv").exists()
 
 
 def test_a_table_that_changes_its_device_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,14 @@ the interpreter. Left out are what the installer or the platform decides, texts 
 that a program or a measurement made, notices of licences, and passages that stood before, word for word or nearly.
 """
 
+import csv
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from moelaws.stages import stage
 from moelaws.training.documents import CorpusError
@@ -146,9 +147,12 @@ def read_packages(packages: Iterable[str] | None = None) -> tuple[list[Source], 
 def _files(package: str) -> Iterator[tuple[str, str]]:
     """The package's own sources, line ends as on every platform."""
     distribution = metadata.distribution(package)
-    if distribution.files is None:
+    # Not `distribution.files`: where the backport of importlib.metadata is loaded, it leaves out files that are gone.
+    record = distribution.read_text("RECORD")
+    if record is None:
         raise CorpusError(f"{package}: its installer left no list of files (RECORD); install it with pip")
-    for file in sorted(distribution.files, key=lambda file: file.parts):
+    listed = (PurePosixPath(row[0]) for row in csv.reader(record.splitlines()) if row)
+    for file in sorted(listed, key=lambda file: file.parts):
         parts = file.parts
         # Wheels for Windows have lines of their own in a package's first file.
         first = len(parts) == 2 and file.name == "__init__.py"
@@ -157,7 +161,7 @@ def _files(package: str) -> Iterator[tuple[str, str]]:
         if not _SKIPPED_FOLDERS.isdisjoint(parts) or "_generated" in file.name:
             continue
         try:
-            data = distribution.locate_file(file).read_bytes()  # type: ignore[attr-defined]
+            data = Path(str(distribution.locate_file(file))).read_bytes()
         except FileNotFoundError:
             raise CorpusError(f"{package}: {file} is gone; install the package again") from None
         try:
