@@ -13,7 +13,7 @@ from moelaws.files import EXHAUSTED
 from moelaws.quote import sentence
 from moelaws.runs import TableInUseError
 
-FAILED, WRONG_INPUT, OUR_FAULT = 1, 2, 70
+FAILED, WRONG_INPUT, FIT_FAILED, OUR_FAULT = 1, 2, 3, 70
 DEBUG = "MOELAWS_DEBUG"
 """Environment variable that shows where an error came from."""
 

@@ -1,0 +1,128 @@
+"""What ``moelaws isoflop`` prints: the surface of a budget, its optima, and what was done to get them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moelaws.fitting.isoflop import FAR, BestSparsity, EqualBudgets, Surface
+from moelaws.fitting.standing import FOUND, words
+
+_MOST_ROWS = 3
+
+
+def print_budgets(sorted_runs: EqualBudgets, tolerance: float) -> None:
+    """Say which runs belong to no budget, and which budgets scatter and what that means for their losses."""
+    if sorted_runs.outside:
+        print(f"{sorted_runs.outside} runs lie more than {tolerance:.0%} from every budget named and are left out")
+    for row in sorted_runs.budgets.itertuples():
+        if row.high > 1.02 * row.low:
+            done = (
+                f"losses moved to {row.budget:.4g} at {row.slope:.3g} nats per unit of ln C"
+                if row.slope
+                else "losses as they are: what the FLOPs change in them counts as noise"
+            )
+            print(f"C = {row.budget:.4g}: {row.runs} runs of {row.low:.4g} to {row.high:.4g} FLOPs; {done}")
+
+
+def print_surface(surface: Surface, table: pd.DataFrame, best: list[BestSparsity]) -> None:
+    """Print a fit and its optima; a number that is no optimum is not printed as one."""
+    single = len(surface.sparsities) == 1
+    degree = f"degree {surface.degree[0]} in ln N" if single else f"degree {surface.degree}"
+    many = len(surface.cross_validation)
+    held_out = f", {surface.held_out_mse**0.5:.4f} held out" if np.isfinite(surface.held_out_mse) else ""
+    pearson = f"; held-out Pearson {surface.pearson:.3f}" if np.isfinite(surface.pearson) else ""
+    print(
+        f"\nC = {surface.budget:.4g} FLOPs: {len(surface.runs)} runs, {degree}"
+        f"{f', best of {many} by leave-one-point-out' if many > 1 else ''}\n"
+        f"  RMSE {surface.mse**0.5:.4f} in the fit{held_out}{pearson}"
+    )
+    for line in _set_aside(surface):
+        print(f"  {line}")
+    if surface.reference is not None and not single:
+        print("  the surface moves its optima from those of single sparsities beyond chance: the intervals hold both")
+    found = table["status"].isin(FOUND)
+    shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
+    shown[f"best {surface.variable}"] = [_size(row, "") for row in table.to_dict("records")]
+    shown["95 % interval"] = _interval(table, "n", ".4g", found)
+    digits = _digits(table.loc[found, "loss_high"] - table.loc[found, "loss_low"])
+    shown["loss"] = table["loss"].map(f"{{:.{digits}f}}".format).where(found, "-")
+    shown["95 % interval "] = _interval(table, "loss", f".{digits}f", found)
+    for name in ("total_params", "active_params", "tokens"):
+        if name in table.columns and name != surface.variable:
+            shown[name] = table[name].map("{:.4g}".format).where(found, "-")
+    if "parabola_n" in table.columns:
+        shown["parabola"] = [_size(row, "parabola_") for row in table.to_dict("records")]
+        shown["95 % interval  "] = _interval(table, "parabola_n", ".4g", table["parabola_status"].isin(FOUND))
+    shown[""] = [_words(row) for row in table.to_dict("records")]
+    _print(shown)
+    for each in best:
+        print(f"  {_best_line(surface, each)}")
+
+
+def print_too_few(budget: float, table: pd.DataFrame) -> None:
+    """Print a budget at which no sparsity has the sizes for an optimum."""
+    print(f"\nC = {budget:.4g} FLOPs: {table['runs'].sum()} runs, too few sizes for any optimum")
+    shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
+    shown[""] = [_words(row) for row in table.to_dict("records")]
+    _print(shown)
+
+
+def _set_aside(surface: Surface) -> list[str]:
+    aside = surface.set_aside
+    if aside.empty:
+        return []
+    far, odd = aside[aside["why"] == FAR], aside[aside["why"] != FAR]
+    lines = []
+    if len(far):
+        ends = [surface.sizes(s) for s in surface.sparsities]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        lines.append(
+            f"{len(far)} runs set aside: too far from the optimum for one curve to hold them;"
+            f" sizes kept {low:.4g} to {high:.4g}"
+        )
+    for index, row in odd.head(_MOST_ROWS).iterrows():
+        lines.append(
+            f"row {index} set aside: loss {row['loss']:.4g} at {surface.variable} = {row[surface.variable]:.4g}"
+            " contradicts all others"
+        )
+    if len(odd) > _MOST_ROWS:
+        lines.append(f"and {len(odd) - _MOST_ROWS} more rows that contradict all others")
+    return lines
+
+
+def _size(row: Mapping[str, Any], prefix: str) -> str:
+    status = row[f"{prefix}status"]
+    if status in FOUND:
+        return f"{row[f'{prefix}n']:.4g}"
+    bound = {"low edge": f"< {row['smallest']:.4g}", "high edge": f"> {row['largest']:.4g}"}
+    return bound.get(status, "-")
+
+
+def _interval(table: pd.DataFrame, name: str, form: str, found: pd.Series) -> list[str]:
+    ends = zip(table[f"{name}_low"], table[f"{name}_high"], found, strict=True)
+    return [f"[{low:{form}}, {high:{form}}]" if here and low == low else "-" for low, high, here in ends]
+
+
+def _digits(widths: pd.Series) -> int:
+    """Decimals that show the ends of the narrowest interval apart."""
+    known = widths[widths > 0]
+    return int(np.clip(1 - np.floor(np.log10(known.min())), 4, 8)) if len(known) else 4
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    said = words(row["status"], row["smallest"], row["largest"], row["sizes"])
+    share = row.get("inside", np.nan)
+    return f"{said} ({1 - share:.0%} of refits have none)" if row["status"] == "open" and share < 0.95 else said
+
+
+def _best_line(surface: Surface, best: BestSparsity) -> str:
+    interval = "" if np.isnan(best.sparsity_low) else f" [{best.sparsity_low:.4f}, {best.sparsity_high:.4f}]"
+    note = "" if best.bracketed else f" (not bracketed: the {best.edge or 'tried'} end of the sparsities tried is best)"
+    return f"best S at {surface.variable} = {best.n:.4g}: {best.sparsity:.4f}{interval}, loss {best.loss:.4f}{note}"
+
+
+def _print(shown: pd.DataFrame) -> None:
+    lines = shown.to_string(index=False).splitlines()
+    print("\n".join(f"  {line}".rstrip() for line in lines))
