@@ -8,7 +8,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.boundary import FIT_FAILED, complain
-from moelaws.cli.optima_table import print_budgets, print_surface, print_too_few
+from moelaws.cli.optima_table import print_budgets, print_surface, print_too_few, rows_of
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import number, numbers, path, seed, whole
@@ -157,12 +157,11 @@ def _record(surface: Surface, table: pd.DataFrame, sparsities: list[BestSparsity
         "held_out_mse": surface.held_out_mse,
         "pearson": surface.pearson,
         "subsample_mse": surface.subsample_mse,
-        "set_aside": surface.set_aside.reset_index(names="row")[
-            ["row", surface.variable, "sparsity", "loss", "why"]
-        ].to_dict("records")
-        if len(surface.set_aside)
-        else [],
-        "optima": [_honest({**row, "bracketed": row["edge"] == ""}) for row in table.to_dict("records")],
+        "set_aside": [
+            {"row": row, **{name: values[name] for name in (surface.variable, "sparsity", "loss", "why")}}
+            for row, values in surface.set_aside.iterrows()
+        ],
+        "optima": [_honest(row | {"bracketed": row["edge"] == ""}) for row in rows_of(table)],
         "best_sparsities": [{**vars(best), "bracketed": best.bracketed} for best in sparsities],
     }
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.isoflop import FAR, BestSparsity, EqualBudgets, Surface
+from moelaws.fitting.isoflop import BestSparsity, EqualBudgets, Surface
 from moelaws.fitting.standing import FOUND, words
+from moelaws.fitting.surface import FAR
 
 _MOST_ROWS = 3
 
@@ -16,14 +17,14 @@ def print_budgets(sorted_runs: EqualBudgets, tolerance: float) -> None:
     """Say which runs belong to no budget, and which budgets scatter and what that means for their losses."""
     if sorted_runs.outside:
         print(f"{sorted_runs.outside} runs lie more than {tolerance:.0%} from every budget named and are left out")
-    for row in sorted_runs.budgets.itertuples():
-        if row.high > 1.02 * row.low:
+    for row in rows_of(sorted_runs.budgets):
+        if row["high"] > 1.02 * row["low"]:
             done = (
-                f"losses moved to {row.budget:.4g} at {row.slope:.3g} nats per unit of ln C"
-                if row.slope
+                f"losses moved to {row['budget']:.4g} at {row['slope']:.3g} nats per unit of ln C"
+                if row["slope"]
                 else "losses as they are: what the FLOPs change in them counts as noise"
             )
-            print(f"C = {row.budget:.4g}: {row.runs} runs of {row.low:.4g} to {row.high:.4g} FLOPs; {done}")
+            print(f"C = {row['budget']:.4g}: {row['runs']} runs of {row['low']:.4g} to {row['high']:.4g} FLOPs; {done}")
 
 
 def print_surface(surface: Surface, table: pd.DataFrame, best: list[BestSparsity]) -> None:
@@ -40,11 +41,11 @@ def print_surface(surface: Surface, table: pd.DataFrame, best: list[BestSparsity
     )
     for line in _set_aside(surface):
         print(f"  {line}")
-    if surface.reference is not None and not single:
+    if surface.reference is not None and surface.reference.curves and not single:
         print("  the surface moves its optima from those of single sparsities beyond chance: the intervals hold both")
     found = table["status"].isin(FOUND)
     shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
-    shown[f"best {surface.variable}"] = [_size(row, "") for row in table.to_dict("records")]
+    shown[f"best {surface.variable}"] = [_size(row, "") for row in rows_of(table)]
     shown["95 % interval"] = _interval(table, "n", ".4g", found)
     digits = _digits(table.loc[found, "loss_high"] - table.loc[found, "loss_low"])
     shown["loss"] = table["loss"].map(f"{{:.{digits}f}}".format).where(found, "-")
@@ -53,9 +54,9 @@ def print_surface(surface: Surface, table: pd.DataFrame, best: list[BestSparsity
         if name in table.columns and name != surface.variable:
             shown[name] = table[name].map("{:.4g}".format).where(found, "-")
     if "parabola_n" in table.columns:
-        shown["parabola"] = [_size(row, "parabola_") for row in table.to_dict("records")]
+        shown["parabola"] = [_size(row, "parabola_") for row in rows_of(table)]
         shown["95 % interval  "] = _interval(table, "parabola_n", ".4g", table["parabola_status"].isin(FOUND))
-    shown[""] = [_words(row) for row in table.to_dict("records")]
+    shown[""] = [_words(row) for row in rows_of(table)]
     _print(shown)
     for each in best:
         print(f"  {_best_line(surface, each)}")
@@ -65,7 +66,7 @@ def print_too_few(budget: float, table: pd.DataFrame) -> None:
     """Print a budget at which no sparsity has the sizes for an optimum."""
     print(f"\nC = {budget:.4g} FLOPs: {table['runs'].sum()} runs, too few sizes for any optimum")
     shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
-    shown[""] = [_words(row) for row in table.to_dict("records")]
+    shown[""] = [_words(row) for row in rows_of(table)]
     _print(shown)
 
 
@@ -96,8 +97,13 @@ def _size(row: Mapping[str, Any], prefix: str) -> str:
     status = row[f"{prefix}status"]
     if status in FOUND:
         return f"{row[f'{prefix}n']:.4g}"
-    bound = {"low edge": f"< {row['smallest']:.4g}", "high edge": f"> {row['largest']:.4g}"}
-    return bound.get(status, "-")
+    # How far the optimum may lie on this side of the edge is what the interval says.
+    ends = {"low edge": ("<", "n_high", "smallest"), "high edge": (">", "n_low", "largest")}
+    if status not in ends:
+        return "-"
+    sign, end, edge = ends[status]
+    bound = row[f"{prefix}{end}"]
+    return f"{sign} {row[edge] if np.isnan(bound) else bound:.4g}"
 
 
 def _interval(table: pd.DataFrame, name: str, form: str, found: pd.Series) -> list[str]:
@@ -121,6 +127,11 @@ def _best_line(surface: Surface, best: BestSparsity) -> str:
     interval = "" if np.isnan(best.sparsity_low) else f" [{best.sparsity_low:.4f}, {best.sparsity_high:.4f}]"
     note = "" if best.bracketed else f" (not bracketed: the {best.edge or 'tried'} end of the sparsities tried is best)"
     return f"best S at {surface.variable} = {best.n:.4g}: {best.sparsity:.4f}{interval}, loss {best.loss:.4f}{note}"
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as mappings of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _print(shown: pd.DataFrame) -> None:

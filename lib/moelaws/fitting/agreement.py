@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import fdtrc, stdtr
+from scipy.special import fdtrc
 
 from moelaws.fitting.cells import Cells
 from moelaws.fitting.degrees import Choice
@@ -23,28 +23,32 @@ class Reach:
     Attributes:
         low, high: ends in ln N.
         loss_low, loss_high: ends in nats per token.
-        resolved: whether sizes on both sides of the whole interval were tried.
+        ends: whether the interval has a lower and an upper end inside the sizes tried.
     """
 
     low: float
     high: float
     loss_low: float
     loss_high: float
-    resolved: bool
+    ends: tuple[bool, bool]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Curves of single sparsities whose intervals belong in those of a surface.
+    """What the intervals of a surface's optima must hold besides its own noise.
 
     Attributes:
-        curves: of the cells; for one sparsity of the degree chosen and of the next.
+        curves: of single sparsities, whose intervals belong in those of the surface; for a table of one sparsity of
+            the degree chosen and of the next; none if the surface agrees with them.
         at, loss: optima of the surface at the places of the curves: ln N, nats per token.
+        shift: by how much all optima may lie elsewhere, in ln N: what parts them from the curves' on average, less
+            what noise explains.
     """
 
     curves: tuple[Cells, ...]
     at: Array
     loss: Array
+    shift: float = 0.0
 
     @property
     def alone(self) -> bool:
@@ -75,7 +79,8 @@ class Reference:
             low, high = min(low, at - apart), max(high, at + apart)
             loss_low, loss_high = min(loss_low, loss - deeper), max(loss_high, loss + deeper)
         nearest = int(np.argmin(np.abs(places - place)))
-        return Reach(low, high, loss_low, loss_high, all(each[nearest].resolved for each in found))
+        inside = [each[nearest].ends for each in found]
+        return Reach(low, high, loss_low, loss_high, (all(e[0] for e in inside), all(e[1] for e in inside)))
 
 
 def reference(
@@ -94,47 +99,59 @@ def reference(
         floor: least variance of the noise, nats squared.
 
     Returns:
-        The curves; nothing for a surface that agrees with its cells, or for runs that hold no such curve.
+        The curves, or the shift; nothing for runs that hold no such curve.
     """
     at = {place: found[0] for place, found in optima.items()}
     if len(optima) == 1:
         chosen = choice.best.degree[0]
         both = [Cells.of(log_n, s_hat, choice.loss, at, degree, floor) for degree in (chosen, chosen + 1)]
         curves = tuple(each for each in both if each)
-    else:
-        shapes = [(degree, trend) for degree in (2, 3, 4) for trend in range(min(3, len(optima)))]
-        fits = [Cells.of(log_n, s_hat, choice.loss, at, degree, floor, trend) for degree, trend in shapes]
-        closest = min((each for each in fits if each), key=lambda each: each.variance, default=None)
-        # Curves that describe the runs worse than the surface does say nothing against it.
-        worse = closest is None or closest.variance > choice.squares / max(choice.freedom, 1)
-        curves = () if closest is None or worse or chance(choice, closest, at) >= CHANCE else (closest,)
-    if not curves:
+        return _of(curves, curves, optima, 0.0) if curves else None
+    shapes = [(degree, trend) for degree in (2, 3, 4) for trend in range(min(3, len(optima)))]
+    fits = [Cells.of(log_n, s_hat, choice.loss, at, degree, floor, trend) for degree, trend in shapes]
+    closest = min((each for each in fits if each), key=lambda each: each.variance, default=None)
+    # Curves that describe the runs worse than the surface does say nothing against it.
+    if closest is None or closest.variance > choice.squares / max(choice.freedom, 1):
         return None
-    best = np.array([optima[float(place)] for place in curves[0].places])
-    return Reference(curves, best[:, 0], best[:, 1])
+    chance, shift = compare(choice, closest, at)
+    return _of((closest,) if chance < CHANCE else (), (closest,), optima, shift)
 
 
-def chance(choice: Choice, cells: Cells, at: dict[float, float]) -> float:
-    """How often noise alone would part the optima of surface and cells as far as they are.
+def _of(
+    curves: tuple[Cells, ...], known: tuple[Cells, ...], optima: dict[float, tuple[float, float]], shift: float
+) -> Reference:
+    best = np.array([optima[float(place)] for place in known[0].places])
+    return Reference(curves, best[:, 0], best[:, 1], shift)
 
-    Two F tests, of all differences and of their mean, share the doubt: the form of a surface moves neighbouring optima
-    the same way.
+
+def compare(choice: Choice, cells: Cells, at: dict[float, float]) -> tuple[float, float]:
+    """Hold the optima of a surface against those of the cells.
+
+    Args:
+        choice: the surface.
+        cells: the curves of the cells.
+        at: ln N of the surface's optima, by -ln(1 - S).
+
+    Returns:
+        How often noise alone would part them as far as they are, by two F tests, of all differences and of their mean,
+        which share the doubt: the form of a surface moves neighbouring optima the same way. And the mean difference
+        less what noise explains of it, as James and Stein would shrink it, in ln N towards the cells.
     """
     moved, pulls = [], []
     for place, vertex in zip(cells.places, cells.vertices(), strict=True):
         pull = _pull(choice, at[float(place)], float(place))
-        if pull is not None and vertex.resolved:
+        if pull is not None and vertex.inner and all(vertex.ends):
             moved.append(at[float(place)] - vertex.at)
             pulls.append(pull - vertex.pull)
     if not moved:
-        return 1.0
+        return 1.0, 0.0
     apart, by_run = np.array(moved), np.array(pulls)
     covariance = by_run @ by_run.T * cells.variance
     all_of_them = float(apart @ np.linalg.pinv(covariance, rcond=1e-8, hermitian=True) @ apart) / len(apart)
-    error = float(np.sqrt(cells.variance) * np.linalg.norm(by_run.mean(axis=0)))
-    common = abs(float(apart.mean())) / error if error > 0 else 0.0
-    rarer = min(float(fdtrc(len(apart), cells.freedom, all_of_them)), float(2 * stdtr(cells.freedom, -common)))
-    return min(1.0, 2 * rarer)
+    mean, variance = float(apart.mean()), float(covariance.mean())
+    common = mean**2 / variance if variance > 0 else 0.0
+    rarer = min(float(fdtrc(len(apart), cells.freedom, all_of_them)), float(fdtrc(1, cells.freedom, common)))
+    return min(1.0, 2 * rarer), -mean * max(0.0, 1 - 1 / common) if common > 0 else 0.0
 
 
 def _pull(choice: Choice, at: float, place: float) -> Array | None:

@@ -26,7 +26,8 @@ class Vertex:
     Attributes:
         at, low, high: ln N and its interval, cut off at the sizes tried.
         loss, loss_low, loss_high: nats per token.
-        resolved: whether sizes on both sides of the whole interval were tried.
+        inner: whether sizes on both sides of the lowest point were tried.
+        ends: whether the interval has a lower and an upper end inside the sizes tried.
         pull: change of ``at`` with each run's loss, P numbers.
     """
 
@@ -36,7 +37,8 @@ class Vertex:
     loss: float
     loss_low: float
     loss_high: float
-    resolved: bool
+    inner: bool
+    ends: tuple[bool, bool]
     pull: Array
 
 
@@ -130,7 +132,7 @@ class Cells:
         return [self._vertex(k, quantile) for k in range(len(self.places))]
 
     def _vertex(self, k: int, quantile: float) -> Vertex:
-        grid = np.linspace(*self.ends[k], _GRID)
+        grid = np.linspace(self.ends[k, 0], self.ends[k, 1], _GRID)
         value, slope = _columns(
             (grid - self.centres[k]) / self.scale, np.full(_GRID, k), self.places, (self.degree, self.trend)
         )
@@ -142,6 +144,11 @@ class Cells:
         beyond = np.flatnonzero(~flat)
         first = int(beyond[beyond < lowest].max(initial=-1)) + 1
         last = int(beyond[beyond > lowest].min(initial=_GRID)) - 1
+        # Another dip, or an end that the curve falls to, may be the lower one for all that the runs say.
+        apart = quantile * np.sqrt(self.variance) * np.linalg.norm((value - value[lowest]) @ self.root, axis=1)
+        dips = np.flatnonzero(curve <= np.minimum(np.append(curve[1:], np.inf), np.insert(curve[:-1], 0, np.inf)))
+        rivals = dips[curve[dips] - curve[lowest] <= apart[dips]]
+        first, last = min(first, int(rivals.min())), max(last, int(rivals.max()))
         inner = min(max(lowest, 1), _GRID - 2)
         step = (grid[1] - grid[0]) / self.scale
         bend = float(slopes[inner + 1] - slopes[inner - 1]) / (2 * step)
@@ -159,7 +166,8 @@ class Cells:
             loss=loss,
             loss_low=loss - reach,
             loss_high=loss + reach,
-            resolved=lowest == inner and first > 0 and last < _GRID - 1,
+            inner=lowest == inner,
+            ends=(first > 0, last < _GRID - 1),
             pull=pull,
         )
 

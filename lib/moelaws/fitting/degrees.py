@@ -17,6 +17,8 @@ DEGREES: tuple[Degree, ...] = tuple(
 )
 """The degrees compared, simplest first: {2, 3, 4} x {0..4}^2. Without a square of ln N no size is best."""
 
+_MANY, _FAR = 500, 6.0  # runs; standard errors by which a degree is out of the question
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -55,15 +57,23 @@ class Choice:
 
     def refits(self, losses: Array) -> Array:
         """Weights of the fits to rows of losses, each with the degree that its own cross-validation prefers."""
-        errors = np.array(
-            [np.mean(held_out_residuals(each.q, losses, self.point) ** 2, axis=1) for each in self.candidates]
-        )
+        candidates = self._possible()
+        errors = np.array([np.mean(held_out_residuals(each.q, losses, self.point) ** 2, axis=1) for each in candidates])
         variance = float(losses.var(axis=1).mean())
-        preferred = _best(errors, variance) if len(self.candidates) > 1 else np.zeros(len(losses), int)
+        preferred = _best(errors, variance) if len(candidates) > 1 else np.zeros(len(losses), int)
         weights = np.empty((len(losses), sum(self.terms.degree) + 1))
         for k in np.unique(preferred):
-            weights[preferred == k] = self.candidates[k].weights(losses[preferred == k], self.terms)
+            weights[preferred == k] = candidates[k].weights(losses[preferred == k], self.terms)
         return weights
+
+    def _possible(self) -> list[Basis]:
+        """The candidates that noise could make the best one: the others are worse beyond any chance."""
+        if len(self.loss) < _MANY:
+            return self.candidates
+        best = held_out_residuals(self.best.q, self.loss, self.point) ** 2
+        worse = [held_out_residuals(each.q, self.loss, self.point) ** 2 - best for each in self.candidates]
+        limit = _FAR * np.sqrt(len(best))
+        return [each for each, by in zip(self.candidates, worse, strict=True) if by.sum() <= limit * by.std()]
 
     def compared(self) -> pd.DataFrame:
         """The degrees compared, best first: ``a1, a2, a3, coefficients, mse``."""

@@ -25,7 +25,7 @@ from moelaws.fitting.nominal import EqualBudgets, equal_budgets
 from moelaws.fitting.parabola import Parabola, fit_parabola
 from moelaws.fitting.polynomial import Array, Degree, SurfaceError, sparsity_coordinate
 from moelaws.fitting.resample import held_out_residuals, redrawn_losses, subsample_scores
-from moelaws.fitting.surface import BestSparsity, Optimum, Surface
+from moelaws.fitting.surface import FAR, ODD, BestSparsity, Optimum, Surface
 from moelaws.fitting.tried import Tried
 from moelaws.fitting.valley import optima, redraw_seeds
 
@@ -43,9 +43,6 @@ __all__ = [
     "optima",
     "redraw_seeds",
 ]
-
-FAR, ODD = "far from the optimum", "contradicts the others"
-"""Why a finished run was set aside."""
 
 _MOST_ODD = 0.1  # of the runs: more than that are no slips
 _CELL_GRID = 401
@@ -194,7 +191,8 @@ def _reference(
     found = {}
     for sparsity in fitted.sparsities:
         place = float(sparsity_coordinate(np.array(sparsity)))
-        grid = np.linspace(*np.log(fitted.sizes(sparsity)), _CELL_GRID)
+        smallest, largest = np.log(fitted.sizes(sparsity))
+        grid = np.linspace(smallest, largest, _CELL_GRID)
         at, value, _ = lowest(grid, (choice.terms.design(grid, np.full(_CELL_GRID, place)) @ weights)[None])
         found[place] = (float(at[0]), float(value[0]))
     return reference(log_n, s_hat, choice, found, least)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.budget import FEWEST_SIZES, TOLERANCE, budget_of, distinct
+from moelaws.fitting.polynomial import Array
 
 _SPREAD = 0.02
 """FLOPs of a budget that lie within this share of one another are taken for equal."""
@@ -55,38 +56,42 @@ def equal_budgets(
     inside, outside = runs[given.notna()], int(given.isna().sum())
     column = "budget" if "budget" in runs.columns else "train_flops"
     flops, called = inside[column].astype(float), given[given.notna()]
-    budgets = flops.groupby(called).agg(["size", "min", "max"]).set_axis(["runs", "low", "high"], axis=1)
-    budgets.insert(0, "budget", budgets.index.astype(float))
-    budgets["slope"] = 0.0
-    scattered = budgets["high"] > budgets["low"] * (1 + _SPREAD)
-    enough = inside.groupby(called)[variable].agg(lambda sizes: distinct(sizes.to_numpy(float))) >= FEWEST_SIZES
+    groups = flops.groupby(called)
+    label = np.array([float(str(each)) for each in groups.groups])
+    low, high = groups.min().to_numpy(float), groups.max().to_numpy(float)
+    scattered = high > low * (1 + _SPREAD)
+    sizes = inside.groupby(called)[variable]
+    enough = np.array([distinct(group.to_numpy(float)) >= FEWEST_SIZES for _, group in sizes])
+    budget, slope = label.copy(), np.zeros(len(label))
     if column == "train_flops" and enough.sum() > 1:
-        slopes = _slopes(budgets.loc[enough, "budget"], inside["loss"].groupby([called, inside["sparsity"]]).min())
-        for label, slope in slopes[scattered & enough].items():
-            low, high, middle = budgets.loc[label, ["low", "high", "budget"]].astype(float)
-            budgets.loc[label, "slope"] = slope
-            if not len(named):
-                budgets.loc[label, "budget"] = _roundest(low, high, middle)
-    budget = called.map(budgets["budget"]).astype(float)
-    moved = called.map(budgets["slope"]).astype(float) * np.log(flops / budget)
+        slope[enough] = _slopes(label[enough], inside["loss"].groupby([called, inside["sparsity"]]).min())
+        slope[~scattered] = 0.0
+        for k in np.flatnonzero(scattered & enough) if not len(named) else ():
+            budget[k] = _roundest(low[k], high[k], label[k])
+    of_run = np.searchsorted(label, called.to_numpy(float))
+    moved = slope[of_run] * np.log(flops.to_numpy(float) / budget[of_run])
     return EqualBudgets(
-        inside.assign(budget=budget, loss=inside["loss"] - moved), budgets.reset_index(drop=True), outside
+        inside.assign(budget=budget[of_run], loss=inside["loss"] - moved),
+        pd.DataFrame({"budget": budget, "runs": groups.size().to_numpy(), "low": low, "high": high, "slope": slope}),
+        outside,
     )
 
 
-def _slopes(budgets: pd.Series, lowest: pd.Series) -> pd.Series:
+def _slopes(labels: Array, lowest: pd.Series) -> Array:
     """Change of the lowest loss with ln C at every budget; where more FLOPs do no better there is none.
 
     Args:
-        budgets: FLOPs of two budgets or more, by their label.
+        labels: of two budgets or more, in FLOPs.
         lowest: lowest loss by label and sparsity; the sparsities that all budgets have are averaged.
     """
-    table = lowest.unstack().loc[budgets.index]
+    table = lowest.unstack().reindex(labels)
     shared = table.dropna(axis=1)
-    level = shared.mean(axis=1) if shared.shape[1] else table.min(axis=1)
-    order = 2 if len(budgets) > 2 else 1
-    slopes = np.gradient(level.to_numpy(float), np.log(budgets.to_numpy(float)), edge_order=order)
-    return pd.Series(np.minimum(slopes, 0.0), index=budgets.index)
+    level = (shared.mean(axis=1) if shared.shape[1] else table.min(axis=1)).to_numpy(float)
+    if len(labels) > 2:
+        slopes: Array = np.gradient(level, np.log(labels), edge_order=2)
+    else:
+        slopes = np.gradient(level, np.log(labels))
+    return np.minimum(slopes, 0.0)
 
 
 def _roundest(low: float, high: float, middle: float) -> float:

@@ -16,10 +16,10 @@ from moelaws.fitting.polynomial import Array, SurfaceError
 from moelaws.fitting.resample import held_out_residuals
 from moelaws.fitting.standing import Standing, misses, standing
 
-_LIKELY = 0.3
+_LIKELY = 0.2
 """A bend that is uneven enough for chance to do it in fewer tables than this moves the vertex enough to count."""
 
-_HIGHEST = 5  # power of ln N
+_HIGHEST = 4  # power of ln N
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def fit_parabola(runs: pd.DataFrame, variable: str = "total_params", level: floa
     near = _supported(every, losses, least)
     log_n, loss = every[near], losses[near]
     centre = float(log_n.mean())
-    found, resolved, c = _vertex(log_n - centre, loss, least, level, uneven=not near.all())
+    found, inside, c = _vertex(log_n - centre, loss, least, level, uneven=not near.all())
     apart = loss - np.polynomial.polynomial.polyval(log_n - centre, c)
     n, n_low, n_high = np.exp(centre + np.array([found.at, found.at_low, found.at_high]))
     cut = every.min() < log_n.min() if found.edge == "low" else every.max() > log_n.max()
@@ -109,7 +109,7 @@ def fit_parabola(runs: pd.DataFrame, variable: str = "total_params", level: floa
             fewest=distinct(runs[variable].to_numpy(float)),
             cut=bool(cut),
             missed=misses(found, log_n - centre, apart, scatter(log_n, np.zeros(len(loss)), loss, least)),
-            resolved=resolved,
+            ends=inside,
         ),
         set_aside=int((~near).sum()),
     )
@@ -146,8 +146,10 @@ def _supported(log_n: Array, loss: Array, least: float) -> Mask:
     return near
 
 
-def _vertex(z: Array, loss: Array, least: float, level: float, uneven: bool) -> tuple[Minimum, bool | None, Array]:
-    """The lowest point of a parabola at positions z, whether its interval lies within them, and the coefficients.
+def _vertex(
+    z: Array, loss: Array, least: float, level: float, uneven: bool
+) -> tuple[Minimum, tuple[bool, bool] | None, Array]:
+    """The lowest point of a parabola at positions z, which ends of its interval lie within them, and the coefficients.
 
     Args:
         z, loss: the runs, P numbers each.
@@ -175,25 +177,29 @@ def _vertex(z: Array, loss: Array, least: float, level: float, uneven: bool) -> 
     reach = quantile * float(np.sqrt(power @ covariance @ power))
     low, high = _fieller(c, covariance, quantile, ends)
     found = replace(found, at_low=low, at_high=high, value_low=value - reach, value_high=value + reach)
-    found, resolved = _uneven(z, loss, found, least, level, uneven)
-    return found, resolved and bool(ends[0] < found.at_low and found.at_high < ends[1]), c
+    found = _uneven(z, loss, found, least, level, uneven)
+    return found, (bool(found.at_low > ends[0]), bool(found.at_high < ends[1])), c
 
 
-def _uneven(z: Array, loss: Array, found: Minimum, least: float, level: float, sure: bool) -> tuple[Minimum, bool]:
+def _uneven(z: Array, loss: Array, found: Minimum, least: float, level: float, sure: bool) -> Minimum:
     """The vertex with an interval that holds those of higher degrees, as long as the runs hint at one more.
 
     Where runs had to be set aside, the bend is uneven for sure, however little the remaining ones show of it.
     """
-    here = np.zeros(len(z))
-    simpler, resolved = Cells.of(z, here, loss, {0.0: found.at}, 2, least), True
-    for degree in range(3, _HIGHEST + 1):
-        higher = Cells.of(z, here, loss, {0.0: found.at}, degree, least)
-        if simpler is None or higher is None:
-            break
-        gained = max(simpler.squares - higher.squares, 0.0) / higher.variance
-        if fdtrc(1, higher.freedom, gained) >= _LIKELY and not (sure and degree == 3):
-            break
-        vertex, simpler = higher.vertices(level)[0], higher
+    here, middle = np.zeros(len(z)), {0.0: found.at}
+    fits = [Cells.of(z, here, loss, middle, degree, least) for degree in range(2, _HIGHEST + 1)]
+    hints = [
+        more
+        for more, fit in enumerate(fits)
+        if more
+        and fit is not None
+        and fits[0] is not None
+        and fdtrc(more, fit.freedom, max(fits[0].squares - fit.squares, 0.0) / more / fit.variance) < _LIKELY
+    ]
+    for fit in fits[1 : max([*hints, int(sure)]) + 1]:
+        if fit is None:
+            continue
+        vertex = fit.vertices(level)[0]
         found = replace(
             found,
             at_low=min(found.at_low, vertex.low),
@@ -201,8 +207,7 @@ def _uneven(z: Array, loss: Array, found: Minimum, least: float, level: float, s
             value_low=min(found.value_low, vertex.loss_low),
             value_high=max(found.value_high, vertex.loss_high),
         )
-        resolved = resolved and vertex.resolved
-    return found, resolved
+    return found
 
 
 def _design(z: Array) -> Array:

@@ -103,7 +103,7 @@ class BestSparsity:
         return self.edge == "" or (self.edge == "low" and self.sparsity == 0)
 
 
-def standing(edge: Edge, fewest: int, cut: bool, missed: bool, resolved: bool | None) -> Standing:
+def standing(edge: Edge, fewest: int, cut: bool, missed: bool, ends: tuple[bool, bool] | None) -> Standing:
     """What the runs say of an optimum.
 
     Args:
@@ -111,17 +111,18 @@ def standing(edge: Edge, fewest: int, cut: bool, missed: bool, resolved: bool | 
         fewest: distinct sizes tried at its sparsity.
         cut: whether sizes beyond that edge were tried but not fitted.
         missed: whether the curve misses the runs next to it.
-        resolved: whether its interval lies inside the sizes; ``None`` where there is none.
+        ends: whether its interval has a lower and an upper end inside the sizes; ``None`` where there is no interval.
     """
     if fewest < FEWEST_SIZES:
         return "few sizes"
     if edge in ("low", "high"):
-        return "misfit" if cut else "low edge" if edge == "low" else "high edge"
+        far = ends is None or ends[1 if edge == "low" else 0]
+        return "misfit" if cut else "open" if not far else "low edge" if edge == "low" else "high edge"
     if missed:
         return "misfit"
-    if edge == "flat" or resolved is False:
+    if edge == "flat" or (ends is not None and not all(ends)):
         return "open"
-    return "no interval" if resolved is None else "optimum"
+    return "no interval" if ends is None else "optimum"
 
 
 def misses(found: Minimum, log_n: Array, apart: Array, noise: float) -> bool:

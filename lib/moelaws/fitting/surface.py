@@ -13,6 +13,9 @@ from moelaws.fitting.polynomial import Array, Degree, Terms, sparsity_coordinate
 from moelaws.fitting.standing import BestSparsity, Optimum, Standing, misses, standing
 from moelaws.fitting.tried import Tried
 
+FAR, ODD = "far from the optimum", "contradicts all others"
+"""Why a finished run was set aside."""
+
 INSIDE = 0.95
 """Share of the refits that must have their optimum inside the sizes tried, for it to count as found."""
 
@@ -116,9 +119,9 @@ class Surface:
             SurfaceError: a sparsity outside those tried.
         """
         ends = np.log(self.sizes(sparsity))
-        grid = np.linspace(*ends, _GRID)
+        grid = np.linspace(ends[0], ends[1], _GRID)
         drawn = self._lowest(grid, np.exp(grid), sparsity, level)
-        found, resolved = self._referred(drawn, sparsity, level, ends)
+        found, inside = self._referred(drawn, sparsity, level, ends)
         size = np.exp([found.at, found.at_low, found.at_high])
         return Optimum(
             sparsity=sparsity,
@@ -126,7 +129,7 @@ class Surface:
             n_low=float(size[1]),
             n_high=float(size[2]),
             **_loss_of(found),
-            status=self._standing(found, resolved, sparsity),
+            status=self._standing(found, inside, sparsity),
         )
 
     def best_sparsity(self, n: float, level: float = 0.95) -> BestSparsity:
@@ -171,33 +174,40 @@ class Surface:
         design = self._design(n, sparsity)
         return minimum(grid, design @ self.weights, self.replicates @ design.T, level)
 
-    def _referred(self, drawn: Minimum, sparsity: float, level: float, ends: Array) -> tuple[Minimum, bool]:
-        """A minimum with an interval that holds those of the reference, and whether sizes bracket all of it."""
+    def _referred(
+        self, drawn: Minimum, sparsity: float, level: float, ends: Array
+    ) -> tuple[Minimum, tuple[bool, bool]]:
+        """A minimum with an interval that holds those of the reference, and which of its ends lie inside the sizes."""
+        inside = (drawn.at_low > ends[0], drawn.at_high < ends[1])
+        if drawn.edge == "":
+            inside = (drawn.inside >= INSIDE, drawn.inside >= INSIDE)
         if self.reference is None or not len(self.replicates):
-            return drawn, drawn.inside >= INSIDE
+            return drawn, inside
+        if not self.reference.curves:
+            low, high = drawn.at_low + min(self.reference.shift, 0.0), drawn.at_high + max(self.reference.shift, 0.0)
+            shifted = replace(drawn, at_low=max(low, ends[0]), at_high=min(high, ends[1]))
+            return shifted, (inside[0] and low > ends[0], inside[1] and high < ends[1])
         place = float(sparsity_coordinate(np.array(sparsity)))
         reach = self.reference.reach(place, drawn.at, drawn.value, level)
         lows, highs = [reach.low, reach.loss_low], [reach.high, reach.loss_high]
-        if not self.reference.alone:  # Student's t is exact where a bootstrap of few sizes is not
+        if self.reference.alone:  # Student's t is exact where a bootstrap of few sizes is not
+            inside = reach.ends
+        else:
             lows = np.minimum(lows, [drawn.at_low, drawn.value_low]).tolist()
             highs = np.maximum(highs, [drawn.at_high, drawn.value_high]).tolist()
-        referred = replace(
-            drawn,
-            at_low=max(lows[0], ends[0]),
-            at_high=min(highs[0], ends[1]),
-            value_low=lows[1],
-            value_high=highs[1],
-        )
-        return referred, reach.resolved and (self.reference.alone or drawn.inside >= INSIDE)
+            inside = (inside[0] and reach.ends[0], inside[1] and reach.ends[1])
+        at_low, at_high = np.clip([lows[0], highs[0]], ends[0], ends[1])
+        referred = replace(drawn, at_low=at_low, at_high=at_high, value_low=lows[1], value_high=highs[1])
+        return referred, inside
 
-    def _standing(self, found: Minimum, resolved: bool, sparsity: float) -> Standing:
+    def _standing(self, found: Minimum, inside: tuple[bool, bool], sparsity: float) -> Standing:
         here, side = self.fitted.around(sparsity), -1 if found.edge == "high" else 0
         return standing(
             edge=found.edge,
             fewest=min(len(self.tried.at(s)) for s in here),
             cut=any(not np.isclose(self.tried.sizes(s)[side], self.sizes(s)[side]) for s in here),
             missed=any(self._missed(found, s) for s in here),
-            resolved=resolved if len(self.replicates) else None,
+            ends=inside if len(self.replicates) else None,
         )
 
     def _missed(self, found: Minimum, sparsity: float) -> bool:

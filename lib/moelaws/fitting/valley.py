@@ -9,7 +9,7 @@ from moelaws.fitting.degrees import points
 from moelaws.fitting.noise import between_seeds
 from moelaws.fitting.parabola import fit_parabola
 from moelaws.fitting.polynomial import Basis, SurfaceError, sparsity_coordinate
-from moelaws.fitting.surface import Surface
+from moelaws.fitting.surface import FAR, Surface
 
 
 def redraw_seeds(surface: Surface, noise: float, replicates: int = 1000, seed: int = 0) -> Surface:
@@ -87,8 +87,9 @@ def _row(surface: Surface, seeds: Surface, sparsity: float, level: float) -> dic
 
 
 def _alone(surface: Surface, sparsity: float, level: float) -> dict[str, object]:
-    """The parabola through the runs of one sparsity, those set aside for the surface included: it judges for itself."""
-    every = pd.concat([surface.runs, surface.set_aside]) if len(surface.set_aside) else surface.runs
+    """The parabola through the runs of one sparsity: how far from the optimum these may lie it judges for itself."""
+    far = surface.set_aside
+    every = pd.concat([surface.runs, far[far["why"] == FAR]]) if len(far) else surface.runs
     try:
         alone = fit_parabola(every[every["sparsity"] == sparsity], surface.variable, level)
     except SurfaceError:  # fewer than three sizes
