@@ -356,7 +356,7 @@ def test_the_result_is_what_the_schema_says():
     record = fit("hoffmann2022", runs_of("hoffmann2022", 30)).to_dict()
     assert set(record) == set(schema["required"])
     # What the command adds when it writes a fit down: what the file is, a bootstrap's refits, and where the runs were.
-    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "replicates", "ranges"}
+    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "design", "replicates", "ranges"}
     json.dumps(record, allow_nan=False)
 
 

@@ -274,7 +274,7 @@ def test_a_profile_that_starts_from_nothing_finds_its_end(no_floor):
     best = fit("hoffmann2022", no_floor, "lsq-log")
     i = best.problem.free.index("E")
     gone = replace(best, theta=np.where(np.arange(5) == i, np.log(1e-31), best.theta))
-    from moelaws.fitting.descent import polish
+    from moelaws.fitting.race import polish
 
     minimum = polish(best.problem, gone.theta[None])
     gone = replace(gone, theta=minimum.theta[0], objective_value=float(minimum.value[0]))
