@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.inputs import Input, every, kind_of, options_of
+from fuzz.command import Input
+from fuzz.inputs import every
+from fuzz.options import kind_of, options_of
 from fuzz.run import Ending
 from fuzz.verdict import objections
 from fuzz.words import BASES, OUTPUTS
