@@ -32,12 +32,6 @@ def test_a_sample_of_bad_input() -> None:
     _fuzz("--sample", "70")
 
 
-@pytest.mark.validate
-@pytest.mark.timeout(7200)
-def test_all_bad_input() -> None:
-    _fuzz()
-
-
 def test_inputs_are_the_same_for_the_same_seed_and_reach_every_option() -> None:
     parser = make_parser()
     inputs = every(parser)
