@@ -1,6 +1,7 @@
 """Writing files: whole or not at all, through links, and into devices and pipes rather than over them."""
 
 import errno
+import itertools
 import os
 import secrets
 import shutil
@@ -81,6 +82,27 @@ def create_file(path: Path, data: bytes, mode: int) -> None:
             path.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+
+
+def save_beside(path: Path, data: bytes, mode: int) -> Path:
+    """Make a file with a name of its own, such as ``runs.saved-1.csv``, beside another.
+
+    Args:
+        path: the other.
+        data, mode: see ``create_file``.
+
+    Returns:
+        Where it lies.
+
+    Raises:
+        OSError: no permission, or a full disk.
+    """
+    for number in itertools.count(1):
+        place = path.with_name(f"{path.stem[:200]}.saved-{number}{path.suffix}")
+        with suppress(FileExistsError):
+            create_file(place, data, mode)
+            return place
+    raise AssertionError("numbers do not end")
 
 
 def check_beginning(path: Path, beginning: str) -> None:

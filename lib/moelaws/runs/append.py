@@ -1,6 +1,5 @@
 """Writing a run table: append-only, one writer, every row on the disk before the next run is counted as done."""
 
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from moelaws.files import create_file, signature, sync_folder
+from moelaws.files import create_file, save_beside, signature, sync_folder
 from moelaws.quote import shown
 from moelaws.runs.lines import cell, row_line
 from moelaws.runs.lock import TableInUseError, TableLock
@@ -202,7 +201,7 @@ class RunTable:
             return len(self._data)
         except TableInUseError as error:
             saved = self._save(self._data + lines)
-            raise TableInUseError(f"{error}; all rows of this one are in {saved.name}") from None
+            raise TableInUseError(f"{error}; all rows of this one are in {saved}") from None
         if self._data.startswith(found):
             if found != self._data:
                 self._tell(f"{name} was cut short while it was written to; what is missing is written again")
@@ -210,17 +209,18 @@ class RunTable:
         saved = self._save(self._data + lines)
         raise TableChangedError(
             f"{name}: another program changed the table while it was written to; it is left as it is, and all rows "
-            f"that were there or came since are in {saved.name} beside it"
+            f"that were there or came since are in {saved} beside it"
         )
 
-    def _save(self, data: bytes) -> Path:
-        """Write rows to a new file beside the table."""
-        for number in itertools.count(1):
-            place = self._place.with_name(f"{self._place.stem[:200]}.saved-{number}{self._place.suffix}")
-            with suppress(FileExistsError):
-                create_file(place, data, self._left.mode)
-                return place
-        raise AssertionError("numbers do not end")
+    def _save(self, data: bytes) -> str:
+        """Write rows to a new file beside the table, and name it."""
+        try:
+            return save_beside(self._place, data, self._left.mode).name
+        except OSError as error:
+            raise TableChangedError(
+                f"{self.path.name}: another program changed the table while it was written to, and the rows that it "
+                f"had cannot be saved beside it ({error.strerror or error})"
+            ) from None
 
     def _fill(self, whole: bytes, there: int, keys: set[tuple[str, ...]], new: bool = False) -> None:
         """Write what the file lacks of its whole content, and remember it when it is on the disk.
