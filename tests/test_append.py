@@ -85,6 +85,25 @@ def test_a_table_that_was_changed_otherwise_is_left_and_all_rows_are_saved(tmp_p
     assert (tmp_path / "runs.saved-1.csv").read_text() == "an earlier one"
 
 
+def test_rows_that_cannot_be_saved_are_said_to_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runs.csv"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("moelaws.runs.rescue.create_file", full)
+    for lose, message in (
+        (lambda: path.write_text("precious"), r"cannot be saved beside it \(No space left on device\)"),
+        (path.unlink, r"deleted or moved .* cannot be made again .* \(No space left on device\)"),
+    ):
+        with RunTable(path) as table:
+            table.append(row("a"))
+            lose()
+            with pytest.raises(TableChangedError, match=message):
+                table.append(row("b"))
+        path.unlink(missing_ok=True)
+
+
 def test_a_table_that_was_only_touched_is_written_to(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     whole = table_of(path, "a")

@@ -1,6 +1,5 @@
 """Writing a run table: append-only, one writer, every row on the disk before the next run is counted as done."""
 
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,18 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from moelaws.files import create_file, signature, sync_folder
+from moelaws.files import signature, sync_folder
 from moelaws.quote import shown
 from moelaws.runs.lines import cell, row_line
 from moelaws.runs.lock import TableInUseError, TableLock
 from moelaws.runs.read import RunTableError
 from moelaws.runs.recorded import first_cell, header_line, key_of, read_recorded, read_rows
 from moelaws.runs.recorded import recorded_runs as recorded_runs
+from moelaws.runs.rescue import TableChangedError as TableChangedError
+from moelaws.runs.rescue import bytes_there, save_beside
 from moelaws.runs.schema import COLUMNS
-
-
-class TableChangedError(RunTableError):
-    """Another program changed the table while it was written to; the message says where the rows are safe."""
 
 
 class RunTable:
@@ -174,7 +171,7 @@ class RunTable:
         return key
 
     def _catch_up(self, lines: bytes) -> int:
-        """See to it that the file is as it was left, or the beginning of that.
+        """See to it that nobody else writes, and that the file is as it was left or the beginning of that.
 
         Args:
             lines: what is to be written next; saved with all the rest if it cannot be.
@@ -183,44 +180,14 @@ class RunTable:
             How many bytes are there.
         """
         name = self.path.name
+        self._place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._place.parent.mkdir(parents=True, exist_ok=True)
             if self._lock.keep():
                 self._tell(f"{name}: the table's lock was deleted while it was written to; it is locked again")
-            if signature(os.stat(self._place)) == self._left:
-                return len(self._data)
-            found = self._place.read_bytes()
-        except FileNotFoundError:
-            try:
-                create_file(self._place, self._data, self._left.mode)
-            except OSError as error:
-                raise TableChangedError(
-                    f"{name} was deleted or moved while it was written to, and cannot be made again with the rows that "
-                    f"it had ({error.strerror or error})"
-                ) from None
-            self._tell(f"{name} was deleted or moved while it was written to; it is made again with all its rows")
-            return len(self._data)
         except TableInUseError as error:
-            saved = self._save(self._data + lines)
+            saved = save_beside(self._place, self._data + lines, self._left.mode)
             raise TableInUseError(f"{error}; all rows of this one are in {saved.name}") from None
-        if self._data.startswith(found):
-            if found != self._data:
-                self._tell(f"{name} was cut short while it was written to; what is missing is written again")
-            return len(found)
-        saved = self._save(self._data + lines)
-        raise TableChangedError(
-            f"{name}: another program changed the table while it was written to; it is left as it is, and all rows "
-            f"that were there or came since are in {saved.name} beside it"
-        )
-
-    def _save(self, data: bytes) -> Path:
-        """Write rows to a new file beside the table."""
-        for number in itertools.count(1):
-            place = self._place.with_name(f"{self._place.stem[:200]}.saved-{number}{self._place.suffix}")
-            with suppress(FileExistsError):
-                create_file(place, data, self._left.mode)
-                return place
-        raise AssertionError("numbers do not end")
+        return bytes_there(self._place, self._left, self._data, lines, self._tell)
 
     def _fill(self, whole: bytes, there: int, keys: set[tuple[str, ...]], new: bool = False) -> None:
         """Write what the file lacks of its whole content, and remember it when it is on the disk.
