@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.inputs import Input, every, kind_of, options_of
+from fuzz.command import Input
+from fuzz.inputs import every
+from fuzz.options import kind_of, options_of
 from fuzz.run import Ending
 from fuzz.verdict import objections
 from fuzz.words import BASES, OUTPUTS
@@ -28,12 +30,6 @@ def _fuzz(*arguments: str) -> None:
 
 def test_a_sample_of_bad_input() -> None:
     _fuzz("--sample", "70")
-
-
-@pytest.mark.validate
-@pytest.mark.timeout(7200)
-def test_all_bad_input() -> None:
-    _fuzz()
 
 
 def test_inputs_are_the_same_for_the_same_seed_and_reach_every_option() -> None:

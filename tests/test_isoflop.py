@@ -286,6 +286,7 @@ def test_unfinished_runs_are_left_out_and_counted():
     [
         (lambda r: r.drop(columns="loss"), "no column 'loss'; they have"),
         (lambda r: r.drop(columns="budget"), "neither a column 'budget' nor 'train_flops'"),
+        (lambda r: r.assign(total_params="many"), "column 'total_params' holds other things than numbers"),
         (lambda r: r.assign(sparsity=1.0), "row 0, column 'sparsity': found 1.0, expected a number from 0"),
         (lambda r: r.assign(loss=np.nan), "row 0, column 'loss': found nan, expected a number > 0"),
         (lambda r: r.assign(budget=np.inf), "row 0, column 'budget': found inf"),

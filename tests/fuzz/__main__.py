@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fuzz.command import Input
 from fuzz.files import build
-from fuzz.inputs import Input, every
+from fuzz.inputs import every
 from fuzz.run import Ending, load, run, state
 from fuzz.verdict import objections
 

@@ -3,13 +3,11 @@
 import copy
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fuzz.command import Input
 from fuzz.good import CONFIG, FIT, recorded, runs
 from fuzz.words import BASES
-
-if TYPE_CHECKING:
-    from fuzz.inputs import Input
 
 _VALUES: tuple[Any, ...] = (
     None,
@@ -53,10 +51,8 @@ _CHARACTERS = (
 )
 
 
-def tables(rng: random.Random, count: int = 120) -> "list[Input]":
+def tables(rng: random.Random, count: int = 120) -> list[Input]:
     """Tables with some characters replaced, read by any command that reads one."""
-    from fuzz.inputs import Input
-
     good, ours = runs().head(24).to_csv(index=False), recorded().to_csv(index=False)
     found = []
     for i in range(count):
@@ -71,10 +67,8 @@ def tables(rng: random.Random, count: int = 120) -> "list[Input]":
     return found
 
 
-def fits(rng: random.Random, count: int = 90) -> "list[Input]":
+def fits(rng: random.Random, count: int = 90) -> list[Input]:
     """Files of fits with one value of another kind."""
-    from fuzz.inputs import Input
-
     found = []
     for i in range(count):
         name, content = f"mutated_{i}.json", _dump(_changed(FIT, rng), rng)
@@ -82,9 +76,8 @@ def fits(rng: random.Random, count: int = 90) -> "list[Input]":
     return found
 
 
-def configs(rng: random.Random, count: int = 70) -> "list[Input]":
+def configs(rng: random.Random, count: int = 70) -> list[Input]:
     """Configurations of checkpoints, and of models of ours, with one value of another kind."""
-    from fuzz.inputs import Input
     from moelaws.config import ModelConfig
 
     ours = ModelConfig(64, 16, 1, 2, 32, 4, context=32).to_dict()
@@ -140,10 +133,8 @@ def formulas(rng: random.Random, count: int = 90) -> list[str]:
     return found
 
 
-def conditions(rng: random.Random, count: int = 60) -> "list[Input]":
+def conditions(rng: random.Random, count: int = 60) -> list[Input]:
     """Conditions on rows grown from their grammar, of which some are none."""
-    from fuzz.inputs import Input
-
     found = []
     for _ in range(count):
         parts = [f"{_term(rng)} {rng.choice(_COMPARE)} {_term(rng)}"]

@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.inputs import Input
+from fuzz.command import Input
 
 LONGEST = 60.0
 """Seconds after which a command counts as hung."""
@@ -49,13 +49,14 @@ class Ending:
 def load() -> None:
     """Import what the commands import, once for all of them."""
     import importlib
+    import pkgutil
 
-    for name in (
-        "moelaws.cli", "moelaws.training.sweep", "moelaws.training.rerun", "moelaws.training.probing",
-        "moelaws.training.train", "moelaws.training.estimate", "moelaws.serving.grid", "moelaws.serving.subjects",
-        "moelaws.serving.rows", "moelaws.serving.calibration", "moelaws.models.checkpoint", "moelaws.book.build",
-        "moelaws.training.probes", "distributed", "scipy.optimize", "pyarrow.parquet", "rich.progress",
-    ):  # fmt: skip
+    import moelaws
+
+    for module in pkgutil.walk_packages(moelaws.__path__, "moelaws."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("distributed", "scipy.optimize", "pyarrow.parquet", "rich.progress"):
         importlib.import_module(name)
 
 

@@ -1,6 +1,6 @@
 """What is wrong with how a command ended: a traceback, a hang, a long message, a file of the reader's changed."""
 
-from fuzz.inputs import Input
+from fuzz.command import Input
 from fuzz.run import Ending
 
 CODES = {0, 1, 2, 3, 130}

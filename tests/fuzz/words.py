@@ -5,6 +5,47 @@ OUTPUTS = ("--json", "--out", "--save", "--write")
 SLOW = ("--passes", "--repeats", "--new", "--starts", "--bootstrap")
 """Options of which a thousand is no mistake, and takes longer than a command may take here."""
 
+SPECIAL = {
+    "--fix": (
+        "E=nan",
+        "E=inf",
+        "E=-5",
+        "E=0",
+        "zzz=1",
+        "E=1,E=2",
+        "E=1,A=1,B=1,alpha=1,beta=1",
+        "alpha=1e300",
+        "beta=0",
+    ),
+    "--bound": ("alpha=1:0", "alpha=nan:1", "alpha=-inf:inf", "E=-1:1", "alpha=0:0", "E=1e308:1e309", "A=0:0", "E=9:"),
+    "--map": (
+        "loss=tokens,tokens=loss",
+        "loss=loss",
+        "x=loss",
+        "tokens=tokens*1e400",
+        "tokens=tokens*0",
+        "tokens=tokens*nan",
+        "tokens=tokens*-1",
+        "loss=status",
+        "status=loss",
+        "n_experts=loss",
+        "sparsity=loss",
+    ),
+    "--where": ("loss > 1e9", "n_experts == 1", "budget == 1e17", "tokens < 1e99 and seed == 1", "loss < 0"),
+    "--holdout": ("loss > 0", "loss < 0", "budget == 1e19", "n_experts == 16"),
+    "--weights": ("status", "loss", "seed", "nothing"),
+    "--stratify": ("status", "loss", "budget", "nothing"),
+    "--cluster": ("status", "loss", "budget", "nothing"),
+    "--variables": ("N=tokens,N=tokens", "E=tokens", "N=status", "N=nothing"),
+    "--degree": ("0,0,0", "4,4,4", "2,2", "5,1,1", "-1,1,1"),
+    "--sizes": ("1e8,1e9", "1e8," * 63 + "1e8", "1e8," * 64 + "1e8"),
+    "--laws": ("ours", ",", "abnar2025,abnar2025", "clark2022", "abnar2025," * 99),
+    "--experts": ("1", "2", "3,3", "1000000", ",".join(map(str, range(1, 65)))),
+    "--objective": ("lsq", "lsq-log", "huber", "mse"),
+    "--variable": ("tokens", "loss", "status", "active_params", "seed"),
+}
+"""What more there is to get wrong in an option, by one who knows what it means."""
+
 BASES: dict[str, tuple[str, ...]] = {
     "runs": ("runs", "good.csv"),
     "fit": ("fit", "good.csv", "--law", "hoffmann2022", "--starts", "4"),

@@ -1,6 +1,8 @@
 """``moelaws fit``: a law, a run table, the true optimum and its intervals."""
 
 import argparse
+import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,10 +195,10 @@ def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
 
 
 def _number_in(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{option}: expected a number, found {shown(text)}") from None
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise ValueError(f"{option}: expected a number, found {shown(text)}")
 
 
 def _replicates(text: str) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.polynomial import SurfaceError
+from moelaws.quote import listed, shown
 from moelaws.runs import finished
 
 
@@ -55,8 +56,10 @@ def one_budget(runs: pd.DataFrame, variable: str) -> tuple[pd.DataFrame, int, fl
 def _check(runs: pd.DataFrame, variable: str, left_out: int) -> None:
     for name in ("loss", "sparsity", variable):
         if name not in runs.columns:
-            found = ", ".join(map(repr, runs.columns))
-            raise SurfaceError(f"the runs have no column {name!r}; they have {found}")
+            found = listed(runs.columns, name)
+            raise SurfaceError(f"the runs have no column {shown(name)}; they have {found}")
+        if not pd.api.types.is_numeric_dtype(runs[name]):
+            raise SurfaceError(f"column {shown(name)} holds other things than numbers")
     if runs.empty:
         raise SurfaceError(f"no finished runs among {left_out}" if left_out else "no runs")
     for name, good, expected in (

@@ -18,6 +18,9 @@ from moelaws.laws.program import Program
 _BLOCK = 5_000
 """Runs whose arrays are worked on at once."""
 
+_FARTHEST = 1e100
+"""Of a bound: as far as the laws' own reach; the squares of what lies beyond are no numbers."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -186,8 +189,9 @@ def bind(
         low, high = bounds.get(parameter.name, parameter.bounds)
         if parameter.positive and low <= 0:
             low = parameter.bounds[0]
-        if not low < high:
-            raise FitError(f"bounds of {parameter.name} = ({low:g}, {high:g}): expected the lower below the upper")
+        if not (low < high and max(abs(low), abs(high)) <= _FARTHEST):
+            expected = f"the lower below the upper, neither beyond {_FARTHEST:g}"
+            raise FitError(f"bounds of {parameter.name} = ({low:g}, {high:g}): expected {expected}")
         limits.append((np.log(low), np.log(high)) if parameter.positive else (low, high))
     constants = {name: np.asarray(value, dtype=float)[None, :] for name, value in data.items()}
     with np.errstate(all="ignore"):
