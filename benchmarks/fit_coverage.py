@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from coverage_designs import DESIGNS
 
-from moelaws.fitting.descent import FitFailed, Found, polish
+from moelaws.fitting.descent import FitFailed, Found
 from moelaws.fitting.fit import as_result, fit
 from moelaws.fitting.problem import bind
+from moelaws.fitting.race import polish
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import prepare
 from moelaws.fitting.uncertainty import likelihood

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import least_squares, minimize
 
 from moelaws.fitting.fit import default_starts, fit
+from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.minimise import minimise
 from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.problem import bind
@@ -149,7 +150,8 @@ def test_fixed_parameters_stay_and_bounds_hold():
 def test_what_the_runs_cannot_tell_is_said():
     runs = runs_of("clark2022", 60, 0.01)
     few = runs[runs["n_experts"].isin([1.0, 2.0, 4.0])]
-    result = fit("clark2022", few, "lsq-log")
+    with pytest.warns(OpenDesignWarning, match="E_max.*column 'n_experts' has 3 values"):
+        result = fit("clark2022", few, "lsq-log")
     assert result.status in {"not identified", "bound hit"}
     assert not result.identified["E_max"]
 
@@ -356,7 +358,7 @@ def test_the_result_is_what_the_schema_says():
     record = fit("hoffmann2022", runs_of("hoffmann2022", 30)).to_dict()
     assert set(record) == set(schema["required"])
     # What the command adds when it writes a fit down: what the file is, a bootstrap's refits, and where the runs were.
-    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "replicates", "ranges"}
+    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "design", "replicates", "ranges"}
     json.dumps(record, allow_nan=False)
 
 

@@ -15,7 +15,7 @@ from moelaws.config import ConfigError, ModelConfig
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import save_checkpoint
 from moelaws.serving import grid, routes
-from moelaws.serving.calibration import works
+from moelaws.serving.calibration import FEWEST, works
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.grid import in_passes, measure_batches, measure_calibration, measure_grid
 from moelaws.serving.measure import measure, touched_by_step
@@ -280,6 +280,16 @@ def test_calibration_writes_the_machine(tmp_path: Path, capsys, monkeypatch: pyt
     table = read_timings(out)
     assert len(table) == 18
     assert (table["passes"] == 2).all()
+
+
+def test_calibration_is_over_when_its_time_is(tmp_path: Path, capsys) -> None:
+    """However slow the machine: after the time given, what a fit needs is measured, and no more."""
+    out = tmp_path / "here.csv"
+    assert main(["measure", "--calibrate", "--seconds", "0.001", "--out", str(out)]) == 0
+    table = read_timings(out)
+    assert len(table) == FEWEST
+    assert table.groupby(["d_model", "n_experts"]).ngroups >= 3
+    assert f"{FEWEST} rows in {out}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,22 @@
 
 import argparse
 import math
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.fitting.descent import FitFailed
 from moelaws.fitting.fit import fit
+from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
@@ -70,10 +74,11 @@ def run(options: argparse.Namespace) -> int:
     runs = derive(finished(kept))[0]
     name = Path(options.table).name
     try:
-        result = fit(
-            chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
-            _bounds(options.bound), options.starts, options.seed, options.over, clusters=_cluster(options, kept),
-        )  # fmt: skip
+        with _warnings_told():
+            result = fit(
+                chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
+                _bounds(options.bound), options.starts, options.seed, options.over, clusters=_cluster(options, kept),
+            )  # fmt: skip
         result = _intervals(result, runs, options)
         if held_out is not None:
             result = result.with_holdout(held_out)
@@ -85,6 +90,15 @@ def run(options: argparse.Namespace) -> int:
         write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, runs)})
     _print(result, loaded)
     return 0
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Say at once what a fit foresees: the reader may rather stop it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OpenDesignWarning)
+        warnings.showwarning = lambda message, *_: tell(str(message))
+        yield
 
 
 def _law(options: argparse.Namespace) -> Law:

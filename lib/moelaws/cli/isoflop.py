@@ -14,6 +14,7 @@ from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_
 from moelaws.fitting.polynomial import Degree
 from moelaws.quote import shown
 from moelaws.runs import finished
+from moelaws.stages import counted
 
 _EDGES = {
     "low": "not bracketed: the smallest size tried is best",
@@ -51,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
     use_our_names(options, "variable")
     loaded = load_table(options)
     runs, derived = loaded.derived()
-    surfaces = [_fit(group, budget, options) for budget, group in _by_budget(runs, options.budget)]
+    groups = _by_budget(runs, options.budget)
+    fitted = counted(groups, "fitting the surface of each budget", len(groups))
+    surfaces = [_fit(group, budget, options) for budget, group in fitted]
     found = [(each, optima(each), [each.best_sparsity(size) for size in options.sizes]) for each in surfaces]
     if options.json:
         write_json(

@@ -1,6 +1,7 @@
 """``moelaws measure``: how fast a model decodes here, and what machine that makes this one."""
 
 import argparse
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from moelaws.cli.boundary import tell
 from moelaws.cli.output import write_json
 from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
-from moelaws.cli.values import path, whole, wholes
+from moelaws.cli.values import number, path, whole, wholes
 from moelaws.config import ModelConfig
 from moelaws.interrupt import promise
 from moelaws.json_file import read_object
 from moelaws.quote import shown
+from moelaws.stages import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from moelaws.serving.decoder import Decoder
     from moelaws.serving.requests import Requests
@@ -53,6 +55,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--out", type=path, metavar="FILE", help="timing table to put the rows into")
     parser.add_argument(
         "--calibrate", action="store_true", help="time small random models and fit this machine to them"
+    )
+    parser.add_argument(
+        "--seconds", type=number(0, 86_400), default=60.0, help="with --calibrate: time for so long (default 60)"
     )
     parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {TIMINGS}")
     parser.add_argument("--json", type=path, metavar="OUT", help="with --calibrate: write the machine to this file")
@@ -125,8 +130,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     from moelaws.serving.grid import measure_calibration
 
     passes = options.passes or 9
-    found_rows = measure_calibration(options.device, options.clock, passes, options.repeats or 1)
-    rows = _record(found_rows, passes, options.out, at_once=36)
+    found_rows = measure_calibration(
+        options.device, options.clock, passes, options.repeats or 1, float(options.seconds)
+    )
+    rows = _record(_for_seconds(found_rows, options.seconds), passes, options.out, at_once=36)
     found = calibrate(pd.DataFrame(rows))
     for name, value in asdict(found.machine).items():
         print(f"{name:26} {value:.4g}")
@@ -141,16 +148,26 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _for_seconds(rows: "Iterable[dict[str, Any]]", seconds: float) -> "Iterator[dict[str, Any]]":
+    """The rows, with the time that measuring them may take and has taken."""
+    began = time.monotonic()
+    with stage("timing small models", seconds) as done:
+        for row in rows:
+            done(min(time.monotonic() - began, seconds))
+            yield row
+
+
 def _record(
     rows: "Iterable[dict[str, Any]]", passes: int, out: Path | None, at_once: int, title: str = ""
 ) -> list[dict[str, Any]]:
-    """The rows of the last pass, printed; those of every pass recorded, so many at once, whatever stops the rest."""
+    """The last row of each setting, printed; those of every pass recorded, so many at once, whatever stops the rest."""
     from moelaws.files import is_stream
-    from moelaws.serving.rows import record_rows
+    from moelaws.serving.rows import record_rows, setting
 
     if out and is_stream(out):
         at_once = 0  # what cannot be read back gets all rows at the end, under one header
-    last: list[dict[str, Any]] = []
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    printed = 0
     waiting: list[dict[str, Any]] = []
     recorded = 0
     with promise(lambda: f"what was measured so far is in {out}" if recorded else "nothing was written"):
@@ -161,16 +178,20 @@ def _record(
                     record_rows(out, waiting)
                     recorded += len(waiting)
                     waiting = []
+                last[setting(row)] = row
                 if row["passes"] == passes:
-                    if title and not last:
+                    if title and not printed:
                         print(title)
-                    _print_row(row, first=not last)
-                    last.append(row)
+                    _print_row(row, first=not printed)
+                    printed += 1
         finally:
             if out and waiting:
                 record_rows(out, waiting)
                 recorded += len(waiting)
-    return last
+    for row in list(last.values())[printed:]:  # time was up before their last pass
+        _print_row(row, first=not printed)
+        printed += 1
+    return list(last.values())
 
 
 def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]":

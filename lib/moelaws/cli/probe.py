@@ -10,6 +10,7 @@ from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.interrupt import promise
 from moelaws.quote import shown
 from moelaws.runs import finished
+from moelaws.stages import stage
 
 if TYPE_CHECKING:
     from moelaws.training.probing import Probed
@@ -66,10 +67,12 @@ def run(options: argparse.Namespace) -> int:
         if found.status == "finished" and not found.equal:
             unequal.append(found.row["run_id"])
         print(_line(found, number, total), flush=True)
+        done(number)
 
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     try:
-        with promise(lambda: f"what is in {out} is safe, the same command goes on"):
+        kept = f"what is in {out} is safe, the same command goes on"
+        with promise(lambda: kept), stage("probing the runs", len(table)) as done:
             count = probe_runs(
                 rows, out, options.items, options.probe, options.workers, options.device, on_run=print_run,
                 on_event=tell,

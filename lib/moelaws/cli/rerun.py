@@ -9,6 +9,7 @@ from moelaws.cli.values import path, seed, whole
 from moelaws.quote import shown
 from moelaws.runs import RunTableError, load_runs
 from moelaws.runs.rename import parse_map
+from moelaws.stages import counted
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
         for run_id in chosen["run_id"]:
             check_folder(options.save / run_id)
     disagree = 0
-    for item in rerun(chosen, _whole(loaded.runs, options), options.device):
+    trained = rerun(chosen, _whole(loaded.runs, options), options.device)
+    for item in counted(trained, "training the runs again", len(chosen)):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
         disagree += not (item.equal if options.exact else item.agrees)
         print(

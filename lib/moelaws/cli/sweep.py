@@ -16,6 +16,7 @@ from moelaws.cli.values import MOST_WORKERS, number, path, whole
 from moelaws.interrupt import promise
 from moelaws.quote import sentence, shown
 from moelaws.runs.append import recorded_runs
+from moelaws.stages import stage
 from moelaws.training.saving import SAVE_EVERY
 
 if TYPE_CHECKING:
@@ -72,10 +73,16 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
         _forecast(runs, out, options)
         return 0
     try:
-        count = run_sweep(
-            runs, out, workers=options.workers or 2, limit=options.limit, scheduler=options.scheduler,
-            device=options.device, on_row=_print_row, on_event=tell, save_every=options.save_every,
-        )  # fmt: skip
+        with stage("training the runs, by their FLOPs", 1.0) as done:
+
+            def on_row(row: dict[str, Any], progress: "Progress") -> None:
+                _print_row(row, progress)
+                done(progress.flops / progress.total_flops)
+
+            count = run_sweep(
+                runs, out, workers=options.workers or 2, limit=options.limit, scheduler=options.scheduler,
+                device=options.device, on_row=on_row, on_event=tell, save_every=options.save_every,
+            )  # fmt: skip
     except SweepError as error:
         tell(str(error))
         return 1

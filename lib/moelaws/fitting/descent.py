@@ -6,39 +6,24 @@ import numpy as np
 
 from moelaws.fitting.crowd import descend_many, first_descent
 from moelaws.fitting.linear import eigen
-from moelaws.fitting.minimise import Minima, minimise
+from moelaws.fitting.minimise import Minima
 from moelaws.fitting.problem import Problem
+from moelaws.fitting.race import COMPARED_RUNS, KNOWN, SAME, exact_fit, leap_on, polish, race
 from moelaws.fitting.starts import dispersed, leap, with_amplitudes
 
-SAME = 1e-6
-"""Two minima whose objectives differ by less than this share are the same."""
 _POLISHED = 16
 """Distinct ends of the first descent that are followed to the bottom."""
 _COMPARED = 512
 """Best ends of the first descent that are compared with one another."""
-_COMPARED_RUNS = 1_000
 _ALIKE = 1e-3
 """Ends are alike when their predictions differ by less than this share of the residuals, in squares."""
 _MANY = 500_000
 """Starts x runs from which on the first descent goes in two stages."""
 _ROUNDS = 3
-_HOPELESS = 3.0
-"""An end that still moves, at this many times the best one's objective, is left there."""
 _LANDED = 8
 """Distinct ends of leaps that are followed to the bottom."""
-_STRIDE, _WALKED, _LEAPT = 12, 5, 12
-"""Steps of a round without leaps, most such rounds, and most rounds with leaps."""
 _LAST_LEAPS = 60
 """Rounds of leaps that the one minimum left may take to come to rest."""
-_LEAPERS = 4
-"""Ends that leap."""
-_LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-_PATIENCE = 30.0
-_LEAP_PATIENCE = 3.0
-"""Rounds at the pace of the last one, without and with leaps, within which an end must be able to reach the best."""
-_KNOWN = -1
-_SAME_END = 1e-5
-"""Ends are one when their predictions differ by less than this share of the residuals, in squares."""
 
 
 class FitFailed(RuntimeError):
@@ -91,13 +76,13 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
         minima, leader = race(problem, ends, best)
         first = minima.best()
         led = leader == first
-        if best is None or minima.value[first] < best.value[0] * (1 - SAME) - _exact_fit(problem):
+        if best is None or minima.value[first] < best.value[0] * (1 - SAME) - exact_fit(problem):
             best, reached = shake(problem, _row(minima, first), rng), 0
         else:
-            led |= leader == _KNOWN
+            led |= leader == KNOWN
         # What the shake went out from got there too, if by a detour; and what led to it.
-        at = minima.value <= best.value[0] * (1 + SAME) + _exact_fit(problem)
-        there = led | (at[leader] & (leader != _KNOWN))
+        at = minima.value <= best.value[0] * (1 + SAME) + exact_fit(problem)
+        there = led | (at[leader] & (leader != KNOWN))
         reached += int(sizes[there].sum())
         if reached >= 2 or not more:
             break
@@ -107,101 +92,10 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
         # The only one left is worth more patience than any in the race.
         if best.converged[0]:
             break
-        on = _leap_on(problem, best.theta)
+        on = leap_on(problem, best.theta)
         on.converged[best.value - on.value <= 1e-9 * best.value] = True
         best = on if on.value[0] <= best.value[0] else replace(best, converged=on.converged)
     return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), reached, total)
-
-
-def polish(problem: Problem, theta: np.ndarray, beat: Minima | None = None) -> Minima:
-    """Follow a few starts to the bottom under the fit's own objective, with exact second derivatives.
-
-    Where the runs leave a combination of parameters open, the bottom is a long curved valley in which Newton's method
-    makes small steps. Those that are still on their way go on in rounds, as long as the best one is within their reach
-    at the pace of their last round. After some rounds the best few leap ahead along their path, land, and go on from
-    the best landing; a round of leaps that gains less than 1e-9 of the objective ends an end's way.
-
-    Args:
-        problem: the fit's problem.
-        theta: coordinates, [starts, P].
-        beat: a minimum that is known already, one row: what only leads there need not be followed.
-
-    Returns:
-        The minima, in the order of the starts.
-    """
-    return race(problem, theta, beat)[0]
-
-
-def race(problem: Problem, theta: np.ndarray, beat: Minima | None = None) -> tuple[Minima, np.ndarray]:
-    """As ``polish``, with the index of the end that each was found to lead to, [starts]: mostly its own.
-
-    One that leads to the minimum known already has ``_KNOWN``.
-    """
-    if problem.objective.robust:
-        theta = minimise(problem, theta, steps=25, tolerance=1e-6).theta
-    minima = minimise(problem, theta, _STRIDE, 1e-12, "exact")
-    reach, leader = np.full(len(theta), np.inf), np.arange(len(theta))
-    for number in range(_WALKED + _LEAPT):
-        moving = _in_the_race(problem, minima, reach, leader, beat)
-        leaping = number >= _WALKED
-        moving = moving[:_LEAPERS] if leaping else moving
-        if not len(moving):
-            break
-        here, before = minima.theta[moving], minima.value[moving]
-        on = _leap_on(problem, here) if leaping else minimise(problem, here, _STRIDE, 1e-12, "exact")
-        gain = before - on.value
-        if leaping:
-            on.converged[gain <= 1e-9 * before] = True
-        minima.theta[moving], minima.value[moving], minima.converged[moving] = on.theta, on.value, on.converged
-        reach[moving] = gain * (_LEAP_PATIENCE if leaping else _PATIENCE)
-    for _ in range(len(leader)):
-        leader = np.where(leader == _KNOWN, _KNOWN, leader[leader])
-    return minima, leader
-
-
-def _leap_on(problem: Problem, theta: np.ndarray) -> Minima:
-    """Some steps along the valley, leaps ahead along their path, and the best landing of each."""
-    ahead = minimise(problem, theta, 20, 1e-12, "exact")
-    landed = ahead.theta[:, None, :] + (ahead.theta - theta)[:, None, :] * _LEAPS[:, None]
-    for steps, kept in ((8, 2), (17, 1)):
-        ends = minimise(problem, landed.reshape(-1, theta.shape[1]), steps, 1e-12, "exact")
-        best = ends.value.reshape(len(theta), -1).argsort(axis=1, kind="stable")[:, :kept]
-        pick = best + np.arange(len(theta))[:, None] * landed.shape[1]
-        landed = ends.theta[pick]
-    last = pick[:, 0]
-    return Minima(ends.theta[last], ends.value[last], ends.converged[last], ends.steps[last])
-
-
-def _in_the_race(
-    problem: Problem, minima: Minima, reach: np.ndarray, leader: np.ndarray, beat: Minima | None
-) -> np.ndarray:
-    """Which ends still move and may yet be the best, by index, the best ones first; notes who leads to whom."""
-    least = float(minima.value.min())
-    lead = least if beat is None else min(least, float(beat.value[0]))
-    gap = minima.value - lead
-    far = gap > np.minimum(reach, (_HOPELESS - 1) * lead) + _exact_fit(problem)
-    there = (gap <= SAME * lead) & (reach <= _PATIENCE * SAME * lead) & (minima.value > lead)
-    own = leader == np.arange(len(leader))
-    moving = np.flatnonzero(own & ~minima.converged & np.isfinite(minima.value) & ~far & ~there)
-    moving = moving[np.argsort(minima.value[moving], kind="stable")]
-    if len(moving) + (beat is not None) < 2:
-        return moving
-    few = problem.thinned(_COMPARED_RUNS)
-    residuals = few.residuals(minima.theta[moving])
-    known = None if beat is None else few.residuals(beat.theta)[0]
-    kept: list[int] = []
-    for i, here in enumerate(residuals):
-        # What predicts the same as a better one is on its way to where that one goes.
-        near = _SAME_END * np.sum(here**2)
-        to = next((k for k in kept if np.sum((here - residuals[k]) ** 2) <= near), None)
-        above = known is not None and beat is not None and minima.value[moving[i]] > beat.value[0]
-        if to is not None:
-            leader[moving[i]] = moving[to]
-        elif above and np.sum((here - known) ** 2) <= near:
-            leader[moving[i]] = _KNOWN
-        else:
-            kept.append(i)
-    return moving[kept]
 
 
 def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
@@ -250,7 +144,7 @@ def _distinct(problem: Problem, minima: Minima, counts: np.ndarray) -> tuple[np.
             f"law {problem.law.name!r} on {problem.n_runs} runs: none of {len(minima.theta)} starts has a finite"
             f" objective. Are the units of {columns} those of the law? Else give bounds or fixed values near your runs"
         )
-    residuals = problem.thinned(_COMPARED_RUNS).residuals(minima.theta[order])
+    residuals = problem.thinned(COMPARED_RUNS).residuals(minima.theta[order])
     squares = np.einsum("bn,bn->b", residuals, residuals)
     kept: list[int] = []
     sizes: list[int] = []
@@ -284,8 +178,3 @@ def _row(minima: Minima, i: int) -> Minima:
 
 def _rows(minima: Minima, which: slice) -> Minima:
     return Minima(minima.theta[which], minima.value[which], minima.converged[which], minima.steps[which])
-
-
-def _exact_fit(problem: Problem) -> float:
-    """An objective that is zero but for rounding."""
-    return float(problem.n_runs * 1e-26 * problem.weights.mean())

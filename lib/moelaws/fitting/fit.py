@@ -1,13 +1,16 @@
 """Fitting a law to a run table: to the true optimum, with a status, in a fraction of a second."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from moelaws.fitting.covariance import covariance
 from moelaws.fitting.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.foresight import OpenDesignWarning, foreseen
 from moelaws.fitting.groups import Groups
 from moelaws.fitting.identifiability import at_bound, pinned_down, quick_ends, status_of
 from moelaws.fitting.objective import FitError, Objective, ObjectiveName
@@ -18,6 +21,7 @@ from moelaws.fitting.table import prepare
 from moelaws.fitting.uncertainty import likelihood
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
+from moelaws.stages import stage
 
 _LEVEL = 0.95
 """Of the intervals by which a fit without intervals says what is pinned down."""
@@ -67,6 +71,10 @@ def fit(
     Raises:
         FitError, LawError: runs or arguments that cannot be used.
         FitFailed: no minimum was found.
+
+    Warns:
+        OpenDesignWarning: before the descent, that the runs cannot pin some parameters down, whatever their losses;
+            the result keeps the sentence in ``design``.
     """
     began = time.perf_counter()
     law = law_named(law) if isinstance(law, str) else law
@@ -82,8 +90,13 @@ def fit(
     rng = np.random.default_rng(seed)
     theta = _starts(problem, starts, rng)
     prepared.refuse_undefined(law, problem, theta)
-    found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
+    design = foreseen(problem, prepared.data, prepared.columns)
+    if design:
+        warnings.warn(design, OpenDesignWarning, stacklevel=2)
+    with stage(f"fitting {law.name}"):
+        found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
     result = as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began, clusters)
+    result = replace(result, design=design)
     return result if intervals is None else likelihood(result, intervals)
 
 

@@ -12,6 +12,7 @@ from moelaws.fitting.problem import Problem
 from moelaws.fitting.starts import revived
 from moelaws.fitting.walks import CLOSE, Walks, note, smooth, trial_of
 from moelaws.laws.own import amplitudes, floor_of
+from moelaws.stages import stage
 
 _TRIALS = 60
 _CHECKS = 4
@@ -154,13 +155,15 @@ def _walks(valley: Valley, chosen: np.ndarray) -> Walks:
 
 def _walk(valley: Valley, walks: Walks, thorough: bool) -> np.ndarray:
     """Walk on until every walk has its end; those that have none after all trials, [walks]."""
-    for _ in range(_TRIALS):
-        going = np.flatnonzero(np.isnan(walks.end))
-        if not len(going):
-            break
-        trial = trial_of(walks, going)
-        close = CLOSE if valley.problem.n_runs <= _MANY_RUNS else 4 * CLOSE
-        note(walks, going, trial, *valley.rises(walks, going, trial, thorough), close)
+    with stage("likelihood intervals", len(walks.end)) as done:
+        for _ in range(_TRIALS):
+            going = np.flatnonzero(np.isnan(walks.end))
+            if not len(going):
+                break
+            done(len(walks.end) - len(going))
+            trial = trial_of(walks, going)
+            close = CLOSE if valley.problem.n_runs <= _MANY_RUNS else 4 * CLOSE
+            note(walks, going, trial, *valley.rises(walks, going, trial, thorough), close)
     return np.isnan(walks.end)
 
 

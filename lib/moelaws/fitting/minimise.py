@@ -8,6 +8,7 @@ import numpy as np
 from moelaws.allocator import keep_freed_memory
 from moelaws.fitting.linear import solve_all
 from moelaws.fitting.problem import Problem
+from moelaws.stages import stage
 
 Hessian = Literal["majorant", "slopes", "exact"]
 _CELLS = 20_000
@@ -64,11 +65,13 @@ def minimise(
         np.clip(theta, problem.lower, problem.upper), np.full(n, np.inf), np.zeros(n, dtype=bool),
         np.zeros(n, dtype=int),
     )  # fmt: skip
-    with np.errstate(all="ignore"):  # a law is not defined everywhere; what is not finite is noticed
+    # A law is not defined everywhere; what is not finite is noticed.
+    with stage("descents", n) as done, np.errstate(all="ignore"):
         chunk = max(4, _CELLS // problem.blocks[0].n_runs)
         first = 0
         moving = Moving.none(theta.shape[1])
         while first < n or len(moving.start):
+            done(first - len(moving.start))
             if first < n and len(moving.start) <= chunk // 2:
                 # Starts that have ended leave gaps in the chunk; waiting ones fill them.
                 fresh = np.arange(first, min(n, first + chunk - len(moving.start)))

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.covariance import Spread, covariance
-from moelaws.fitting.descent import polish
 from moelaws.fitting.ends import End
 from moelaws.fitting.likelihood import interval_ends
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
+from moelaws.fitting.race import polish
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.starts import revived
 from moelaws.laws.folding import fold

@@ -67,6 +67,7 @@ class FitResult:
         columns: the law's letter -> the column it was read from.
         derived: column -> formula, for columns that were not in the table.
         fixed: parameters that were not fitted.
+        design: what the runs leave open whatever their losses, a sentence; empty where nothing was foreseen.
         replicates: parameter -> values in bootstrap refits; what a band of a forecast is made from. Empty without.
         theta: coordinates of the minimum (``Problem.coordinates``), [P].
         problem: the bound problem, for intervals and profiles.
@@ -92,6 +93,7 @@ class FitResult:
     columns: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
+    design: str = ""
     replicates: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     theta: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     problem: Problem | None = field(default=None, repr=False)
@@ -132,6 +134,8 @@ class FitResult:
             "derived": dict(self.derived),
             "versions": {"moelaws": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
+        if self.design:
+            record["design"] = self.design
         if self.replicates:
             # Six digits: refits differ in the third, and their errors cancel only if each row stays what it was.
             record["replicates"] = {

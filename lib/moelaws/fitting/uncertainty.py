@@ -15,6 +15,7 @@ from moelaws.fitting.objective import FitError
 from moelaws.fitting.problem import Problem
 from moelaws.fitting.refits import refit
 from moelaws.fitting.result import FitResult
+from moelaws.stages import stage
 
 _CELLS = 2_000_000
 """Replicates x runs in one batch of refits; bounds the memory of their weights to 16 MB."""
@@ -89,7 +90,8 @@ def bootstrap(
     batch = max(1, _CELLS // n)
     for first in range(0, replicates, batch):
         counts = draw_counts(n, min(batch, replicates - first), rng, *groups)
-        ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)))
+        with stage(f"{replicates} refits of the bootstrap"):
+            ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)))
         thetas.append(ends[fine])
         failed += int((~fine).sum())
     theta = np.concatenate(thetas)

@@ -13,6 +13,7 @@ from moelaws.serving.roofline import Machine, Work, decode_work, prefill_work, s
 from moelaws.serving.served import served_config
 from moelaws.serving.timings import configurations, model_of
 from moelaws.serving.touched import Rule
+from moelaws.stages import stage
 
 Phase = Literal["decode", "prefill"]
 
@@ -30,6 +31,8 @@ _TYPICAL = {
 its layers': then all of it is the layers'."""
 
 _STARTS = 4
+FEWEST = 2 * (len(_TYPICAL) + 1)
+"""Timings that a calibration needs."""
 
 
 @dataclass(frozen=True)
@@ -120,21 +123,22 @@ def calibrate(
         ValueError: fewer rows than twice the constants, or fewer than three configurations.
     """
     group = configurations(timings)
-    needed = 2 * (len(_TYPICAL) + 1)
-    if len(timings) < needed or group.max() < 2:
+    if len(timings) < FEWEST or group.max() < 2:
         raise ValueError(
-            f"a calibration needs {needed} timings of 3 configurations, found {len(timings)} of {group.max() + 1}"
+            f"a calibration needs {FEWEST} timings of 3 configurations, found {len(timings)} of {group.max() + 1}"
         )
     work = works(timings, phase, rule, bytes_per_value)
     column = "decode_step_seconds" if phase == "decode" else "prefill_seconds"
     measured = timings[column].to_numpy(float)
     names = tuple(name for name in _TYPICAL if name != "seconds_per_step" or len(np.unique(work.layers)) > 1)
-    point = _fit(work, measured, names, _starts(names))
     predicted = np.empty(len(measured))
-    for left_out in range(group.max() + 1):
-        out = group == left_out
-        refit = _fit(_rows(work, ~out), measured[~out], names, [point.logs])
-        predicted[out] = step_seconds(refit.machine, _rows(work, out))
+    with stage("fitting the machine to its timings", group.max() + 2) as done:
+        point = _fit(work, measured, names, _starts(names))
+        for left_out in range(group.max() + 1):
+            done(left_out + 1)
+            out = group == left_out
+            refit = _fit(_rows(work, ~out), measured[~out], names, [point.logs])
+            predicted[out] = step_seconds(refit.machine, _rows(work, out))
     machine = point.machine
     return Calibration(
         machine, Errors.of(step_seconds(machine, work), measured), Errors.of(predicted, measured), predicted, rule

@@ -1,12 +1,14 @@
 """The settings that the book measures, pass by pass: models, batches and routings of the timing table."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig
+from moelaws.serving.calibration import FEWEST
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Clock, Routing, measure
 from moelaws.serving.requests import BATCHES, NEW, PROMPT, Requests, requests_of, uniform_requests
@@ -60,22 +62,32 @@ def _least_bytes(model: ModelConfig, batch: int, prompt_tokens: int, new_tokens:
     return kept + 4 * batch * prompt_tokens * (6 * model.d_model + 3 * model.top_k * model.d_expert)
 
 
-def in_passes(one_pass: Callable[[int], Iterator[Row]], passes: int) -> Iterator[Row]:
+def in_passes(
+    one_pass: Callable[[int], Iterator[Row]],
+    passes: int,
+    seconds: float = float("inf"),
+    fewest: int = 1,
+) -> Iterator[Row]:
     """Measure all settings, then all of them again, and so on: see ``over_passes``.
 
     Args:
         one_pass: measures every setting once; gets the pass's number, from 0.
-        passes: how many.
+        passes: how many, at most.
+        seconds: no setting is measured any more after so long, however far the passes are.
+        fewest: settings that are measured in any case.
 
     Yields:
         After every measurement its setting's row over the passes so far.
     """
     taken: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    ends = time.monotonic() + seconds
     for number in range(passes):
         for row in one_pass(number):
             rows = taken[setting(row)]
             rows.append(row)
             yield over_passes(rows)
+            if time.monotonic() >= ends and len(taken) >= fewest:
+                return
 
 
 def measure_grid(
@@ -110,22 +122,41 @@ def measure_grid(
     return in_passes(one_pass, passes)
 
 
+CALIBRATION_SECONDS = 60.0
+"""How long a machine is timed: enough for some passes on a core that does nothing else."""
+
+
 def measure_calibration(
     device: str = "cpu",
     clock: Clock = "wall",
     passes: int = 9,
     repeats: int = 1,
+    seconds: float = CALIBRATION_SECONDS,
     widths: Sequence[int] = WIDTHS,
     batches: Sequence[int] = (1, 4, 16, 64),
 ) -> Iterator[Row]:
-    """A small grid of random models, to calibrate a machine in a minute: what a step costs needs no training."""
+    """A small grid of random models, to calibrate a machine in a minute: what a step costs needs no training.
+
+    Args:
+        device, clock, repeats: as in ``measure``.
+        passes: over all settings, at most.
+        seconds: how long to measure; on a slow or busy machine passes are fewer, and the last one may be cut short.
+        widths: of the models; each is timed with every number of experts.
+        batches: numbers of requests.
+
+    Yields:
+        As ``in_passes``.
+    """
+    # Where time is short the first models must do: they differ in both.
+    turns = range(len(EXPERTS))
+    models = [(width, EXPERTS[(i + turn) % len(EXPERTS)]) for turn in turns for i, width in enumerate(widths)]
 
     def one_pass(_: int) -> Iterator[Row]:
-        for width, n_experts in ((width, n_experts) for width in widths for n_experts in EXPERTS):
+        for width, n_experts in models:
             decoder = random_decoder(tiny_model(width, n_experts), device)
             requests = uniform_requests(decoder.config.vocab_size)
             yield from measure_batches(
                 decoder, requests, batches, "random", prompt_tokens=32, new_tokens=16, repeats=repeats, clock=clock
             )
 
-    return in_passes(one_pass, passes)
+    return in_passes(one_pass, passes, seconds, fewest=FEWEST)

@@ -10,6 +10,7 @@ from moelaws.fitting.forecaster import Forecaster, OptimumError
 from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
 from moelaws.serving.frontier import least_dollars
+from moelaws.stages import counted
 
 Kind = Literal["loss-optimal", "cheapest", "best at cost"]
 """``loss-optimal``: the lowest loss at the training budget, whatever serving costs. ``cheapest``: the least dollars of
@@ -164,7 +165,7 @@ def plan(request: Request, deployment: Deployment, forecasters: Mapping[str, For
         PlanError: no law has an answer; the message is the first law's reason.
     """
     plans, refused = [], {}
-    for name, forecaster in forecasters.items():
+    for name, forecaster in counted(forecasters.items(), "asking each law", len(forecasters)):
         try:
             plans.append(_of_law(request, Trade(forecaster, deployment), name))
         except (OptimumError, PlanError) as error:
