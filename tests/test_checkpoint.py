@@ -121,6 +121,14 @@ def test_balance_biases_are_refused(tmp_path: Path) -> None:
         save_checkpoint(model, tmp_path)
 
 
+def test_weights_that_the_layout_does_not_name_are_refused(tmp_path: Path) -> None:
+    """What a new field of the configuration brings along, and nobody has given a place."""
+    model = Transformer(SMALL)
+    model.blocks[0].extra = torch.nn.Parameter(torch.zeros(7))
+    with pytest.raises(CheckpointError, match=r"parameters = \d+, of which the layout keeps \d+: .* is not written"):
+        save_checkpoint(model, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -49,7 +49,10 @@ def test_a_file_of_somebodys_is_refused_byte_for_byte(
         (HEADER.replace(b"\n", b"\r\n"), "another program saved it"),
         (b'"' + HEADER.replace(b",", b'","').replace(b"\n", b'"\n'), "another program saved it"),
         (b",".join(reversed(HEADER.strip().split(b","))) + b"\n", "in the order of the columns"),
-        (HEADER.replace(b",token_shift", b""), "version's in 'token_shift' (it lacks 1): another version or program"),
+        (
+            HEADER.replace(b",token_shift", b""),
+            "it lacks 'token_shift', which came later; moelaws runs --upgrade TABLE adds",
+        ),
         (HEADER.replace(b"\n", b",note\n"), "version's in 'note' (it has 1 others)"),
         (b"run_id,loss\na,3\n", "in 'sweep', 'status', 'reason', 'loss_se' and"),
         (b"run_id," + HEADER, "in 'repeated columns' (each is there)"),

@@ -11,6 +11,7 @@ from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models.checkpoint import load_checkpoint
 from moelaws.runs import read_runs
+from moelaws.runs.configured import LATER
 from moelaws.training.corpus import load_corpus
 from moelaws.training.sweep import SweepRun, run_sweep
 from moelaws.training.validate import validate
@@ -101,6 +102,19 @@ def test_models_are_not_saved_into_a_folder_of_somebodys(
     assert f"{run_id}: not empty, and not a checkpoint that moelaws saved" in captured.err
     assert captured.out == ""
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+
+
+def test_runs_recorded_before_a_field_was_there_run_again_bit_equal(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether the table was upgraded since or not."""
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=list(LATER))
+    old = tmp_path / "old.csv"
+    cells.to_csv(old, index=False, lineterminator="\n")
+    assert main(["rerun", str(old), "--smallest", "--sample", "1", "--exact"]) == 0
+    assert main(["runs", "--upgrade", str(old)]) == 0
+    assert main(["rerun", str(old), "--smallest", "--sample", "1", "--exact"]) == 0
+    assert [line.endswith("equal") for line in capsys.readouterr().out.splitlines()] == [True, False, True]
 
 
 @pytest.mark.parametrize(("true", "false"), [("TRUE", "FALSE"), ("true", "false"), ("1", "0")])

@@ -5,61 +5,15 @@ A configuration is plain data. Two equal configurations have the same ``run_id``
 
 import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from moelaws.quote import listed, shown
-
-
-class ConfigError(ValueError):
-    """A field of a configuration has a value that no model or run can have."""
-
-
-def _require(condition: bool, field: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ConfigError(f"{field} = {shown(value)}: expected {expected}")
-
-
-def _require_whole(config: object, field: str, least: int, most: int = 10**9) -> None:
-    value = getattr(config, field)
-    _require(type(value) is int and value >= least, field, value, f"a whole number >= {least}")
-    _require(value <= most, field, value, f"at most {most}")
-
-
-def _require_number(config: object, field: str, least: float, most: float = math.inf, exclusive: bool = False) -> None:
-    value = getattr(config, field)
-    expected = (
-        f"a number {'>' if exclusive else '>='} {least}" if most == math.inf else f"a number from {least} to {most}"
-    )
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    _require(is_number and (value > least if exclusive else value >= least) and value <= most, field, value, expected)
-
-
-# Fields that came after the first recorded tables. At these values they are no part of a run's identity, so that the
-# runs recorded without them keep their ids.
-_ADDED_LATER: dict[str, Any] = {"token_shift": False}
-_PRESENT = object()
-
-
-class _Record:
-    """Dictionary round trip, shared by the frozen configurations below."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from a mapping; an unknown field is refused by name."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        if unknown := sorted(set(values) - known):
-            there = listed(sorted(known), unknown[0], 20)
-            raise ConfigError(f"{cls.__name__} has no field {shown(unknown[0])}; its fields are {there}")
-        return cls(**values)
+from moelaws.field import ConfigError as ConfigError
+from moelaws.field import Described, Place, Record, added, identity, original, require
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Record):
+class ModelConfig(Record):
     """A decoder-only transformer of the OLMoE family; a dense model is ``n_experts = 1``.
 
     Attributes:
@@ -86,46 +40,69 @@ class ModelConfig(_Record):
         ConfigError: a combination that no model can have, named by field.
     """
 
-    vocab_size: int = 1024
-    d_model: int = 64
-    n_layers: int = 2
-    n_heads: int = 4
-    d_ff: int = 256
-    n_experts: int = 1
-    top_k: int = 1
-    granularity: int = 1
-    shared_experts: int = 0
-    moe_every: int = 1
-    context: int = 128
-    renormalize_top_k: bool = False
-    qk_norm: bool = True
-    tied_embeddings: bool = True
-    rope_theta: float = 10_000.0
-    token_shift: bool = False
+    has_places: ClassVar[bool] = True
+
+    vocab_size: int = original(
+        1024, "V, the number of token ids", "token ids", least=1, place=Place("vocab_size"),
+    )  # fmt: skip
+    d_model: int = original(64, "width of the residual stream", least=1, place=Place("hidden_size"))
+    n_layers: int = original(2, "blocks", least=1, place=Place("num_hidden_layers"))
+    n_heads: int = original(4, "attention heads", least=1, place=Place("num_attention_heads"))
+    d_ff: int = original(
+        256, "hidden width of the dense feed-forward layer", least=1,
+        place=Place("intermediate_size"),  # there, of an expert
+    )  # fmt: skip
+    n_experts: int = original(1, "E, experts per layer", least=1, place=Place("num_experts"))
+    top_k: int = original(1, "K, experts chosen per token", least=1, place=Place("num_experts_per_tok"))
+    granularity: int = original(
+        1, "G, dense hidden width over expert hidden width", least=1, loose=True,
+        place=Place("moelaws.granularity", absent=1),
+    )  # fmt: skip
+    shared_experts: int = original(
+        0, "experts that every token passes through beside its K", absent=0, place=Place("", absent=0),
+    )  # fmt: skip
+    moe_every: int = original(
+        1, "blocks per block with experts: 1 every block, 2 every second", least=1, absent=1,
+        place=Place("", absent=1),
+    )  # fmt: skip
+    context: int = original(
+        128, "T, training sequence length", "tokens", least=1, place=Place("max_position_embeddings"),
+    )  # fmt: skip
+    renormalize_top_k: bool = original(
+        False, "whether the chosen probabilities are rescaled to one", absent=False,
+        place=Place("norm_topk_prob", absent=False),
+    )  # fmt: skip
+    qk_norm: bool = original(
+        True, "whether queries and keys are normalised", absent=True, place=Place("", absent=True),
+    )  # fmt: skip
+    tied_embeddings: bool = original(
+        True, "whether unembedding and embedding are one matrix", absent=True,
+        place=Place("tie_word_embeddings", absent=False),
+    )  # fmt: skip
+    rope_theta: float = original(
+        10_000.0, "base of the rotary frequencies", least=1, exclusive=True, loose=True, absent=10_000.0,
+        place=Place("rope_parameters.rope_theta"),
+    )  # fmt: skip
+    token_shift: bool = added(
+        False, "whether each token's embedding also gets the previous one's", before=False,
+        place=Place("", absent=False),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k",
-                     "granularity", "shared_experts", "moe_every", "context"):  # fmt: skip
-            _require_whole(self, name, 0 if name == "shared_experts" else 1)
-        for name in ("renormalize_top_k", "qk_norm", "tied_embeddings", "token_shift"):
-            _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
-        _require(self.top_k <= self.n_experts, "top_k", self.top_k,
-                 f"at most n_experts = {self.n_experts}")  # fmt: skip
-        _require(self.d_model % self.n_heads == 0, "n_heads", self.n_heads,
-                 f"a divisor of d_model = {self.d_model}")  # fmt: skip
-        _require(self.head_dim % 2 == 0, "n_heads", self.n_heads,
-                 f"an even head width d_model / n_heads, found {self.head_dim}")  # fmt: skip
-        _require(self.d_ff % self.granularity == 0, "granularity", self.granularity,
-                 f"a divisor of d_ff = {self.d_ff}")  # fmt: skip
-        _require(self.n_layers % self.moe_every == 0, "moe_every", self.moe_every,
-                 f"a divisor of n_layers = {self.n_layers}")  # fmt: skip
+        super().__post_init__()
+        require(self.top_k <= self.n_experts, "top_k", self.top_k, f"at most n_experts = {self.n_experts}")
+        require(self.d_model % self.n_heads == 0, "n_heads", self.n_heads, f"a divisor of d_model = {self.d_model}")
+        require(self.head_dim % 2 == 0, "n_heads", self.n_heads,
+                f"an even head width d_model / n_heads, found {self.head_dim}")  # fmt: skip
+        require(self.d_ff % self.granularity == 0, "granularity", self.granularity, f"a divisor of d_ff = {self.d_ff}")
+        require(self.n_layers % self.moe_every == 0, "moe_every", self.moe_every,
+                f"a divisor of n_layers = {self.n_layers}")  # fmt: skip
         if self.n_experts == 1:
             dense = "with n_experts = 1: a dense layer is one expert of width d_ff"
-            _require(self.granularity == 1, "granularity", self.granularity, f"1 {dense}")
-            _require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {dense}")
-        _require(not (self.renormalize_top_k and self.top_k == 1), "renormalize_top_k", self.renormalize_top_k,
-                 "False with top_k = 1: the only gate would always be 1, and the router learn nothing")  # fmt: skip
-        _require_number(self, "rope_theta", 1, exclusive=True)
+            require(self.granularity == 1, "granularity", self.granularity, f"1 {dense}")
+            require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {dense}")
+        require(not (self.renormalize_top_k and self.top_k == 1), "renormalize_top_k", self.renormalize_top_k,
+                "False with top_k = 1: the only gate would always be 1, and the router learn nothing")  # fmt: skip
 
     @property
     def head_dim(self) -> int:
@@ -153,7 +130,7 @@ class ModelConfig(_Record):
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Record):
+class TrainConfig(Record):
     """How one model is trained: data budget, optimiser, schedule, auxiliary losses, seed.
 
     Attributes:
@@ -179,38 +156,29 @@ class TrainConfig(_Record):
         ConfigError: a value out of range, named by field.
     """
 
-    tokens: int = 262_144
-    batch_sequences: int = 16
-    learning_rate: float = 6e-3
-    embedding_lr_factor: float = 1.0
-    router_lr_factor: float = 1.0
-    warmup_fraction: float = 0.05
-    final_lr_fraction: float = 0.1
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-8
-    clip_norm: float = 1.0
-    load_balance: float = 1e-2
-    balance_bias_rate: float = 0.0
-    router_z: float = 1e-3
-    validation_tokens: int = 65_536
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "batch_sequences", "validation_tokens"):
-            _require_whole(self, name, 1, most=10**18)
-        _require_whole(self, "seed", 0, most=2**63 - 1)
-        for name in ("learning_rate", "embedding_lr_factor", "router_lr_factor", "epsilon", "clip_norm"):
-            _require_number(self, name, 0, exclusive=True)
-        for name in ("weight_decay", "load_balance", "balance_bias_rate", "router_z"):
-            _require_number(self, name, 0)
-        for name in ("warmup_fraction", "final_lr_fraction", "beta1", "beta2"):
-            _require_number(self, name, 0, most=1)
+    tokens: int = original(262_144, "D, training tokens seen", "tokens", least=1, most=10**18, loose=True)
+    batch_sequences: int = original(16, "sequences in one optimiser step", "sequences", least=1, most=10**18)
+    learning_rate: float = original(6e-3, "peak learning rate", exclusive=True)
+    embedding_lr_factor: float = original(
+        1.0, "learning rate of the embeddings over the other weights'", exclusive=True
+    )
+    router_lr_factor: float = original(1.0, "learning rate of the routers over the other weights'", exclusive=True)
+    warmup_fraction: float = original(0.05, "share of steps with rising learning rate", "1", most=1)
+    final_lr_fraction: float = original(0.1, "last learning rate over the peak", "1", most=1)
+    weight_decay: float = original(0.1, "decoupled weight decay", "1")
+    beta1: float = original(0.9, "AdamW, first moment", "1", most=1)
+    beta2: float = original(0.95, "AdamW, second moment", "1", most=1)
+    epsilon: float = original(1e-8, "AdamW, term in the denominator", exclusive=True)
+    clip_norm: float = original(1.0, "largest global gradient norm", exclusive=True)
+    load_balance: float = original(1e-2, "weight of the load-balancing loss", "1")
+    balance_bias_rate: float = original(0.0, "step of the loss-free balancing biases; 0: none", "1")
+    router_z: float = original(1e-3, "weight of the router z-loss", "1")
+    validation_tokens: int = original(65_536, "size of the validation set asked for", "tokens", least=1, most=10**18)
+    seed: int = original(0, "draws the initial weights and the data order", most=2**63 - 1)
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Described):
     """One training run: a model, a recipe and the text it reads.
 
     Attributes:
@@ -223,8 +191,8 @@ class RunConfig:
 
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
-    corpus: str = "sotu"
-    corpus_sha256: str = ""
+    corpus: str = original("sotu", "text the run read: a corpus of the book, a synthetic language, or a file or folder")
+    corpus_sha256: str = original("", "fingerprint of the assembled tokens")
 
     @property
     def steps(self) -> int:
@@ -242,9 +210,10 @@ class RunConfig:
 
         Token budgets that come to the same number of steps are the same run.
         """
-        train = self.train.to_dict() | {"tokens": self.steps * self.batch_tokens}
-        text = self.corpus_sha256 or self.corpus
-        model = {name: v for name, v in self.model.to_dict().items() if _ADDED_LATER.get(name, _PRESENT) != v}
-        identity = {"model": model, "train": train, "corpus": text}
-        canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        # A text is known by its fingerprint wherever there is one, not by its name.
+        own = identity(self) | {"corpus": self.corpus_sha256 or self.corpus}
+        del own["corpus_sha256"]
+        train = identity(self.train) | {"tokens": self.steps * self.batch_tokens}
+        whole = {"model": identity(self.model), "train": train} | own
+        canonical = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

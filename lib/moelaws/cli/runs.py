@@ -4,11 +4,13 @@ import argparse
 
 import pandas as pd
 
+from moelaws.cli.boundary import tell
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
 from moelaws.quote import listed, plain
 from moelaws.runs import COLUMNS, finished
 from moelaws.runs.save import check_place, save_runs
+from moelaws.runs.upgrade import upgrade
 
 _SHOWN = (
     "status", "corpus", "train_flops", "n_experts", "top_k", "sparsity", "active_params", "total_params", "tokens",
@@ -29,6 +31,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="TABLE",
         help="write the table as it was read, derived columns too, to this .csv or .parquet file",
     )
+    parser.add_argument(
+        "--upgrade", action="store_true", help="give a table that an older moelaws wrote the columns that came since"
+    )
     parser.add_argument("--columns", action="store_true", help="print the field dictionary and stop")
     parser.set_defaults(run=run)
 
@@ -41,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.table is None:
         raise ValueError("moelaws runs: name a run table, or ask for --columns")
+    if options.upgrade:
+        return _upgrade(options)
     if options.write is not None:
         check_place(options.write, options.table)
     loaded = load_table(options)
@@ -50,6 +57,20 @@ def run(options: argparse.Namespace) -> int:
     _print_rows(table.head(options.rows))
     if options.write is not None:
         print(f"{save_runs(loaded, options.write)} rows written to {plain(options.write, 200)}")
+    return 0
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    from moelaws.serving.timings import TIMINGS
+
+    for name in ("map", "where", "write"):
+        if getattr(options, name):
+            raise ValueError(f"moelaws runs --upgrade: the whole table is upgraded in its place; leave --{name} out")
+    new, said = upgrade(options.table, (TIMINGS,))
+    if said:
+        tell(said)
+    columns = f"{', '.join(new)} added; older rows have the value they were made with" if new else "nothing is new"
+    print(f"{plain(options.table.name)}: {columns}")
     return 0
 
 

@@ -4,9 +4,11 @@ What is saved here opens in ``transformers`` as ``OlmoeForCausalLM``, and what t
 """
 
 import json
+import math
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,9 +18,10 @@ from safetensors.torch import save_file
 from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
+from moelaws.field import described
 from moelaws.json_file import JsonFileError, read_object
 from moelaws.models.experts import ExpertsLayer
-from moelaws.models.layout import CONFIG, OURS, CheckpointError, fields_of, read_config, slots
+from moelaws.models.layout import CONFIG, OURS, CheckpointError, config_of, fields_of, read_config, slots
 from moelaws.models.tensor_files import find_tensors, match, read_tensors
 from moelaws.models.transformer import Transformer
 
@@ -139,14 +142,23 @@ def _dense_gates(config: ModelConfig) -> list[str]:
 
 
 def _require_expressible(model: Transformer) -> None:
+    """Refuse a model that would be read as another one."""
     config = model.config
     biased = any(isinstance(b.experts, ExpertsLayer) and bool(b.experts.balance_bias.any()) for b in model.blocks)
-    for name, value, absent in (
-        ("shared_experts", config.shared_experts, config.shared_experts == 0),
-        ("moe_every", config.moe_every, config.moe_every == 1 or not config.is_moe),
-        ("qk_norm", config.qk_norm, config.qk_norm),
-        ("token_shift", config.token_shift, not config.token_shift),
-        ("balance_bias", "not zero", not biased),
-    ):
-        if not absent:
-            raise CheckpointError(f"{name} = {value}: the OLMoE layout has no place for it; the model is not written")
+    again = config_of(fields_of(config), CONFIG)
+    if not config.is_moe:
+        again = replace(again, moe_every=config.moe_every)  # every block is dense, whichever have experts
+    lost = {
+        field.name: getattr(config, field.name)
+        for field in described(config)
+        if getattr(config, field.name) != getattr(again, field.name)
+    }
+    written, there = (sum(size) for size in (
+        (math.prod(slot.shape) for slot in slots(config)), (p.numel() for p in model.parameters())
+    ))  # fmt: skip
+    if biased:
+        lost["balance_bias"] = "not zero"
+    elif not lost and written != there:
+        lost["parameters"] = f"{there}, of which the layout keeps {written}"
+    for name, value in lost.items():
+        raise CheckpointError(f"{name} = {value}: the OLMoE layout has no place for it; the model is not written")

@@ -11,7 +11,8 @@ from typing import Any, cast
 from torch import Tensor
 
 from moelaws.config import ConfigError, ModelConfig
-from moelaws.json_file import JsonFileError, number_of, object_in, read_object, whole_in
+from moelaws.field import NEEDED, Field, Place, described
+from moelaws.json_file import JsonFileError, number_of, object_in, read_object, text_in, whole_in
 from moelaws.models.attention import Attention
 from moelaws.models.experts import ExpertsLayer, FeedForward
 from moelaws.models.norm import NORM_EPSILON, RMSNorm
@@ -20,7 +21,7 @@ from moelaws.quote import shown
 
 CONFIG = "config.json"
 LAYOUT = "olmoe"
-OURS = "moelaws"  # the key of config.json that keeps what the layout has no field for
+OURS = "moelaws"  # key of config.json for what the layout has no field for; model_type of a model that it cannot say
 _MOST = 10**9  # of any count in a configuration
 
 
@@ -135,7 +136,7 @@ def config_of(fields: dict[str, Any], name: str) -> ModelConfig:
             have.
     """
     kind = fields.get("model_type")
-    if kind != LAYOUT:
+    if kind not in (LAYOUT, OURS):
         raise CheckpointError(f"{name}: model_type = {shown(kind)}: expected {LAYOUT!r}, the only layout that is read")
     rope = object_in(fields, "rope_parameters", name) or {"rope_theta": fields.get("rope_theta", 10_000.0)}
     heads = _count(fields, "num_attention_heads", name)
@@ -150,25 +151,12 @@ def config_of(fields: dict[str, Any], name: str) -> ModelConfig:
     ):
         if value != expected:
             raise CheckpointError(f"{name}: {field} = {shown(value)}: expected {expected!r}")
-    ours = object_in(fields, OURS, name)
-    granularity = whole_in(ours, "granularity", name, 1, _MOST) if "granularity" in ours else 1
-    top_k = _count(fields, "num_experts_per_tok", name)
+    fields = fields | {"rope_parameters": rope}
+    values = {field.name: _read(fields, field, cast(Place, field.place), name) for field in described(ModelConfig)}
+    values["d_ff"] *= values["granularity"]  # the layout has the width of one expert
+    values["renormalize_top_k"] &= values["top_k"] > 1  # one expert's gate is 1 either way
     try:
-        return ModelConfig(
-            vocab_size=_count(fields, "vocab_size", name),
-            d_model=_count(fields, "hidden_size", name),
-            n_layers=_count(fields, "num_hidden_layers", name),
-            n_heads=heads,
-            d_ff=_count(fields, "intermediate_size", name) * granularity,
-            n_experts=_count(fields, "num_experts", name),
-            top_k=top_k,
-            granularity=granularity,
-            context=_count(fields, "max_position_embeddings", name),
-            # One expert's gate is 1 either way; the choice means something from two on.
-            renormalize_top_k=bool(fields.get("norm_topk_prob", False)) and top_k > 1,
-            tied_embeddings=bool(fields.get("tie_word_embeddings", False)),
-            rope_theta=number_of(rope.get("rope_theta"), "rope_theta", name),
-        )
+        return ModelConfig(**values)
     except ConfigError as error:
         raise CheckpointError(f"{name}: {error}") from None
 
@@ -177,30 +165,44 @@ def _count(fields: dict[str, Any], field: str, name: str) -> int:
     return whole_in(fields, field, name, 1, _MOST)
 
 
+def _read(fields: dict[str, Any], field: Field, place: Place, name: str) -> Any:
+    """What a configuration says of one field."""
+    *levels, key = place.key.split(".")
+    for level in levels:
+        fields = object_in(fields, level, name)
+    if place.absent is not NEEDED and key not in fields:
+        return place.absent
+    if field.kind is int:
+        return whole_in(fields, key, name, int(field.least), _MOST)
+    if field.kind is float:
+        return number_of(fields.get(key), key, name)
+    return bool(fields[key]) if field.kind is bool else text_in(fields, key, name)
+
+
 def fields_of(config: ModelConfig) -> dict[str, Any]:
-    """The fields of ``config.json`` that describe an architecture."""
-    return {
+    """The fields of ``config.json`` that describe an architecture; what has no place there is left out."""
+    written: dict[str, Any] = {
         "architectures": ["OlmoeForCausalLM"],
         "model_type": LAYOUT,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_expert,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.n_heads,
-        "num_experts": config.n_experts,
-        "num_experts_per_tok": config.top_k,
-        "norm_topk_prob": config.renormalize_top_k,
-        "max_position_embeddings": config.context,
         "hidden_act": "silu",
         "rms_norm_eps": NORM_EPSILON,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "tie_word_embeddings": config.tied_embeddings,
+        "rope_parameters": {"rope_type": "default"},
         "attention_bias": False,
         "clip_qkv": None,
         "bos_token_id": None,
         "eos_token_id": 0,
         "pad_token_id": None,
         "dtype": "float32",
-        OURS: {"granularity": config.granularity},
     }
+    for field in described(config):
+        place, value = cast(Place, field.place), getattr(config, field.name)
+        *levels, key = place.key.split(".")
+        level = written
+        for name in levels:
+            level = level.setdefault(name, {})
+        if key:
+            level[key] = config.d_expert if field.name == "d_ff" else value
+        if place.foreign and value != place.absent:
+            written |= {"architectures": ["MoelawsForCausalLM"], "model_type": OURS}
+    return written

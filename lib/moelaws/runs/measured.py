@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,19 @@ class Measured:
         columns: the header; the order in a file may be another.
         key: columns that say what was measured.
         optional: columns that a file may lack until a row has something for them.
+        before: columns that came later, each with what rows were measured at before it was there: such a row, and one
+            that says so, measured the same.
     """
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     optional: frozenset[str] = frozenset()
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    def filling(self, name: str) -> str:
+        """What stands in a row that was written before the column was there."""
+        return cell(self.before.get(name))
 
 
 def check_measured(path: Path, kind: Measured) -> None:
@@ -84,18 +91,58 @@ def record_measured(path: Path, rows: Sequence[Mapping[str, Any]], kind: Measure
         if not header:
             used = {name for row in rows for name in row}
             header = [name for name in kind.columns if name in used or name not in kind.optional]
-        late = [name for name in kind.columns if name not in header and any(row.get(name) for row in rows)]
-        lines = []
-        for cells, line in old:
-            key = tuple(_word(cells[header.index(name)]) for name in kind.key)
-            if key in new:
-                lines += _lines([new.pop(key)], header + late)
-            else:
-                lines.append(row_line([*cells, *("" for _ in late)]) if late else line)
-        lines += _lines(new.values(), header + late)
-        write_whole(place, row_line(header + late) + b"".join(lines))
+        late = [name for name in kind.columns if name not in header and _needed(name, rows, kind)]
+        write_whole(place, b"".join(_merged(header, late, old, new, kind)))
     finally:
         lock.close()
+
+
+def add_columns(path: Path, kind: Measured) -> list[str]:
+    """Give a table the columns that came later; its rows get what they were measured at, and else stay as they are.
+
+    Args:
+        path: a table of this kind.
+        kind: of the table.
+
+    Returns:
+        The columns that are new.
+
+    Raises:
+        RunTableError, TableInUseError, OSError: see ``record_measured``.
+    """
+    place = Path(os.path.realpath(path))
+    _read(path, kind)
+    lock = TableLock(place, _PATIENCE)
+    try:
+        header, old = _read(path, kind)
+        late = [name for name in kind.columns if name in kind.before and name not in header]
+        if header and late:
+            write_whole(place, b"".join(_merged(header, late, old, {}, kind)))
+        return late if header else []
+    finally:
+        lock.close()
+
+
+def _needed(name: str, rows: Sequence[Mapping[str, Any]], kind: Measured) -> bool:
+    """Whether a row has something for a column that the file lacks, which its absence does not say already."""
+    return any(cell(row.get(name)) not in ("", kind.filling(name)) for row in rows)
+
+
+def _merged(
+    header: list[str], late: list[str], old: Iterable[tuple[list[str], bytes]],
+    new: dict[tuple[str, ...], Mapping[str, Any]], kind: Measured,
+) -> Iterable[bytes]:  # fmt: skip
+    """The lines of the table: old rows in their places, or what measures the same again, then what is left of these."""
+    columns = header + late
+    yield row_line(columns)
+    for cells, line in old:
+        there = dict(zip(header, cells, strict=True))
+        key = tuple(_word(there.get(name) or kind.filling(name)) for name in kind.key)
+        if key in new:
+            yield from _lines([new.pop(key)], columns)
+        else:
+            yield row_line([*cells, *map(kind.filling, late)]) if late else line
+    yield from _lines(new.values(), columns)
 
 
 def _lines(rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> list[bytes]:
@@ -112,7 +159,7 @@ def _read(path: Path, kind: Measured) -> tuple[list[str], list[tuple[list[str], 
             header = split_cells([begin.decode()])[0]
         except (UnicodeDecodeError, csv.Error):
             header = []
-        needed = set(kind.columns) - kind.optional
+        needed = set(kind.columns) - kind.optional - set(kind.before)
         if (
             begin != row_line(header)
             or not needed <= set(header) <= set(kind.columns)

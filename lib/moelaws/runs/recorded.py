@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moelaws.quote import listed, shown
+from moelaws.runs.configured import LATER
 from moelaws.runs.lines import row_line, split_cells
 from moelaws.runs.read import RunTableError
 from moelaws.runs.schema import COLUMNS
@@ -201,6 +202,8 @@ def objection(begin: bytes, columns: Sequence[str], name: str) -> str:
     if cells and cells[0] != columns[0] and cells[0] in _NAMES and set(_KEYS[cells[0]]) <= set(cells):
         return f"it is a {_NAMES[cells[0]]}, expected a {name}; it is left as it is: write to a new file"
     lacking, more = [c for c in columns if c not in cells], [c for c in cells if c not in columns]
+    if cells and not more and set(lacking) <= set(LATER) and cells == [c for c in columns if c in cells]:
+        return f"it lacks {listed(lacking, most=4)}, which came later; moelaws runs --upgrade TABLE adds what is new"
     if columns[0] in cells and len(more) < len(columns):
         beside = [f"it lacks {len(lacking)}"] * bool(lacking) + [f"it has {len(more)} others"] * bool(more)
         return (

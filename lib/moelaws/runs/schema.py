@@ -1,7 +1,14 @@
-"""The columns of a run table: name, kind, unit, meaning. The field dictionary in data/README.md is made of these."""
+"""The columns of a run table: name, kind, unit, meaning. The field dictionary in data/README.md is made of these.
 
+Those of a configuration's fields are made from the fields' own descriptions in ``moelaws.config``.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.field import Field, described
 
 Kind = Literal["text", "integer", "number"]
 
@@ -52,8 +59,20 @@ def _positive(name: str, unit: str, meaning: str) -> Column:
     return Column(name, "number", unit, meaning, 0, exclusive=True)
 
 
-def _share(name: str, meaning: str) -> Column:
-    return Column(name, "number", "1", meaning, 0)
+_KINDS: dict[type, Kind] = {bool: "text", str: "text", int: "integer", float: "number"}
+
+
+def _columns(fields: tuple[Field, ...], *names: str, but: str = "") -> Iterator[Column]:
+    """Columns of the fields of these names, or of all but one."""
+    for field in fields:
+        if field.name in names or (not names and field.name != but):
+            kind = _KINDS[field.kind]
+            if kind == "text":
+                yield _text(field.name, field.meaning)
+            elif field.loose:
+                yield _positive(field.name, field.unit, field.meaning)
+            else:
+                yield Column(field.name, kind, field.unit, field.meaning, field.least, field.exclusive)
 
 
 _ALL = (
@@ -100,48 +119,17 @@ _ALL = (
     _positive("total_params", "parameters", "N, all parameters, embeddings included"),
     _positive("active_params", "parameters", "N_a, always-on parameters and K experts, embeddings included"),
     _positive("non_embedding_params", "parameters", "N without embedding and unembedding"),
-    Column("tokens", "number", "tokens", "D, training tokens seen", 0, exclusive=True),
+    *_columns(described(TrainConfig), "tokens"),
     _positive("train_flops", "FLOPs", "C, training FLOPs under flops_convention"),
     _text("flops_convention", "how train_flops was counted: exact, eq9 or 6na"),
     Column("budget", "number", "FLOPs", "nominal C of the isoFLOP group a run belongs to", 0, True, optional=True),
     Column("sparsity", "number", "1", "S = (E - K) / E", 0, below=1),
     # Architecture
-    _count("vocab_size", "token ids", "V, the number of token ids"),
-    _count("d_model", "", "width of the residual stream"),
-    _count("n_layers", "", "blocks"),
-    _count("n_heads", "", "attention heads"),
-    _count("d_ff", "", "hidden width of the dense feed-forward layer"),
-    _count("n_experts", "", "E, experts per layer"),
-    _count("top_k", "", "K, experts chosen per token"),
-    _positive("granularity", "", "G, dense hidden width over expert hidden width"),
-    _count("shared_experts", "", "experts that every token passes through beside its K", 0),
-    _count("moe_every", "", "blocks per block with experts: 1 every block, 2 every second"),
-    _count("context", "tokens", "T, training sequence length"),
-    _text("renormalize_top_k", "whether the chosen probabilities are rescaled to one"),
-    _text("qk_norm", "whether queries and keys are normalised"),
-    _text("tied_embeddings", "whether unembedding and embedding are one matrix"),
-    _positive("rope_theta", "", "base of the rotary frequencies"),
-    _text("token_shift", "whether each token's embedding also gets the previous one's"),
+    *_columns(described(ModelConfig)),
     # Recipe
-    _count("batch_sequences", "sequences", "sequences in one optimiser step"),
-    _positive("learning_rate", "", "peak learning rate"),
-    _positive("embedding_lr_factor", "", "learning rate of the embeddings over the other weights'"),
-    _positive("router_lr_factor", "", "learning rate of the routers over the other weights'"),
-    _share("warmup_fraction", "share of steps with rising learning rate"),
-    _share("final_lr_fraction", "last learning rate over the peak"),
-    _share("weight_decay", "decoupled weight decay"),
-    _share("beta1", "AdamW, first moment"),
-    _share("beta2", "AdamW, second moment"),
-    _positive("epsilon", "", "AdamW, term in the denominator"),
-    _positive("clip_norm", "", "largest global gradient norm"),
-    _share("load_balance", "weight of the load-balancing loss"),
-    _share("balance_bias_rate", "step of the loss-free balancing biases; 0: none"),
-    _share("router_z", "weight of the router z-loss"),
-    _count("validation_tokens", "tokens", "size of the validation set asked for"),
-    _count("seed", "", "draws the initial weights and the data order", 0),
+    *_columns(described(TrainConfig), but="tokens"),
     # Data
-    _text("corpus", "text the run read: a corpus of the book, a synthetic language, or a file or folder"),
-    _text("corpus_sha256", "fingerprint of the assembled tokens"),
+    *_columns(described(RunConfig)),
     _count("unique_tokens", "tokens", "distinct training tokens the run saw: at most the pool"),
     _positive("epochs", "", "training tokens over the pool's tokens"),
     # Provenance

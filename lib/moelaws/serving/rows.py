@@ -10,32 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
 from moelaws.provenance import code_version, machine
 from moelaws.runs.measured import Measured, record_measured
 from moelaws.serving.decoder import Decoder
 from moelaws.serving.measure import Measurement
-
-# What makes two rows measurements of the same thing, so that the later one replaces the earlier.
-SETTING = (
-    *ModelConfig().to_dict(), "weights", "routing", "text", "batch", "prompt_tokens", "new_tokens", "dtype", "device",
-    "machine", "threads",
-)  # fmt: skip
-
-TIMINGS = Measured(
-    "timing table",
-    (
-        *ModelConfig().to_dict(), "total_params", "active_params", "weights", "routing", "text", "batch",
-        "prompt_tokens", "new_tokens", "prefill_seconds", "prefill_low", "prefill_high", "decode_step_seconds",
-        "decode_step_low", "decode_step_high", "tokens_per_second", "repeats", "passes", "clock", "processor_share",
-        "peak_memory_bytes", "cache_bytes", "experts_touched", "experts_touched_by_layer", "dtype", "device",
-        "machine", "threads", "torch_version", "code_version", "measured_at", "expert_load",
-    ),
-    SETTING,
-    frozenset({"expert_load"}),
-)  # fmt: skip
-"""The table of ``timing_row``; the grid's rows also have the loads of the experts."""
+from moelaws.serving.timings import SETTING, TIMINGS
 
 TOUCHED = Measured(
     "table of experts touched",

@@ -1,20 +1,41 @@
 """The timing table: one row a measured configuration, batch and prompt; what crosses the wall besides the run table."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moelaws.config import ModelConfig
+from moelaws.field import NEEDED, described
 from moelaws.runs import read_runs
-from moelaws.runs.numbers import truth
+from moelaws.runs.configured import LATER, value_of, with_later_columns
+from moelaws.runs.measured import Measured
 
-_MODEL = ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff", "n_experts", "top_k", "granularity", "context")
+_FIELDS = described(ModelConfig)
+_MODEL = tuple(field.name for field in _FIELDS)
+_NEEDED = tuple(field.name for field in _FIELDS if field.absent is NEEDED)
 _MEASURED = ("batch", "prompt_tokens", "new_tokens", "prefill_seconds", "decode_step_seconds")
-_OPTIONAL_COUNTS = ("shared_experts", "moe_every")
-_OPTIONAL_SIGNS = ("renormalize_top_k", "qk_norm", "tied_embeddings", "token_shift")
-_OPTIONAL = (*_OPTIONAL_COUNTS, *_OPTIONAL_SIGNS, "rope_theta")
+
+SETTING = (
+    *_MODEL, "weights", "routing", "text", "batch", "prompt_tokens", "new_tokens", "dtype", "device", "machine",
+    "threads",
+)  # fmt: skip
+"""What makes two rows measurements of the same thing, so that the later one replaces the earlier."""
+
+TIMINGS = Measured(
+    "timing table",
+    (
+        *_MODEL, "total_params", "active_params", "weights", "routing", "text", "batch",
+        "prompt_tokens", "new_tokens", "prefill_seconds", "prefill_low", "prefill_high", "decode_step_seconds",
+        "decode_step_low", "decode_step_high", "tokens_per_second", "repeats", "passes", "clock", "processor_share",
+        "peak_memory_bytes", "cache_bytes", "experts_touched", "experts_touched_by_layer", "dtype", "device",
+        "machine", "threads", "torch_version", "code_version", "measured_at", "expert_load",
+    ),
+    SETTING,
+    frozenset({"expert_load"}),
+    {name: value for name, value in LATER.items() if name in _MODEL},
+)  # fmt: skip
+"""The table of ``moelaws measure``; the grid's rows also have the loads of the experts."""
 
 
 class TimingError(ValueError):
@@ -38,8 +59,8 @@ def read_timings(path: str | Path) -> pd.DataFrame:
     Raises:
         TimingError: a missing column, or a cell that is not a number > 0.
     """
-    table = read_runs(path, required=(*_MODEL, *_MEASURED))
-    for name in (*_MODEL, *_MEASURED):
+    table = read_runs(path, required=(*_NEEDED, *_MEASURED))
+    for name in (*_NEEDED, *_MEASURED):
         numbers = pd.to_numeric(table[name], errors="coerce")
         bad = ~(np.isfinite(numbers) & (numbers > 0))
         if bad.any():
@@ -52,20 +73,13 @@ def read_timings(path: str | Path) -> pd.DataFrame:
 
 
 def model_of(row: pd.Series) -> ModelConfig:
-    """The model of one row of a timing table; a field without a column has its default."""
-    values: dict[str, Any] = {name: int(row[name]) for name in _MODEL}
-    for name in _OPTIONAL:
-        value = row.get(name)
-        if value is None or value != value:
-            continue
-        if name in _OPTIONAL_COUNTS:
-            values[name] = int(value)
-        else:
-            values[name] = float(value) if name == "rope_theta" else truth(value)
-    return ModelConfig(**values)
+    """The model of one row of a timing table; a field without a column has its usual value."""
+    cells = {str(name): value for name, value in row.items()}
+    return ModelConfig(**{field.name: value_of(field, cells, field.absent) for field in _FIELDS})
 
 
 def configurations(table: pd.DataFrame) -> np.ndarray:
     """A number for each row's model, equal for rows of one model: groups to leave out together."""
-    names = [name for name in (*_MODEL, *_OPTIONAL) if name in table.columns and name != "context"]
+    table = with_later_columns(table, TIMINGS.before)
+    names = [name for name in _MODEL if name in table.columns and name != "context"]
     return table.groupby(names, sort=False, dropna=False).ngroup().to_numpy()

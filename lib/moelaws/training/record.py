@@ -11,9 +11,10 @@ import torch
 
 from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import FlopsConvention, count_parameters, training_flops_per_token
+from moelaws.field import NEEDED, Described, described
 from moelaws.provenance import code_version, machine
 from moelaws.quote import listed, shown
-from moelaws.runs.numbers import truth
+from moelaws.runs.configured import LATER, value_of
 from moelaws.training.text import Text
 from moelaws.training.train import TrainingResult
 
@@ -51,6 +52,7 @@ def make_row(
         "sparsity": run.model.sparsity,
         **run.model.to_dict(),
         **run.train.to_dict(),
+        **{field.name: getattr(run, field.name) for field in described(run)},
         "tokens": tokens,
         "corpus": text.name,
         "corpus_sha256": text.sha256,
@@ -97,14 +99,13 @@ def run_of(row: dict[str, Any]) -> RunConfig:
     Raises:
         ConfigError: a column is missing or holds something else, named.
     """
-    model = {name: _typed(default, row, name) for name, default in ModelConfig().to_dict().items()}
-    train = {name: _typed(default, row, name) for name, default in TrainConfig().to_dict().items()}
-    corpus, sha256 = (_cell(row, name) for name in ("corpus", "corpus_sha256"))
-    return RunConfig(ModelConfig(**model), TrainConfig(**train), str(corpus), str(sha256))
+    return RunConfig(
+        ModelConfig(**_values(ModelConfig, row)), TrainConfig(**_values(TrainConfig, row)), **_values(RunConfig, row)
+    )
 
 
 def require_recorded(columns: Iterable[str], table: str) -> None:
-    """Check that rows of a table say enough for their runs to be trained again.
+    """Check that rows of a table say enough for their runs to be trained again; columns that came later may lack.
 
     Args:
         columns: the table's.
@@ -114,8 +115,8 @@ def require_recorded(columns: Iterable[str], table: str) -> None:
         ConfigError: columns are missing, by name.
     """
     there = set(columns)
-    needed = (*ModelConfig().to_dict(), *TrainConfig().to_dict(), *_IDENTITY)
-    if missing := [name for name in needed if name not in there]:
+    fields = (field.name for kind in (ModelConfig, TrainConfig, RunConfig) for field in described(kind))
+    if missing := [name for name in (*fields, *_OUTCOME) if name not in there and name not in LATER]:
         raise ConfigError(f"{table}: no column {listed(missing)}; {_AGAIN}")
 
 
@@ -141,28 +142,14 @@ def check_rows(rows: pd.DataFrame, table: str) -> None:
             )
 
 
-_IDENTITY = ("run_id", "status", "loss", "train_flops", "corpus", "corpus_sha256")
+_OUTCOME = ("run_id", "status", "loss", "train_flops")
 _AGAIN = "only a table that moelaws sweep wrote says enough for a run to be trained again"
 
 
-def _cell(row: dict[str, Any], name: str) -> Any:
-    if name not in row:
-        raise ConfigError(f"no column {name!r}; {_AGAIN}")
-    return row[name]
-
-
-def _typed(default: Any, row: dict[str, Any], name: str) -> Any:
-    value = _cell(row, name)
-    if isinstance(default, bool):
-        try:
-            return truth(value)
-        except ValueError:
-            raise ConfigError(f"{name} = {shown(value)}: expected true or false") from None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    whole = isinstance(default, int)
-    if not math.isfinite(number) or (whole and number != round(number)):
-        raise ConfigError(f"{name} = {shown(value)}: expected a {'whole ' if whole else ''}number")
-    return type(default)(number)
+def _values(kind: type[Described], row: dict[str, Any]) -> dict[str, Any]:
+    values = {}
+    for field in described(kind):
+        if field.name not in row and not field.later:
+            raise ConfigError(f"no column {field.name!r}; {_AGAIN}")
+        values[field.name] = value_of(field, row, field.absent if field.later else NEEDED)
+    return values

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from moelaws.config import ModelConfig, TrainConfig
+from moelaws.field import described
 from moelaws.runs import pooled_noise, seed_spread
+from moelaws.runs.configured import with_later_columns
 from moelaws.training.executors import check_device
 from moelaws.training.record import run_of
 from moelaws.training.text import load_text
@@ -65,7 +67,7 @@ def rerun(runs: pd.DataFrame, table: pd.DataFrame, device: str = "auto") -> Iter
         WorkersError: no such device.
     """
     check_device(device)
-    finished = table[table["status"] == "finished"]
+    finished = with_later_columns(table[table["status"] == "finished"])
     rows = [{str(name): value for name, value in record.items()} for record in runs.to_dict("records")]
     for row, run in [(row, run_of(row)) for row in rows]:
         text = load_text(run.corpus, run.model.vocab_size)
@@ -76,5 +78,5 @@ def _noise(finished: pd.DataFrame, row: dict[str, Any]) -> float:
     """Standard deviation over seeds of the other runs at the row's budget, or of all if it has none."""
     others = finished[finished["run_id"] != row["run_id"]]
     near = others[others["budget"] == row["budget"]] if "budget" in others else others
-    recipe = [*ModelConfig().to_dict(), *TrainConfig().to_dict(), "corpus_sha256"]
-    return pooled_noise(seed_spread(near if len(near) else others, [name for name in recipe if name != "seed"]))
+    recipe = [field.name for kind in (ModelConfig, TrainConfig) for field in described(kind) if field.name != "seed"]
+    return pooled_noise(seed_spread(near if len(near) else others, [*recipe, "corpus_sha256"]))
