@@ -16,7 +16,7 @@ from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.groups import Groups
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.profile import profile
-from moelaws.fitting.uncertainty import large_sample, likelihood, refit
+from moelaws.fitting.uncertainty import bootstrap, large_sample, likelihood, refit
 from moelaws.laws import law, law_from_formula
 
 FIVE_RUNS = Path(__file__).parent / "cases" / "five_runs" / "runs.csv"
@@ -315,3 +315,14 @@ def test_what_is_identified_has_a_bounded_interval():
                     low, high = result.intervals[name]
                     assert 0 < high - low < np.inf
                     assert result.ends[name] == ("found", "found")
+
+
+@pytest.mark.parametrize("objective", ["huber-log", "lsq-log"])
+def test_losses_that_are_all_equal_leave_no_noise_to_divide_by(objective):
+    """Without noise every rise of the objective is beyond its limit; once it was divided by zero."""
+    size, experts = (each.ravel() for each in np.meshgrid([1e8, 3e8, 1e9, 2e9], [1.0, 2, 4, 8, 16, 32]))
+    runs = pd.DataFrame({"dense_params": size, "n_experts": experts, "loss": 3.0})
+    best = fit("saturating", runs, objective, starts=8)
+    result = bootstrap(likelihood(best), 3).result
+    assert result.status != "converged"
+    assert all(low <= high for low, high in result.intervals.values())

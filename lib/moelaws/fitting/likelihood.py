@@ -9,6 +9,7 @@ from moelaws.fitting.covariance import Spread
 from moelaws.fitting.ends import Ends, edge_of, kind_of
 from moelaws.fitting.minimise import minimise
 from moelaws.fitting.problem import Problem
+from moelaws.fitting.race import exact_fit
 from moelaws.fitting.starts import revived
 from moelaws.fitting.walks import CLOSE, Walks, note, smooth, trial_of
 from moelaws.laws.own import amplitudes, floor_of
@@ -112,8 +113,10 @@ def _valley(problem: Problem, theta: np.ndarray, least: float, spread: Spread, l
     step = np.where(known, quantile * np.sqrt(np.maximum(variance, 0.0)), 0.5)
     follow = np.where(known, spread.matrix / np.where(variance > 0, variance, 1.0), 0.0).T
     np.fill_diagonal(follow, 1.0)
+    # Where a law runs through every loss there is no noise: what rounding can do is a rise that tells nothing.
+    limit = np.maximum(spread.unit * quantile**2, exact_fit(problem))
     return Valley(
-        problem, theta, least, spread.unit * quantile**2,
+        problem, theta, least, limit,
         np.clip(step, 1e-8, 0.1 * (problem.upper - problem.lower)), follow, _faint(problem, theta),
     )  # fmt: skip
 
