@@ -7,20 +7,27 @@ import numpy as np
 import pandas as pd
 
 from moelaws import __version__
+from moelaws.cli.optima_table import budget_lines, rows_of, surface_lines, too_few_lines
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, numbers, path, seed, whole
-from moelaws.fitting.isoflop import BestSparsity, Surface, SurfaceError, budget_of, fit_surface, optima
+from moelaws.fitting.budget import FEWEST_SIZES, TOLERANCE, check, completed
+from moelaws.fitting.descent import FitFailed
+from moelaws.fitting.isoflop import (
+    BestSparsity,
+    EqualBudgets,
+    Surface,
+    SurfaceError,
+    equal_budgets,
+    fit_surface,
+    optima,
+)
 from moelaws.fitting.polynomial import Degree
+from moelaws.fitting.standing import EDGES, FOUND
+from moelaws.fitting.tried import Tried
 from moelaws.quote import shown
 from moelaws.runs import finished
 from moelaws.stages import counted
-
-_EDGES = {
-    "low": "not bracketed: the smallest size tried is best",
-    "high": "not bracketed: the largest size tried is best",
-    "flat": "not bracketed: the surface does not depend on size",
-}
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +35,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("isoflop", help="fit the loss surface of each budget and find its optima")
     add_table(parser)
     parser.add_argument("--variable", default="total_params", help="column of sizes (default total_params)")
-    parser.add_argument("--budget", type=number(0, 1e40), help="fit this budget only, in FLOPs")
+    parser.add_argument(
+        "--budget",
+        "--budgets",
+        dest="budgets",
+        type=numbers(0, 1e40),
+        default=(),
+        metavar="C,...",
+        help="fit these budgets only, in FLOPs; a run belongs to the nearest one (default: grouped by their FLOPs)",
+    )
+    parser.add_argument(
+        "--budget-tolerance",
+        type=number(0, 1),
+        default=TOLERANCE,
+        metavar="SHARE",
+        help=f"by how much FLOPs of one budget may differ (default {TOLERANCE:g})",
+    )
+    parser.add_argument(
+        "--every-run", action="store_true", help="fit all finished runs, those that no one curve can hold too"
+    )
     parser.add_argument(
         "--degree",
         type=_degree,
@@ -47,15 +72,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fit and print; write the JSON only when everything could be fitted."""
+    """Fit and print; a budget and sparsity without an optimum is said to have none.
+
+    Raises:
+        FitFailed: none has one, nor a side on which it lies.
+    """
     check_json(options.json, "isoflop")
     use_our_names(options, "variable")
     loaded = load_table(options)
     runs, derived = loaded.derived()
-    groups = _by_budget(runs, options.budget)
-    fitted = counted(groups, "fitting the surface of each budget", len(groups))
-    surfaces = [_fit(group, budget, options) for budget, group in fitted]
-    found = [(each, optima(each), [each.best_sparsity(size) for size in options.sizes]) for each in surfaces]
+    runs, more = completed(runs)
+    derived |= more
+    budgets = _equal_budgets(runs, options)
+    records, lines = [], budget_lines(budgets, options.budget_tolerance)
+    groups = [(float(str(budget)), group) for budget, group in budgets.runs.groupby("budget")]
+    for budget, group in counted(groups, "fitting the surface of each budget", len(groups)):
+        record, said = _one(budget, group, options)
+        records.append(record)
+        lines += said
     if options.json:
         write_json(
             options.json,
@@ -66,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
                 "seed": options.seed,
                 "level": 0.95,
                 "derived": derived,
-                "budgets": [_record(*each) for each in found],
+                "flops": budgets.budgets.to_dict("records"),
+                "budgets": records,
                 "versions": {"moelaws": __version__, "numpy": np.__version__},
             },
         )
@@ -74,70 +109,48 @@ def run(options: argparse.Namespace) -> int:
     say(loaded, derived)
     if len(finished(runs)) < len(runs):
         print(f"{len(runs) - len(finished(runs))} runs did not finish and are left out")
-    for surface, table, sparsities in found:
-        _print_surface(surface, table)
-        for best in sparsities:
-            print(f"  {_best_line(surface, best)}")
+    print("\n".join(lines))
+    if not any(row["status"] in (*FOUND, *EDGES) for record in records for row in record["optima"]):
+        raise FitFailed("no budget and sparsity has an optimum; the table says why")
     return 0
 
 
-def _by_budget(runs: pd.DataFrame, budget: float | None) -> list[tuple[float, pd.DataFrame]]:
+def _equal_budgets(runs: pd.DataFrame, options: argparse.Namespace) -> EqualBudgets:
     # A run that did not finish may have no budget of its own to be grouped by; it is counted, not fitted.
     ended = finished(runs)
     if ended.empty:
         raise SurfaceError(f"no finished runs among the {len(runs)} rows kept")
-    groups = [(float(label), group) for label, group in ended.groupby(budget_of(ended))]
-    if budget is None:
-        return groups
-    chosen = [(label, group) for label, group in groups if abs(label / budget - 1) <= 0.01]
-    if not chosen:
-        found = ", ".join(f"{label:.4g}" for label, _ in groups)
-        raise SurfaceError(f"no runs of budget {budget:.4g}; the table has {found} FLOPs")
-    return chosen
+    check(ended, options.variable)
+    sorted_runs = equal_budgets(ended, options.variable, options.budgets, options.budget_tolerance)
+    missing = [c for c in options.budgets if not np.isclose(sorted_runs.budgets["budget"], c).any()]
+    if missing:
+        there = equal_budgets(ended, options.variable, (), options.budget_tolerance).budgets["budget"]
+        found = ", ".join(f"{label:.4g}" for label in there[:8]) + (", ..." if len(there) > 8 else "")
+        raise SurfaceError(f"no runs of budget {missing[0]:.4g}; the table has {found} FLOPs")
+    return sorted_runs
 
 
-def _fit(runs: pd.DataFrame, budget: float, options: argparse.Namespace) -> Surface:
+def _one(budget: float, runs: pd.DataFrame, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Fit one budget; returns its record and the lines to print of it."""
+    tried = Tried(runs, options.variable)
+    sizes = {s: tried.at(s) for s in tried.sparsities}
+    if max(map(len, sizes.values())) < FEWEST_SIZES:
+        rows = [
+            {"sparsity": s, "runs": int((runs["sparsity"] == s).sum()), "status": "few sizes", "sizes": len(n)}
+            | {"smallest": n[0], "largest": n[-1]}
+            for s, n in sizes.items()
+        ]
+        record = {"budget": budget, "n_runs": len(runs), "optima": [_honest(row) for row in rows]}
+        return record, too_few_lines(budget, pd.DataFrame(rows))
     try:
-        return fit_surface(runs, options.variable, options.degree, options.bootstrap, options.seed)
+        surface = fit_surface(
+            runs, options.variable, options.degree, options.bootstrap, options.seed, options.every_run
+        )
+        sparsities = [surface.best_sparsity(size) for size in options.sizes]
     except SurfaceError as error:
         raise SurfaceError(f"budget {budget:.4g}: {error}") from None
-
-
-def _print_surface(surface: Surface, table: pd.DataFrame) -> None:
-    print(
-        f"\nC = {surface.budget:.4g} FLOPs: {len(surface.runs)} runs, degree {surface.degree}"
-        f"{_compared(len(surface.cross_validation))}\n"
-        f"  RMSE {surface.mse**0.5:.4f} in the fit, {surface.held_out_mse**0.5:.4f} held out; "
-        f"held-out Pearson {surface.pearson:.3f}"
-    )
-    shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
-    shown[f"best {surface.variable}"] = table["n"].map("{:.4g}".format)
-    shown["95 % interval"] = _interval(table, "n", ".4g")
-    shown["loss"] = table["loss"].map("{:.4f}".format)
-    shown["95 % interval "] = _interval(table, "loss", ".4f")
-    for name in ("total_params", "active_params", "tokens"):
-        if name in table.columns and name != surface.variable:
-            shown[name] = table[name].map("{:.4g}".format)
-    if "parabola_n" in table.columns:
-        shown["parabola"] = table["parabola_n"].map("{:.4g}".format)
-    shown[""] = table["edge"].map(_EDGES).fillna("")
-    lines = shown.to_string(index=False).splitlines()
-    print("\n".join(f"  {line}".rstrip() for line in lines))
-
-
-def _compared(degrees: int) -> str:
-    return f", best of {degrees} by leave-one-point-out" if degrees > 1 else ""
-
-
-def _interval(table: pd.DataFrame, name: str, form: str) -> list[str]:
-    ends = zip(table[f"{name}_low"], table[f"{name}_high"], strict=True)
-    return ["-" if np.isnan(low) else f"[{low:{form}}, {high:{form}}]" for low, high in ends]
-
-
-def _best_line(surface: Surface, best: BestSparsity) -> str:
-    interval = "" if np.isnan(best.sparsity_low) else f" [{best.sparsity_low:.4f}, {best.sparsity_high:.4f}]"
-    note = "" if best.bracketed else f" (not bracketed: the {best.edge or 'tried'} end of the sparsities tried is best)"
-    return f"best S at {surface.variable} = {best.n:.4g}: {best.sparsity:.4f}{interval}, loss {best.loss:.4f}{note}"
+    table = optima(surface)
+    return _record(surface, table, sparsities), surface_lines(surface, table, sparsities)
 
 
 def _record(surface: Surface, table: pd.DataFrame, sparsities: list[BestSparsity]) -> dict[str, Any]:
@@ -151,9 +164,24 @@ def _record(surface: Surface, table: pd.DataFrame, sparsities: list[BestSparsity
         "held_out_mse": surface.held_out_mse,
         "pearson": surface.pearson,
         "subsample_mse": surface.subsample_mse,
-        "optima": [{**row, "bracketed": row["edge"] == ""} for row in table.to_dict("records")],
+        "set_aside": [
+            {"row": row, **{name: values[name] for name in (surface.variable, "sparsity", "loss", "why")}}
+            for row, values in surface.set_aside.iterrows()
+        ],
+        "optima": [_honest(row | {"bracketed": row["edge"] == ""}) for row in rows_of(table)],
         "best_sparsities": [{**vars(best), "bracketed": best.bracketed} for best in sparsities],
     }
+
+
+def _honest(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table of optima for a file: what is no optimum is null there."""
+    emptied = dict(row)
+    for prefix in ("", "parabola_"):
+        if row.get(f"{prefix}status") not in FOUND:
+            emptied |= dict.fromkeys(f"{prefix}{name}{end}" for name in ("n", "loss") for end in ("", "_low", "_high"))
+    if row["status"] not in FOUND:
+        emptied |= dict.fromkeys(set(row) & {"total_params", "active_params", "tokens"})
+    return emptied
 
 
 def _degree(text: str) -> Degree:

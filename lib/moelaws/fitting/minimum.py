@@ -17,7 +17,8 @@ class Minimum:
 
     Attributes:
         at, at_low, at_high: abscissa and percentile interval; the interval is NaN without replicates.
-        value, value_low, value_high: ordinate and interval.
+        value, value_low, value_high: ordinate and interval. Noise lowers the minimum of a replicate below that of the
+            curve, as it lowered the curve's below the truth: the interval holds the percentiles and their mirror image.
         edge: the limit that the minimum lies at, if any.
         inside: share of the replicates whose minimum lies inside the limits.
     """
@@ -50,14 +51,15 @@ def minimum(grid: Array, curve: Array, replicates: Array, level: float = 0.95) -
         nan = float("nan")
         return Minimum(float(at[0]), nan, nan, float(value[0]), nan, nan, edge[0], nan)
     ats, values, edges = lowest(grid, replicates)
-    (at_low, at_high), (value_low, value_high) = np.quantile(ats, quantiles), np.quantile(values, quantiles)
+    (at_low, at_high), ends = np.quantile(ats, quantiles), np.quantile(values, quantiles)
+    ends = np.array([*ends, *(2 * value[0] - ends)])
     return Minimum(
         at=float(at[0]),
         at_low=float(at_low),
         at_high=float(at_high),
         value=float(value[0]),
-        value_low=float(value_low),
-        value_high=float(value_high),
+        value_low=float(ends.min()),
+        value_high=float(ends.max()),
         edge=edge[0],
         inside=edges.count("") / len(edges),
     )

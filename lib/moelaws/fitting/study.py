@@ -10,7 +10,7 @@ from scipy.special import chdtri
 
 from moelaws.fitting.fit import fit
 from moelaws.fitting.forecaster import Forecaster
-from moelaws.fitting.isoflop import fit_surface
+from moelaws.fitting.isoflop import equal_budgets, fit_surface
 from moelaws.fitting.landscape import Landscape, of_law, of_surfaces
 from moelaws.fitting.polynomial import SurfaceError
 from moelaws.fitting.result import FitResult
@@ -81,7 +81,7 @@ def study_of_runs(
     Args:
         name: of the text.
         runs: a run table with ``budget``, ``loss``, ``sparsity``, ``total_params``, ``active_params``, ``top_k``. Runs
-            with K > 1 and those that did not finish are left out.
+            with K > 1 and those that did not finish are left out. Budgets that scatter are grouped.
         bootstrap: refits of each surface.
         seed: of the refits.
         held_out: budgets that no law is to be fitted to; their surfaces are made all the same.
@@ -95,7 +95,7 @@ def study_of_runs(
         SurfaceError: no budget has a surface.
     """
     ended = finished(runs)
-    ended = ended[ended["top_k"] == 1]
+    ended = equal_budgets(ended[ended["top_k"] == 1]).runs
     surfaces: dict[tuple[float, str], Surface] = {}
     landscapes, left_out = [], {}
     # Each budget redraws its own noise: with one seed for all, the refits of budgets would move together.

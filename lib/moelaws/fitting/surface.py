@@ -1,68 +1,25 @@
 """The fitted loss surface of one budget, and where it is lowest: N*(S), S*(N), with intervals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from moelaws.fitting.minimum import Edge, Minimum, minimum, tails
-from moelaws.fitting.polynomial import Array, Degree, SurfaceError, Terms, sparsity_coordinate
+from moelaws.fitting.agreement import Reference
+from moelaws.fitting.minimum import Minimum, minimum, tails
+from moelaws.fitting.polynomial import Array, Degree, Terms, sparsity_coordinate
+from moelaws.fitting.standing import BestSparsity, Optimum, Standing, misses, standing
+from moelaws.fitting.tried import Tried
+
+FAR, ODD = "far from the optimum", "contradicts all others"
+"""Why a finished run was set aside."""
+
+INSIDE = 0.95
+"""Share of the refits that must have their optimum inside the sizes tried, for it to count as found."""
 
 _GRID = 401
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """The loss-optimal size at one sparsity.
-
-    Attributes:
-        sparsity: S.
-        n, n_low, n_high: the best size, in parameters, and its interval. An interval that ends at the edge of the
-            sizes tried may reach beyond it.
-        loss, loss_low, loss_high: the loss there, in nats per token.
-        edge: at which edge of the sizes tried the minimum lies; empty where they bracket it.
-        inside: share of the bootstrap surfaces whose minimum is bracketed.
-    """
-
-    sparsity: float
-    n: float
-    n_low: float
-    n_high: float
-    loss: float
-    loss_low: float
-    loss_high: float
-    edge: Edge
-    inside: float
-
-    @property
-    def bracketed(self) -> bool:
-        """Whether sizes on both sides of the optimum were tried; if not, the true one may lie anywhere beyond."""
-        return self.edge == ""
-
-
-@dataclass(frozen=True)
-class BestSparsity:
-    """The loss-optimal sparsity at one size; fields as in ``Optimum``.
-
-    A minimum at the low edge S = 0 is no edge of the data but of the problem: the dense model is best.
-    """
-
-    n: float
-    sparsity: float
-    sparsity_low: float
-    sparsity_high: float
-    loss: float
-    loss_low: float
-    loss_high: float
-    edge: Edge
-    inside: float
-
-    @property
-    def bracketed(self) -> bool:
-        """Whether sparsities on both sides of the optimum were tried, or there are none below it."""
-        return self.edge == "" or (self.edge == "low" and self.sparsity == 0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +39,9 @@ class Surface:
         held_out_mse: mean squared error when each point is predicted from all others.
         errors: loss minus its prediction from all other points, run by run, in the order of ``runs``.
         pearson, subsample_mse: medians over refits on random shares of the points, on the points left out.
+        set_aside: finished runs that took no part either, with the column ``why``.
+        noise: by how much runs near an optimum may miss the curve by chance, nats per token.
+        reference: curves of single sparsities whose intervals these must hold.
     """
 
     variable: str
@@ -98,6 +58,9 @@ class Surface:
     errors: Array
     pearson: float
     subsample_mse: float
+    set_aside: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    noise: float = np.inf
+    reference: Reference | None = field(default=None, repr=False)
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -111,7 +74,17 @@ class Surface:
     @property
     def sparsities(self) -> list[float]:
         """The sparsities tried, in increasing order."""
-        return sorted(set(self.runs["sparsity"].astype(float)))
+        return self.fitted.sparsities
+
+    @property
+    def fitted(self) -> Tried:
+        """The sizes and sparsities of the runs it was fitted to."""
+        return Tried(self.runs, self.variable)
+
+    @property
+    def tried(self) -> Tried:
+        """The same with those set aside."""
+        return Tried(pd.concat([self.runs, self.set_aside]), self.variable) if len(self.set_aside) else self.fitted
 
     def predict(self, n: ArrayLike, sparsity: ArrayLike) -> Array:
         """Loss in nats per token at size ``n`` and ``sparsity``, which broadcast; a polynomial is worth nothing
@@ -128,31 +101,27 @@ class Surface:
         return np.concatenate([self.weights[None], self.replicates]) @ self._design(n, sparsity).T
 
     def sizes(self, sparsity: float) -> tuple[float, float]:
-        """Smallest and largest size tried at a sparsity; between two tried ones, interpolated in -ln(1 - S).
+        """Smallest and largest size fitted at a sparsity; between two tried ones, interpolated in -ln(1 - S).
 
         Raises:
             SurfaceError: a sparsity outside those tried.
         """
-        tried = np.array(self.sparsities)
-        if not tried[0] - 1e-9 <= sparsity <= tried[-1] + 1e-9:
-            raise SurfaceError(f"sparsity {sparsity:g} lies outside those tried, {tried[0]:g} to {tried[-1]:g}")
-        low, high = self._log_ranges()
-        at, knots = sparsity_coordinate(np.array(sparsity)), sparsity_coordinate(tried)
-        return float(np.exp(np.interp(at, knots, low))), float(np.exp(np.interp(at, knots, high)))
+        return self.fitted.sizes(sparsity)
 
     def optimum(self, sparsity: float, level: float = 0.95) -> Optimum:
-        """The loss-optimal size N*(S) among the sizes tried at ``sparsity``.
+        """The loss-optimal size N*(S) among the sizes fitted at ``sparsity``.
 
         Args:
             sparsity: S, from the smallest to the largest one tried.
-            level: of the percentile intervals.
+            level: of the intervals.
 
         Raises:
             SurfaceError: a sparsity outside those tried.
         """
-        smallest, largest = np.log(self.sizes(sparsity))
-        grid = np.linspace(smallest, largest, _GRID)
-        found = self._lowest(grid, np.exp(grid), sparsity, level)
+        ends = np.log(self.sizes(sparsity))
+        grid = np.linspace(ends[0], ends[1], _GRID)
+        drawn = self._lowest(grid, np.exp(grid), sparsity, level)
+        found, inside = self._referred(drawn, sparsity, level, ends)
         size = np.exp([found.at, found.at_low, found.at_high])
         return Optimum(
             sparsity=sparsity,
@@ -160,6 +129,7 @@ class Surface:
             n_low=float(size[1]),
             n_high=float(size[2]),
             **_loss_of(found),
+            status=self._standing(found, inside, sparsity),
         )
 
     def best_sparsity(self, n: float, level: float = 0.95) -> BestSparsity:
@@ -180,38 +150,20 @@ class Surface:
         )
 
     def stretch(self, n: float) -> tuple[float, float]:
-        """The sparsities at which ``n`` lies within the sizes tried, as the two ends of -ln(1 - S).
+        """The sparsities at which ``n`` lies within the sizes fitted, as the two ends of -ln(1 - S).
 
         Raises:
             SurfaceError: no two sparsities were tried at sizes around ``n``.
         """
-        knots = sparsity_coordinate(np.array(self.sparsities))
-        low, high = self._log_ranges()
-        grid = np.linspace(knots[0], knots[-1], 8 * _GRID)
-        covered = (np.interp(grid, knots, low) <= np.log(n) + 1e-9) & (np.interp(grid, knots, high) >= np.log(n) - 1e-9)
-        # One stretch only: the longest, should the sizes tried leave a hole.
-        stretches = np.split(np.flatnonzero(covered), np.flatnonzero(np.diff(np.flatnonzero(covered)) > 1) + 1)
-        longest = max(stretches, key=len)
-        if len(longest) < 3:
-            raise SurfaceError(f"{self.variable} = {n:.4g} lies within the sizes tried at fewer than two sparsities")
-        return float(grid[longest[0]]), float(grid[longest[-1]])
+        return self.fitted.stretch(n)
 
     def companion(self, n: float, sparsity: float, column: str) -> float:
-        """Another column at size ``n`` and a sparsity that was tried, from the runs there: log-log interpolation.
-
-        Active parameters are not N (1 - S), because attention and embeddings are always on; the runs know.
+        """Another column at size ``n`` and a sparsity that was tried, see ``Tried``.
 
         Raises:
             SurfaceError: no such column, a sparsity not tried, a size outside those tried at it.
         """
-        if column not in self.runs.columns:
-            raise SurfaceError(f"the runs have no column {column!r}")
-        runs = self.runs[np.isclose(self.runs["sparsity"], sparsity)]
-        known = runs.groupby(self.variable, sort=True)[column].mean()
-        size = known.index.to_numpy(float)
-        if not len(size) or not size[0] * (1 - 1e-9) <= n <= size[-1] * (1 + 1e-9):
-            raise SurfaceError(f"no runs around {self.variable} = {n:.4g} at sparsity {sparsity:g}")
-        return float(np.exp(np.interp(np.log(n), np.log(size), np.log(known.to_numpy(float)))))
+        return self.fitted.companion(n, sparsity, column)
 
     def _design(self, n: ArrayLike, sparsity: ArrayLike) -> Array:
         size, share = np.broadcast_arrays(np.asarray(n, float), np.asarray(sparsity, float))
@@ -222,9 +174,46 @@ class Surface:
         design = self._design(n, sparsity)
         return minimum(grid, design @ self.weights, self.replicates @ design.T, level)
 
-    def _log_ranges(self) -> tuple[Array, Array]:
-        sizes = self.runs[self.variable].astype(float).groupby(self.runs["sparsity"].astype(float), sort=True)
-        return np.log(sizes.min().to_numpy()), np.log(sizes.max().to_numpy())
+    def _referred(
+        self, drawn: Minimum, sparsity: float, level: float, ends: Array
+    ) -> tuple[Minimum, tuple[bool, bool]]:
+        """A minimum with an interval that holds those of the reference, and which of its ends lie inside the sizes."""
+        inside = (drawn.at_low > ends[0], drawn.at_high < ends[1])
+        if drawn.edge == "":
+            inside = (drawn.inside >= INSIDE, drawn.inside >= INSIDE)
+        if self.reference is None or not len(self.replicates):
+            return drawn, inside
+        if not self.reference.curves:
+            low, high = drawn.at_low + min(self.reference.shift, 0.0), drawn.at_high + max(self.reference.shift, 0.0)
+            shifted = replace(drawn, at_low=max(low, ends[0]), at_high=min(high, ends[1]))
+            return shifted, (inside[0] and low > ends[0], inside[1] and high < ends[1])
+        place = float(sparsity_coordinate(np.array(sparsity)))
+        reach = self.reference.reach(place, drawn.at, drawn.value, level)
+        lows, highs = [reach.low, reach.loss_low], [reach.high, reach.loss_high]
+        if self.reference.alone:  # Student's t is exact where a bootstrap of few sizes is not
+            inside = reach.ends
+        else:
+            lows = np.minimum(lows, [drawn.at_low, drawn.value_low]).tolist()
+            highs = np.maximum(highs, [drawn.at_high, drawn.value_high]).tolist()
+            inside = (inside[0] and reach.ends[0], inside[1] and reach.ends[1])
+        at_low, at_high = np.clip([lows[0], highs[0]], ends[0], ends[1])
+        referred = replace(drawn, at_low=at_low, at_high=at_high, value_low=lows[1], value_high=highs[1])
+        return referred, inside
+
+    def _standing(self, found: Minimum, inside: tuple[bool, bool], sparsity: float) -> Standing:
+        here, side = self.fitted.around(sparsity), -1 if found.edge == "high" else 0
+        return standing(
+            edge=found.edge,
+            fewest=min(len(self.tried.at(s)) for s in here),
+            cut=any(not np.isclose(self.tried.sizes(s)[side], self.sizes(s)[side]) for s in here),
+            missed=any(self._missed(found, s) for s in here),
+            ends=inside if len(self.replicates) else None,
+        )
+
+    def _missed(self, found: Minimum, sparsity: float) -> bool:
+        runs = self.runs[np.isclose(self.runs["sparsity"], sparsity)]
+        n = runs[self.variable].to_numpy(float)
+        return misses(found.at, np.log(n), runs["loss"].to_numpy(float) - self.predict(n, sparsity), self.noise)
 
 
 def _loss_of(found: Minimum) -> dict[str, Any]:
