@@ -30,7 +30,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 .DEFAULT_GOAL := book
 
 book: setup
-	$(BIN)/python -m moelaws.book build --profile $(PROFILE) --jobs $(JOBS)
+	$(BIN)/python -m bookbuild build --profile $(PROFILE) --jobs $(JOBS)
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
@@ -42,16 +42,16 @@ fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz --out benchmarks/results/fuzz.json
 
 sync: setup
-	$(BIN)/python -m moelaws.book sync
+	$(BIN)/python -m bookbuild sync
 
 lint: setup
 	$(BIN)/ruff format --check lib tests
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m moelaws.book sync --check
+	$(BIN)/python -m bookbuild sync --check
 
 linkcheck: setup
-	$(BIN)/python -m moelaws.book linkcheck --profile $(PROFILE) --jobs $(JOBS)
+	$(BIN)/python -m bookbuild linkcheck --profile $(PROFILE) --jobs $(JOBS)
 
 serve: book
 	$(BIN)/python -m http.server --directory _build/html 8000

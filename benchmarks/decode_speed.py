@@ -30,12 +30,12 @@ from typing import Any
 import torch
 
 from moelaws.allocator import keep_freed_memory
+from moelaws.decoding.decoder import Decoder
+from moelaws.measuring.requests import requests_of
+from moelaws.measuring.subjects import trained_model
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
-from moelaws.serving.decoder import Decoder
-from moelaws.serving.requests import requests_of
-from moelaws.serving.subjects import trained_model
-from moelaws.training.corpus import load_corpus
+from moelaws.text.corpus import load_corpus
 from moelaws.training.recipe import tiny_model
 from moelaws.training.record import machine
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from coverage_designs import DESIGNS
 
-from moelaws.fitting.descent import FitFailed, Found
+from moelaws.fitting.engine.descent import FitFailed, Found
+from moelaws.fitting.engine.problem import bind
+from moelaws.fitting.engine.race import polish
 from moelaws.fitting.fit import as_result, fit
-from moelaws.fitting.problem import bind
-from moelaws.fitting.race import polish
+from moelaws.fitting.intervals.uncertainty import likelihood
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import prepare
-from moelaws.fitting.uncertainty import likelihood
 from moelaws.laws import Law
 from moelaws.provenance import code_version, machine
 

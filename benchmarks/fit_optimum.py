@@ -18,10 +18,10 @@ from fit_tables import make_table
 from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimize
 
-from moelaws.fitting.descent import FitFailed
+from moelaws.fitting.engine.descent import FitFailed
+from moelaws.fitting.engine.problem import Problem
+from moelaws.fitting.engine.starts import dispersed
 from moelaws.fitting.fit import fit
-from moelaws.fitting.problem import Problem
-from moelaws.fitting.starts import dispersed
 from moelaws.laws import LAWS
 
 OBJECTIVES = ("huber-log", "lsq-log", "lsq")

@@ -22,14 +22,14 @@ import numpy as np
 from fit_tables import make_table
 from scipy.optimize import minimize as scipy_minimize
 
-from moelaws.fitting.crowd import first_descent
+from moelaws.fitting.engine.first_descent import first_descent
+from moelaws.fitting.engine.minimise import minimise
+from moelaws.fitting.engine.problem import Problem, bind
+from moelaws.fitting.engine.starts import grid
 from moelaws.fitting.fit import fit
-from moelaws.fitting.minimise import minimise
+from moelaws.fitting.intervals.uncertainty import bootstrap
 from moelaws.fitting.objective import Objective
-from moelaws.fitting.problem import Problem, bind
-from moelaws.fitting.starts import grid
 from moelaws.fitting.table import prepare
-from moelaws.fitting.uncertainty import bootstrap
 
 # Hoffmann et al. 2022, App. D.3: 4,500 starts, logs of the amplitudes and the exponents on a grid.
 HOFFMANN_GRID = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from moelaws.training.corpus import load_corpus
-from moelaws.training.synthetic import ZipfMarkov, parse_language
+from moelaws.text.corpus import load_corpus
+from moelaws.text.synthetic import ZipfMarkov, parse_language
 
 CONTEXT = 128
 TOKENS = 4_000_000

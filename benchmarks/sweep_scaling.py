@@ -31,9 +31,9 @@ from distributed import LocalCluster
 
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.provenance import machine
-from moelaws.training.executors import LocalWorkers
+from moelaws.sweeping.executors import LocalWorkers
+from moelaws.sweeping.sweep import SweepRun, open_workers, pin, run_sweep, train_row
 from moelaws.training.recipe import batch_sequences, recipe, tiny_model
-from moelaws.training.sweep import SweepRun, open_workers, pin, run_sweep, train_row
 
 BARS = {"two_workers_over_one": (">=", 1.85), "dask_overhead": ("<=", 0.03), "worker_peak_gb": ("<=", 1.5)}
 

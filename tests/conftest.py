@@ -43,7 +43,7 @@ def small_book(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small book, built once with the profile `smoke`; only to look at."""
-    from moelaws.book.build import Order, build_book
+    from bookbuild.build import Order, build_book
 
     root = copy_small_book(tmp_path_factory.mktemp("small") / "book")
     build_book(Order(root=root, place=root / "_build" / "html", profile="smoke"))
@@ -55,7 +55,7 @@ def book_site() -> Path:
     """This book, built with the profile `smoke`; chapters that have not changed come from the cache."""
     from filelock import FileLock
 
-    from moelaws.book.build import Order, build_book
+    from bookbuild.build import Order, build_book
 
     place = ROOT / "_build" / "smoke"
     place.parent.mkdir(exist_ok=True)

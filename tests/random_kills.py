@@ -198,4 +198,4 @@ def sweep_line(table: Path) -> list[str]:
 
 def book_line(root: Path) -> list[str]:
     """The build of a book, with two chapters at a time."""
-    return [sys.executable, "-m", "moelaws.book", "build", "--root", str(root)]
+    return [sys.executable, "-m", "bookbuild", "build", "--root", str(root)]

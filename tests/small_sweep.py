@@ -16,8 +16,8 @@ from typing import Any
 from unittest import mock
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
-from moelaws.training import sweep
-from moelaws.training.sweep import SweepRun, run_sweep, train_row
+from moelaws.sweeping import sweep
+from moelaws.sweeping.sweep import SweepRun, run_sweep, train_row
 
 HERE = Path(__file__).parent
 RUNS = 6
@@ -153,8 +153,8 @@ COORDINATOR = """
 import os, resource, signal, sys
 from pathlib import Path
 import small_sweep
-from moelaws.training import sweep
-from moelaws.training.sweep import SweepError, run_sweep
+from moelaws.sweeping import sweep
+from moelaws.sweeping.sweep import SweepError, run_sweep
 
 sweep.train_row = {run}
 

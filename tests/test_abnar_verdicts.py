@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.optima import loss_change, loss_change_by_experts
-from moelaws.charts.verdicts import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
-from moelaws.fitting.abnar import QUANTITIES, loss_slopes, verdicts
-from moelaws.fitting.claims import Claim, read_claims
-from moelaws.fitting.polynomial import SurfaceError
-from moelaws.fitting.study import Study, seed_variance, study_of_law, study_of_runs
+from howmany.abnar import QUANTITIES, loss_slopes, verdicts
+from howmany.claims import Claim, read_claims
+from howmany.figures.optima_by_experts import loss_change, loss_change_by_experts
+from howmany.figures.verdict_words import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
+from howmany.study import Study, seed_variance, study_of_law, study_of_runs
 from moelaws.laws import law
+from moelaws.surfaces.polynomial import SurfaceError
 
 ROOT = Path(__file__).parent.parent
 CLAIMS = read_claims(ROOT / "data/published/abnar_claims.csv")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from moelaws.runs import RunTable, RunTableError, TableInUseError, read_runs
-from moelaws.runs.append import TableChangedError, recorded_runs
+from moelaws.runs.writing.append import TableChangedError, recorded_runs
 from small_table import HEADER, alone, ids, row, table_of
 
 # What happens to the file while it is written to
@@ -91,7 +91,7 @@ def test_rows_that_cannot_be_saved_are_said_to_be_lost(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("moelaws.runs.rescue.create_file", full)
+    monkeypatch.setattr("moelaws.runs.writing.rescue.create_file", full)
     for lose, message in (
         (lambda: path.write_text("precious"), r"cannot be saved beside it \(No space left on device\)"),
         (path.unlink, r"deleted or moved .* cannot be made again .* \(No space left on device\)"),

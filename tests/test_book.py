@@ -10,14 +10,14 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
+from bookbuild.build import Order, build_book
+from bookbuild.cache import KEPT, Cache, chapter_key, shared_digest
+from bookbuild.command import main
+from bookbuild.error import BookError
+from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.toc import read_toc
+from bookbuild.site import check_place, is_current
 from conftest import ROOT
-from moelaws.book.build import Order, build_book
-from moelaws.book.cache import KEPT, Cache, chapter_key, shared_digest
-from moelaws.book.chapter import Page, read_page
-from moelaws.book.command import main
-from moelaws.book.error import BookError
-from moelaws.book.site import check_place, is_current
-from moelaws.book.toc import read_toc
 
 HEADER = "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n\n# Title\n\n"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bookbuild.cache import Cache
+from bookbuild.command import main
+from bookbuild.exchange import exchange
 from conftest import copy_small_book
-from moelaws.book.cache import Cache
-from moelaws.book.command import main
-from moelaws.book.exchange import exchange
 from small_sweep import alive, until, with_tests
 
 WAITING = """
@@ -160,7 +160,7 @@ def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path: Path, capfd: py
 @pytest.mark.parametrize("system", [True, False])
 def test_two_folders_change_their_names(system: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not system:
-        monkeypatch.setattr("moelaws.book.exchange._exchanged", lambda *_: False)
+        monkeypatch.setattr("bookbuild.exchange._exchanged", lambda *_: False)
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "page").write_text(name)
@@ -171,7 +171,7 @@ def test_two_folders_change_their_names(system: bool, tmp_path: Path, monkeypatc
 
 
 def test_an_exchange_that_is_interrupted_leaves_the_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moelaws.book.exchange._exchanged", lambda *_: False)
+    monkeypatch.setattr("bookbuild.exchange._exchanged", lambda *_: False)
     (tmp_path / "old").mkdir()
     with pytest.raises(FileNotFoundError):
         exchange(tmp_path / "new", tmp_path / "old")
@@ -190,7 +190,7 @@ def test_a_build_that_is_ended_takes_its_kernels_with_it(number: signal.Signals,
     (book / "tables.md").unlink()
     pipe = subprocess.PIPE
     build = subprocess.Popen(
-        [sys.executable, "-m", "moelaws.book", "build", "--root", str(book)], env=with_tests(), text=True, stdout=pipe,
+        [sys.executable, "-m", "bookbuild", "build", "--root", str(book)], env=with_tests(), text=True, stdout=pipe,
         stderr=pipe, start_new_session=True, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until(lambda: mark.exists() and mark.read_text(), "a kernel at work")
@@ -204,7 +204,7 @@ def test_a_build_that_is_ended_takes_its_kernels_with_it(number: signal.Signals,
     if number != signal.SIGKILL:
         assert build.returncode == 128 + number
         expected = "there is no site yet, and the chapters that were executed are kept"
-        assert errors == f"moelaws book: interrupted; {expected}\n"
+        assert errors == f"bookbuild: interrupted; {expected}\n"
         assert not alive(kernel)
     until(lambda: not (alive(kernel) or alive(worker)), "the end of the kernel", 30)
     assert time.monotonic() - begin < 30

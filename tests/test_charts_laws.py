@@ -10,7 +10,7 @@ import pytest
 
 from moelaws.charts.explorer import explorer
 from moelaws.charts.expression import vega_expression
-from moelaws.charts.laws import (
+from moelaws.charts.fits import (
     forecast,
     gain_by_size,
     loss_by_experts,
@@ -19,11 +19,11 @@ from moelaws.charts.laws import (
     profile_curve,
     valley,
 )
+from moelaws.charts.isoflop_curves import best_sparsity_curves, isoflop_curves, optima_by_budget
 from moelaws.charts.offline import static_spec, vegalite_version
-from moelaws.charts.sparsity import best_sparsity_curves, isoflop_curves, optima_by_budget
-from moelaws.charts.table import readable
-from moelaws.fitting.optimum import Forecaster, Memory, best_size, best_sparsity
+from moelaws.charts.tables import readable
 from moelaws.laws import LAWS, law
+from moelaws.optimum.optimum import Forecaster, Memory, best_size, best_sparsity
 
 ABNAR = Forecaster(law("abnar2025"), law("abnar2025").published["table3"])
 

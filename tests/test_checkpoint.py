@@ -15,7 +15,7 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import CheckpointError, load_checkpoint, read_config, save_checkpoint
-from moelaws.training.corpus import load_corpus
+from moelaws.text.corpus import load_corpus
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
 MODELS = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moelaws.fitting.claims import Claim, read_claims
-from moelaws.fitting.verdict import Finding, finding, judge, trend, word_on
+from howmany.claims import Claim, read_claims
+from howmany.verdict import Finding, finding, judge, trend, word_on
 
 HEADER = "key,where,statement,quantity,direction,low,high,note\n"
 

@@ -41,7 +41,7 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
         (["runs", "TABLE", "--where", "density > 1"], "the table has no column 'density'"),
         (["runs", "TABLE", "--map", "loss"], "--map 'loss': expected OURS=THEIRS"),
         (["runs", "TABLE", "--map", "loss=nats"], "no column 'nats' to use as 'loss'"),
-        (["sweep", "nothing"], "sweep 'nothing': moelaws.training.sweeps has batches, experts, "),
+        (["sweep", "nothing"], "sweep 'nothing': howmany.designs.sweeps has batches, experts, "),
         (["sweep", "no.such.module:sweep"], "no module 'no'"),
         (["sweep", "isoflop_3e11", "--workers", "0"], "--workers: expected a whole number from 1 to 256, found '0'"),
         (["sweep", "isoflop_3e11", "--limit", "0"], "--limit: expected a whole number from 1 to 1000000, found '0'"),

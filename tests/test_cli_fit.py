@@ -11,7 +11,7 @@ import pytest
 
 from moelaws.cli import main
 from moelaws.fitting.fit import fit
-from moelaws.fitting.uncertainty import bootstrap
+from moelaws.fitting.intervals.uncertainty import bootstrap
 from moelaws.laws import law
 from moelaws.serving.forecasters import read_fit
 
@@ -252,6 +252,8 @@ def test_the_list_of_laws(capsys):
 
 
 def test_a_fit_needs_no_torch():
-    code = "import sys; sys.modules['torch'] = None; import moelaws.fitting.selection, moelaws.fitting.profile; "
+    code = (
+        "import sys; sys.modules['torch'] = None; import moelaws.fitting.selection, moelaws.fitting.intervals.profile; "
+    )
     code += "assert 'scipy' not in sys.modules; import moelaws.cli.fit"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from moelaws.runs import ConditionError
-from moelaws.runs.where import rows_where
+from moelaws.runs.reading.where import rows_where
 
 CELLS = pd.DataFrame(
     {

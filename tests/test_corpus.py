@@ -10,13 +10,13 @@ import pytest
 
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
-from moelaws.training.batches import pool_tokens, training_batches, validation_windows
-from moelaws.training.corpus import DOCSTRINGS_SHA256, MIXTURE_SHA256, SOTU_SHA256, VOCAB_SIZE, Corpus, load_corpus
-from moelaws.training.docstrings import check_versions, module_docstrings, read_docstrings
-from moelaws.training.documents import HELD_OUT_EVERY, CorpusError, read_documents
-from moelaws.training.domains import find_domains
-from moelaws.training.tokenizer import END_OF_TEXT
-from moelaws.training.validate import validate
+from moelaws.text.batches import pool_tokens, training_batches, validation_windows
+from moelaws.text.corpus import DOCSTRINGS_SHA256, MIXTURE_SHA256, SOTU_SHA256, VOCAB_SIZE, Corpus, load_corpus
+from moelaws.text.docstrings import check_versions, module_docstrings, read_docstrings
+from moelaws.text.documents import HELD_OUT_EVERY, CorpusError, read_documents
+from moelaws.text.domains import find_domains
+from moelaws.text.tokenizer import END_OF_TEXT
+from moelaws.training.validation import validate
 
 
 def _other_packages() -> str:
@@ -75,7 +75,7 @@ def test_tokens_stand_for_the_bytes_of_the_text(tmp_path: Path, own_cache: Path)
 
 
 def test_a_changed_sotu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moelaws.training.corpus.SOTU_SHA256", "0" * 64)
+    monkeypatch.setattr("moelaws.text.corpus.SOTU_SHA256", "0" * 64)
     with pytest.raises(CorpusError, match=r"sotu: the assembled tokens have sha256 .*; install the versions in"):
         load_corpus("sotu")
 
@@ -188,18 +188,18 @@ def test_what_stood_before_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
         "tests/e.py": "a test",
     }.items():
         (package / name).write_text(f'"""{text}"""\n')
-    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"numpy": "0"})
-    monkeypatch.setattr("moelaws.training.docstrings._folder", lambda _: package)
+    monkeypatch.setattr("moelaws.text.docstrings.PACKAGES", {"numpy": "0"})
+    monkeypatch.setattr("moelaws.text.docstrings._folder", lambda _: package)
     first, second = read_docstrings()
     assert first == f"First.\n\n{long}\n\n{short}\n\nalpha\n"
     assert second == f"Second.\n\n{short}\n\nbeta\n"
 
 
 def test_other_versions_of_the_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"scipy": "0.1"})
+    monkeypatch.setattr("moelaws.text.docstrings.PACKAGES", {"scipy": "0.1"})
     with pytest.raises(CorpusError, match=r"docstrings: scipy is .*, the recorded text is of scipy 0\.1: pip install"):
         load_corpus("sotu+docstrings")
-    monkeypatch.setattr("moelaws.training.docstrings.PACKAGES", {"no-such-package": "1"})
+    monkeypatch.setattr("moelaws.text.docstrings.PACKAGES", {"no-such-package": "1"})
     with pytest.raises(CorpusError, match="no-such-package is not installed"):
         check_versions()
 
@@ -299,7 +299,7 @@ def test_a_changed_text_is_another_corpus(tmp_path: Path, own_cache: Path) -> No
 
 def test_processes_may_build_the_cache_at_once(tmp_path: Path, own_cache: Path) -> None:
     path = _novel(tmp_path, words=40_000)
-    code = f"from moelaws.training.corpus import load_corpus; print(load_corpus({str(path)!r}, 400).sha256)"
+    code = f"from moelaws.text.corpus import load_corpus; print(load_corpus({str(path)!r}, 400).sha256)"
     builders = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     results = {builder.communicate()[0] for builder in builders}
     assert all(builder.returncode == 0 for builder in builders)

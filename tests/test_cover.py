@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moelaws.charts.cover import cover
+from howmany.figures.cover import cover
 from moelaws.runs import finished, read_runs
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +17,7 @@ def test_the_picture_is_of_the_recorded_runs() -> None:
     points = re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', drawn)
     losses = sorted(float(re.search(r"; loss: ([\d.]+)", label)[1]) for label in points)
     assert losses == pytest.approx(sorted(RUNS["loss"]), abs=1e-6), (
-        "draw it again: python -m moelaws.charts.cover data/runs/isoflop.csv images/cover.svg"
+        "draw it again: python -m howmany.figures.cover data/runs/isoflop.csv images/cover.svg"
     )
 
 

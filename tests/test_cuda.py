@@ -8,7 +8,7 @@ import torch
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models import Transformer
-from moelaws.training.corpus import load_corpus
+from moelaws.text.corpus import load_corpus
 from moelaws.training.record import make_row
 from moelaws.training.step import TrainingStep
 from moelaws.training.train import train

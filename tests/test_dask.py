@@ -23,12 +23,12 @@ from safetensors.torch import load_file, save_file
 import moelaws
 from moelaws.cli import main
 from moelaws.config import RunConfig
+from moelaws.sweeping.estimate import estimate
+from moelaws.sweeping.executors import WorkersError
+from moelaws.sweeping.sweep import SweepError, SweepRun, open_workers, pin, run_sweep
+from moelaws.text.text import load_text
 from moelaws.training import state
-from moelaws.training.estimate import estimate
-from moelaws.training.executors import WorkersError
 from moelaws.training.saving import Saving
-from moelaws.training.sweep import SweepError, SweepRun, open_workers, pin, run_sweep
-from moelaws.training.text import load_text
 from moelaws.training.train import train
 from small_sweep import (
     RUNS,
@@ -189,7 +189,7 @@ def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, gate: Gate, tmp_pa
 def test_who_waits_for_a_worker_says_where_to_look_and_what_starts_one(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moelaws.training.cluster._REMIND_SECONDS", 1)
+    monkeypatch.setattr("moelaws.sweeping.cluster._REMIND_SECONDS", 1)
     pinned, told = list(pin(tiny_sweep(runs=1)).values()), []
 
     def tell(sentence: str) -> None:

@@ -1,5 +1,6 @@
 """Every command of README, running, clusters and teaching: run where it is cheap, else parsed by its own parser."""
 
+import argparse
 import ast
 import os
 import re
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from bookbuild.command import add_actions
 from conftest import ROOT
 from documented import Command, blocks, commands_of, shell_commands, with_my_sweeps
 from moelaws.cli import main, make_parser
@@ -22,7 +24,7 @@ from moelaws.cli.sweep import find_sweep
 from moelaws.laws import law
 from moelaws.parameters import assigned
 from moelaws.runs import read_runs
-from moelaws.runs.where import rows_where
+from moelaws.runs.reading.where import rows_where
 from small_sweep import until, with_tests
 
 COMMANDS = sorted(set(shell_commands()), key=str)
@@ -76,8 +78,12 @@ def check_moelaws(arguments: list[str]) -> None:
         runs = read_runs(ROOT / table)
         if options.where:
             assert rows_where(runs, options.where).any()
-    if "--profile" in arguments:
-        check_profile(options.profile)
+
+
+def check_bookbuild(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_actions(parser)
+    check_profile(parser.parse_args(arguments).profile)
 
 
 def check_profile(name: str) -> None:
@@ -186,7 +192,8 @@ def of_the_shell(arguments: list[str]) -> None:
 
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
-    "moelaws": check_moelaws, "moelaws.cli": check_moelaws, "make": check_make, "pip": check_pip, "dask": check_dask,
+    "moelaws": check_moelaws, "moelaws.cli": check_moelaws, "bookbuild": check_bookbuild, "make": check_make,
+    "pip": check_pip, "dask": check_dask,
     "papermill": check_papermill, "sbatch": check_sbatch, "kubectl": check_kubectl, "helm": check_helm,
     "conda": check_conda, "python": check_python, "mkdir": run_elsewhere, "cp": run_elsewhere, "perl": run_elsewhere,
     "jupytext": run_elsewhere, "cd": of_the_shell, "source": of_the_shell, "export": of_the_shell,

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.downstream import domain_distances as domain_figure
-from moelaws.charts.downstream import effects, score_by_loss
-from moelaws.fitting.downstream import compare_at_equal_loss, curve, equal_loss, pool
-from moelaws.fitting.downstream_claims import same_curve, sparse_worse
-from moelaws.fitting.specialisation import domain_distances
+from howmany.downstream import compare_at_equal_loss, curve, equal_loss, pool
+from howmany.equal_loss_claims import same_curve, sparse_worse
+from howmany.figures.probe_errors import domain_distances as domain_figure
+from howmany.figures.probe_errors import effects, score_by_loss
+from howmany.specialisation import domain_distances
 from moelaws.runs import RunTableError
 from moelaws.runs.probed import PROBE_COLUMNS, read_probes
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from moelaws.config import RunConfig
-from moelaws.training import estimate as module
-from moelaws.training.estimate import estimate, makespan, representatives, time_steps
+from moelaws.sweeping import estimate as module
+from moelaws.sweeping.estimate import estimate, makespan, representatives, time_steps
+from moelaws.sweeping.sweep import SweepRun, pin, run_sweep
 from moelaws.training.recipe import tiny_model
-from moelaws.training.sweep import SweepRun, pin, run_sweep
 from small_sweep import Inline, tiny_sweep
 
 

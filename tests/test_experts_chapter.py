@@ -7,16 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.experts import design_differences, forecast_errors, gain_trends, loss_curves, parameter_profiles
+from howmany.figures.expert_gains import (
+    design_differences,
+    forecast_errors,
+    gain_trends,
+    loss_curves,
+    parameter_profiles,
+)
+from howmany.gains import free_levels, gains, trends, with_dense_params
+from howmany.pairs import at_equal_size, mean_difference, pairs
 from moelaws.charts.offline import static_spec, vegalite_version
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
 from moelaws.fitting.fit import fit
-from moelaws.fitting.gains import free_levels, gains, trends, with_dense_params
 from moelaws.fitting.holdouts import UNCHANGED, forecasts, unchanged
+from moelaws.fitting.intervals.profile import profile
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.pairs import at_equal_size, mean_difference, pairs
-from moelaws.fitting.profile import profile
 from moelaws.fitting.scan import LIMIT, allowed, scan
 from moelaws.laws import LawError, law
 from moelaws.laws.saturation import endless, ends_of, saturating

@@ -23,10 +23,10 @@ from moelaws.models import Transformer
 from moelaws.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from moelaws.runs import COLUMNS, RunTable, RunTableError
 from moelaws.runs.configured import LATER, with_later_columns
-from moelaws.runs.lock import TableInUseError, TableLock
-from moelaws.runs.measured import record_measured
+from moelaws.runs.timings import SETTING, TIMINGS, model_of
 from moelaws.runs.upgrade import upgrade
-from moelaws.serving.timings import SETTING, TIMINGS, model_of
+from moelaws.runs.writing.lock import TableInUseError, TableLock
+from moelaws.runs.writing.measured import record_measured
 from moelaws.training.record import run_of
 
 ROOT = Path(__file__).parents[1]
@@ -183,8 +183,8 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
         from moelaws.runs import COLUMNS, RunTable, RunTableError, read_runs
         from moelaws.runs.dictionary import field_table
-        from moelaws.serving.rows import record_rows
-        from moelaws.serving.timings import model_of, read_timings
+        from moelaws.measuring.rows import record_rows
+        from moelaws.runs.timings import model_of, read_timings
         from moelaws.training.record import check_rows, make_row, require_recorded, run_of
 
         runs, timings, models = map(Path, sys.argv[1:])

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from scipy.optimize import least_squares, minimize
 
+from moelaws.fitting.engine.minimise import minimise
+from moelaws.fitting.engine.problem import bind
+from moelaws.fitting.engine.starts import dispersed, grid
 from moelaws.fitting.fit import default_starts, fit
 from moelaws.fitting.foresight import OpenDesignWarning
-from moelaws.fitting.minimise import minimise
 from moelaws.fitting.objective import FitError, Objective
-from moelaws.fitting.problem import bind
 from moelaws.fitting.selection import aicc, compare, extrapolate, leave_one_out
-from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
 
@@ -194,7 +194,7 @@ def test_a_grid_of_starts_is_run_in_full():
 
 
 def test_a_huge_grid_is_merged_on_the_way_and_finds_the_same_minimum(monkeypatch):
-    monkeypatch.setattr("moelaws.fitting.descent._MANY", 50_000)
+    monkeypatch.setattr("moelaws.fitting.engine.descent._MANY", 50_000)
     runs = runs_of("hoffmann2022", 150)
     axes = {name: list(np.exp([0.0, 5.0, 10.0, 15.0])) for name in "AB"}
     axes |= {"E": [1.0], "alpha": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5], "beta": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5]}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from moelaws.cli import main
-from moelaws.fitting.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.engine.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.engine.linear import eigen, solve_all
+from moelaws.fitting.engine.problem import bind
 from moelaws.fitting.fit import fit
-from moelaws.fitting.linear import eigen, solve_all
 from moelaws.fitting.objective import FitError, Objective
-from moelaws.fitting.problem import bind
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
 from moelaws.runs import derive, read_runs

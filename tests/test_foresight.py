@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from moelaws.cli import main
+from moelaws.fitting.engine.problem import bind
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning, foreseen
 from moelaws.fitting.objective import Objective
-from moelaws.fitting.problem import bind
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, law, law_from_formula
 from moelaws.runs import derive, read_runs

@@ -2,8 +2,8 @@
 
 import pytest
 
+from moelaws.formulas.parsing import parse
 from moelaws.laws import LAWS, FormulaError, LawError, law_from_formula
-from moelaws.laws.formula import parse
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from fuzz.command import Input
 from fuzz.inputs import every
 from fuzz.options import kind_of, options_of
+from fuzz.programs import make_parser
 from fuzz.run import Ending
 from fuzz.verdict import objections
 from fuzz.words import BASES, OUTPUTS
-from moelaws.cli import make_parser
 
 TESTS = Path(__file__).parent
 FINE = Ending(2, "", "moelaws: error: x.csv: no such file\n", 0.1, 100, (), False, False)

@@ -8,15 +8,15 @@ import torch
 from transformers import OlmoeForCausalLM
 
 from moelaws.config import ModelConfig
+from moelaws.decoding.cache import CacheError
+from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.generate import generate
+from moelaws.decoding.matrix import Matrix, matrix
+from moelaws.decoding.sampling import Sampling, choose
+from moelaws.decoding.visits import experts_by_visit
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.models.experts import experts_by_loop
-from moelaws.serving.cache import CacheError
-from moelaws.serving.decoder import Decoder
-from moelaws.serving.generate import generate
-from moelaws.serving.matrix import Matrix, matrix
-from moelaws.serving.sampling import Sampling, choose
-from moelaws.serving.visits import experts_by_visit
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
 EXPRESSIBLE = {

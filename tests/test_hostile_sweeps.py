@@ -25,11 +25,11 @@ MODULES = {
     "ints": ("def f():\n    return [1]\n", "found 1 (int) among its runs, expected SweepRun"),
     "endless": ("import itertools\ndef f():\n    return itertools.count()\n", "more than 1000000 runs"),
     "hollow": (
-        "from moelaws.training.sweep import SweepRun\ndef f():\n    return [SweepRun(None, 's')]\n",
+        "from moelaws.sweeping.sweep import SweepRun\ndef f():\n    return [SweepRun(None, 's')]\n",
         "run of a run is None (NoneType), expected a RunConfig",
     ),
     "poor": (
-        "from moelaws.config import RunConfig\nfrom moelaws.training.sweep import SweepRun\n"
+        "from moelaws.config import RunConfig\nfrom moelaws.sweeping.sweep import SweepRun\n"
         "def f():\n    return [SweepRun(RunConfig(), 's', budget='x')]\n",
         "budget = 'x': expected None or a number > 0",
     ),
@@ -106,7 +106,7 @@ def test_a_text_that_cannot_be_read_is_named(
     functions = [f"def f{i}():\n    return one({corpus!r})\n" for i, corpus in enumerate(corpora)]
     Path("texts.py").write_text(
         "from moelaws.config import ModelConfig, RunConfig, TrainConfig\n"
-        "from moelaws.training.sweep import SweepRun\n"
+        "from moelaws.sweeping.sweep import SweepRun\n"
         "def one(corpus):\n    return [SweepRun(RunConfig(ModelConfig(), TrainConfig(), corpus=corpus), 's')]\n"
         + "".join(functions)
     )

@@ -10,13 +10,13 @@ import pytest
 from scipy.stats import t
 
 from moelaws.cli import main
-from moelaws.fitting.covariance import covariance
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning
-from moelaws.fitting.groups import Groups
+from moelaws.fitting.intervals.covariance import covariance
+from moelaws.fitting.intervals.groups import Groups
+from moelaws.fitting.intervals.profile import profile
+from moelaws.fitting.intervals.uncertainty import bootstrap, large_sample, likelihood, refit
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.profile import profile
-from moelaws.fitting.uncertainty import bootstrap, large_sample, likelihood, refit
 from moelaws.laws import law, law_from_formula
 
 FIVE_RUNS = Path(__file__).parent / "cases" / "five_runs" / "runs.csv"
@@ -276,7 +276,7 @@ def test_a_profile_that_starts_from_nothing_finds_its_end(no_floor):
     best = fit("hoffmann2022", no_floor, "lsq-log")
     i = best.problem.free.index("E")
     gone = replace(best, theta=np.where(np.arange(5) == i, np.log(1e-31), best.theta))
-    from moelaws.fitting.race import polish
+    from moelaws.fitting.engine.race import polish
 
     minimum = polish(best.problem, gone.theta[None])
     gone = replace(gone, theta=minimum.theta[0], objective_value=float(minimum.value[0]))

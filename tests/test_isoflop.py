@@ -6,11 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.optima import best_experts_by_size, cross_check, optimum_by_experts, optimum_path, sparsity_path
-from moelaws.charts.surface import isoflop_panels, surface_curves, surface_walk
-from moelaws.fitting.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima, redraw_seeds
-from moelaws.fitting.polynomial import Basis, Terms
-from moelaws.fitting.resample import held_out_residuals
+from howmany.figures.optima_by_experts import (
+    best_experts_by_size,
+    cross_check,
+    optimum_by_experts,
+    optimum_path,
+    sparsity_path,
+)
+from moelaws.charts.cuts import isoflop_panels, surface_curves, surface_walk
+from moelaws.surfaces.held_out import held_out_residuals
+from moelaws.surfaces.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima, redraw_seeds
+from moelaws.surfaces.polynomial import Basis, Terms
 
 SPARSITIES = (0.0, 0.5, 0.75, 0.875, 0.9375, 0.96875)
 

@@ -10,8 +10,8 @@ import pytest
 
 from isoflop_designs import Design, Nature, cell
 from moelaws.cli import main
-from moelaws.fitting.isoflop import SurfaceError, budget_of, equal_budgets, fit_parabola, fit_surface, optima
 from moelaws.runs import derive
+from moelaws.surfaces.isoflop import SurfaceError, budget_of, equal_budgets, fit_parabola, fit_surface, optima
 
 CASES = Path(__file__).parent / "cases"
 HOFFMANN = {1e18: (8.0582e7, 3.53530), 1e19: (2.2796e8, 2.98574), 1e20: (6.4486e8, 2.59985)}

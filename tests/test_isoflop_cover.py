@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from isoflop_designs import random_dense, random_mixtures
-from moelaws.fitting.isoflop import fit_surface, optima
+from moelaws.surfaces.isoflop import fit_surface, optima
 
 NOISE = (0.0, 0.0005, 0.002, 0.006, 0.02)
 """Standard deviations between seeds, nats per token: from none, past those of large models, to those of small ones."""

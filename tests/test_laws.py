@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize_scalar
 
+from moelaws.formulas.parsing import parse
 from moelaws.laws import LAWS, FormulaError, LawError, law, law_from_formula
-from moelaws.laws.formula import parse
 from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = law("abnar2025")
@@ -262,7 +262,7 @@ def test_a_law_of_ones_own_takes_ten_lines_and_no_gradient():
      ("ln(exp(2))", 2), ("log10(1000) + log2(8)", 6), ("sqrt(16)", 4), ("(-2)^3", -8), ("(0-2)^0", 1)],
 )  # fmt: skip
 def test_formulas_are_read_as_on_paper(text, value):
-    from moelaws.laws.duals import evaluate
+    from moelaws.formulas.duals import evaluate
 
     assert float(evaluate(parse(text), {}).value) == pytest.approx(value)
 

@@ -12,20 +12,21 @@ import torch
 from moelaws.cli import main
 from moelaws.cli.measure import open_model, parse_config
 from moelaws.config import ConfigError, ModelConfig
+from moelaws.decoding.decoder import Decoder
+from moelaws.measuring import grid
+from moelaws.measuring import loads as routes
+from moelaws.measuring.grid import in_passes, measure_batches, measure_calibration, measure_grid
+from moelaws.measuring.loads import loads_of, measure_touched, routes_of
+from moelaws.measuring.measure import measure, touched_by_step
+from moelaws.measuring.requests import requests_of, uniform_requests
+from moelaws.measuring.rows import over_passes, record_rows, timing_row
+from moelaws.measuring.subjects import random_decoder
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import save_checkpoint
-from moelaws.serving import grid, routes
+from moelaws.runs.timings import model_of, read_timings
 from moelaws.serving.calibration import FEWEST, works
-from moelaws.serving.decoder import Decoder
-from moelaws.serving.grid import in_passes, measure_batches, measure_calibration, measure_grid
-from moelaws.serving.measure import measure, touched_by_step
-from moelaws.serving.requests import requests_of, uniform_requests
-from moelaws.serving.routes import loads_of, measure_touched, routes_of
-from moelaws.serving.rows import over_passes, record_rows, timing_row
-from moelaws.serving.subjects import random_decoder
-from moelaws.serving.timings import model_of, read_timings
 from moelaws.serving.touched import even_experts, experts_of_loads
-from moelaws.training.corpus import Corpus
+from moelaws.text.corpus import Corpus
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
 

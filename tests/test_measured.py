@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from moelaws.cli import main
 from moelaws.runs import RunTableError
-from moelaws.runs.lock import TableLock
-from moelaws.runs.measured import Measured, check_measured, record_measured
+from moelaws.runs.writing.lock import TableLock
+from moelaws.runs.writing.measured import Measured, check_measured, record_measured
 
 CASES = Path(__file__).parent / "cases" / "hostile"
 DATA = Path(__file__).parents[1] / "data"

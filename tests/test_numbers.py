@@ -6,9 +6,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from moelaws.book.command import main
-from moelaws.book.error import BookError
-from moelaws.book.numbers import differences, glued_numbers, read_numbers
+from bookbuild.command import main
+from bookbuild.error import BookError
+from bookbuild.numbers import differences, glued_numbers, read_numbers
 
 
 def glued(name: str, **data: str) -> object:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from moelaws.fitting.family import alternating, glu, proportional, switch
-from moelaws.fitting.optimum import (
+from moelaws.laws import law
+from moelaws.optimum.family import alternating, glu, proportional, switch
+from moelaws.optimum.optimum import (
     Forecaster,
     Memory,
     OptimumError,
@@ -16,8 +17,7 @@ from moelaws.fitting.optimum import (
     least_compute,
     smallest_size,
 )
-from moelaws.fitting.search import crossing, minimise
-from moelaws.laws import law
+from moelaws.optimum.search import crossing, minimise
 from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = Forecaster(law("abnar2025"), law("abnar2025").published["table3"])

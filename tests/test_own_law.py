@@ -143,5 +143,5 @@ def test_the_chapter_glues_what_it_uses_and_needs_no_torch():
     patterns = [re.sub(r"\\\{\w+\\\}", r"\\w+", name) for name in made]
     for name in used:
         assert any(re.fullmatch(pattern, name) for pattern in patterns), f"{name} is used, and never glued"
-    code = "import sys; sys.modules['torch'] = None; import moelaws.fitting.splits, moelaws.charts.own_law"
+    code = "import sys; sys.modules['torch'] = None; import moelaws.fitting.splits, howmany.figures.law_checks"
     subprocess.run([sys.executable, "-c", code], check=True)

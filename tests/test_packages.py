@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moelaws.training import packages
-from moelaws.training.corpus import PACKAGES_SHA256, Corpus, load_corpus
-from moelaws.training.documents import CorpusError
-from moelaws.training.domains import find_domains
-from moelaws.training.duplicates import Seen, shingles
-from moelaws.training.packages import PACKAGES, Source, is_table, read_packages
-from moelaws.training.text import load_text
-from moelaws.training.tokenizer import END_OF_TEXT, tokenize, train_tokenizer
+from moelaws.text import packages
+from moelaws.text.corpus import PACKAGES_SHA256, Corpus, load_corpus
+from moelaws.text.documents import CorpusError
+from moelaws.text.domains import find_domains
+from moelaws.text.duplicates import Seen, shingles
+from moelaws.text.packages import PACKAGES, Source, is_table, read_packages
+from moelaws.text.text import load_text
+from moelaws.text.tokenizer import END_OF_TEXT, tokenize, train_tokenizer
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,7 +51,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("MOELAWS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(packages, "PACKAGES", {"one": ("1.0", "MIT"), "two": ("1.0", "MIT")})
-    monkeypatch.setattr("moelaws.training.corpus.PACKAGES_SHA256", "")
+    monkeypatch.setattr("moelaws.text.corpus.PACKAGES_SHA256", "")
     return folder
 
 
@@ -179,7 +179,7 @@ def test_the_corpus_holds_out_whole_files(site: Path) -> None:
 
 def test_the_fingerprint_hangs_on_the_packages_alone(site: Path, tmp_path: Path) -> None:
     code = (
-        "from moelaws.training import packages, corpus; corpus.PACKAGES_SHA256 = '';"
+        "from moelaws.text import packages, corpus; corpus.PACKAGES_SHA256 = '';"
         "packages.PACKAGES = {'one': ('1.0', 'MIT'), 'two': ('1.0', 'MIT')};"
         "print(corpus.load_corpus('packages', 300).sha256)"
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from moelaws.book.chapter import Page, read_page
-from moelaws.book.error import BookError
-from moelaws.book.outputs import objections
-from moelaws.book.pairs import to_notebook
-from moelaws.book.parameters import check_profile, overrides
-from moelaws.book.site import check_site
-from moelaws.book.toc import read_toc
+from bookbuild.error import BookError
+from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.outputs import objections
+from bookbuild.pages.pairs import to_notebook
+from bookbuild.pages.sizes import check_profile, overrides
+from bookbuild.pages.toc import read_toc
+from bookbuild.site import check_site
 
 
 def test_toc_lists_pages_in_reading_order(small_book: Path):

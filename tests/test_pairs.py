@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from bookbuild.command import main
+from bookbuild.error import BookError
+from bookbuild.pages.chapter import read_page
+from bookbuild.pages.pairs import stale_pairs, to_notebook, write_pairs
+from bookbuild.pages.toc import read_toc
 from conftest import ROOT
-from moelaws.book.chapter import read_page
-from moelaws.book.command import main
-from moelaws.book.error import BookError
-from moelaws.book.pairs import stale_pairs, to_notebook, write_pairs
-from moelaws.book.toc import read_toc
 
 
 def test_each_chapter_of_the_book_is_in_step_with_its_notebook():

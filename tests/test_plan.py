@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pytest
 
-from moelaws.fitting.forecaster import Forecaster, OptimumError
 from moelaws.laws import law_from_formula
+from moelaws.optimum.forecaster import Forecaster, OptimumError
 from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, loss_optimal, with_memory
 from moelaws.serving.cost import Deployment, Traffic
 from moelaws.serving.forecasters import ours, published, read_fit

@@ -13,15 +13,15 @@ import torch.nn.functional as F
 
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
-from moelaws.training import questions
-from moelaws.training.choosing import answer, choice_losses, credits
-from moelaws.training.corpus import Corpus, load_corpus
-from moelaws.training.lexicon import WORD, Lexicon, read_lexicon
-from moelaws.training.probes import PARTS, build_questions, probe, probe_names
-from moelaws.training.questions import CONTEXT_BYTES, Question
-from moelaws.training.reading import gain_from_mention, gains_from_rereading
-from moelaws.training.tokenizer import END_OF_TEXT
-from moelaws.training.validate import validate
+from moelaws.probing import questions
+from moelaws.probing.choosing import answer, choice_losses, credits
+from moelaws.probing.in_context import gain_from_mention, gains_from_rereading
+from moelaws.probing.lexicon import WORD, Lexicon, read_lexicon
+from moelaws.probing.probes import PARTS, build_questions, probe, probe_names
+from moelaws.probing.questions import CONTEXT_BYTES, Question
+from moelaws.text.corpus import Corpus, load_corpus
+from moelaws.text.tokenizer import END_OF_TEXT
+from moelaws.training.validation import validate
 
 CONTEXT = 96
 ITEMS = 200

@@ -11,11 +11,11 @@ import pytest
 from command_line import exit_code
 from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.probing.probing import Probed, ProbingError, probe_runs
 from moelaws.runs import RunTableError, TableInUseError, read_runs
-from moelaws.runs.append import RunTable
 from moelaws.runs.probed import PROBE_COLUMNS, read_probes
-from moelaws.training.probing import Probed, ProbingError, probe_runs
-from moelaws.training.sweep import SweepRun, run_sweep
+from moelaws.runs.writing.append import RunTable
+from moelaws.sweeping.sweep import SweepRun, run_sweep
 
 ITEMS = 30
 

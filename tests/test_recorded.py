@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from moelaws.cli import main
 from moelaws.runs import COLUMNS, RunTable, RunTableError, read_runs
-from moelaws.runs.append import recorded_runs
 from moelaws.runs.probed import METRICS, PROBE_COLUMNS, complete_probes
-from moelaws.runs.recorded import read_recorded, read_rows
+from moelaws.runs.writing.append import recorded_runs
+from moelaws.runs.writing.recorded import read_recorded, read_rows
 from small_table import HEADER, alone, ids, row, table_of
 
 CASES = Path(__file__).parent / "cases" / "hostile"

@@ -12,9 +12,9 @@ from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models.checkpoint import load_checkpoint
 from moelaws.runs import read_runs
 from moelaws.runs.configured import LATER
-from moelaws.training.corpus import load_corpus
-from moelaws.training.sweep import SweepRun, run_sweep
-from moelaws.training.validate import validate
+from moelaws.sweeping.sweep import SweepRun, run_sweep
+from moelaws.text.corpus import load_corpus
+from moelaws.training.validation import validate
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
+from moelaws.sweeping import sweep
+from moelaws.sweeping.sweep import SweepRun, run_sweep
+from moelaws.text.text import load_text
 from moelaws.training import saving as saving_module
-from moelaws.training import state, sweep
+from moelaws.training import state
 from moelaws.training.saving import Saving, saving_beside
-from moelaws.training.sweep import SweepRun, run_sweep
-from moelaws.training.text import load_text
 from moelaws.training.train import TrainingResult, train
 from small_sweep import Inline, command, end_all, rows, tiny_sweep, undisturbed, until, with_tests, workers_of
 
@@ -102,7 +103,7 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from moelaws.training import state
 from moelaws.training.saving import Saving
-from moelaws.training.text import load_text
+from moelaws.text.text import load_text
 from moelaws.training.train import train
 from test_resume import small_run
 

@@ -22,7 +22,7 @@ from moelaws.runs import (
     read_runs,
     select,
 )
-from moelaws.runs.where import rows_where
+from moelaws.runs.reading.where import rows_where
 
 
 def _csv(folder: Path, text: str) -> Path:

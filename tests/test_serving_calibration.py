@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from moelaws.config import ModelConfig
+from moelaws.runs.timings import TimingError, configurations, model_of, read_timings
 from moelaws.serving.calibration import Errors, bare_rule, calibrate, works
 from moelaws.serving.roofline import Machine, step_seconds
-from moelaws.serving.timings import TimingError, configurations, model_of, read_timings
 
 TRUTH = Machine(
     flops_per_second=4e10, bytes_per_second=9e9, cache_slowdown=1.7, routed_row_bytes_per_second=2e10, overlap=0.0,

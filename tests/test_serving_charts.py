@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from moelaws.charts.offline import static_spec, vegalite_version
-from moelaws.charts.serving import (
+from moelaws.charts.serving_costs import (
     cost_by_size,
     dollars_explorer,
     loss_by_cost,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from moelaws.fitting.family import alternating
+from moelaws.optimum.family import alternating
 from moelaws.serving.cost import Deployment, Roofline, Traffic, deploy, largest_batch, serve, serve_on
 from moelaws.serving.hardware import accelerator, node
 from moelaws.serving.latency import Profile, Profiled

@@ -14,7 +14,7 @@ from moelaws.counting import (
     forward_flops_per_token,
     kv_bytes_per_token,
 )
-from moelaws.fitting.family import alternating, proportional, switch
+from moelaws.optimum.family import alternating, proportional, switch
 from moelaws.serving.hardware import ACCELERATORS, Efficiency, accelerator, node
 from moelaws.serving.roofline import Machine, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_config, served_family

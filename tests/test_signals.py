@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from bookbuild.site import STAMP
 from conftest import ROOT, copy_small_book
-from moelaws.book.site import STAMP
 from moelaws.files import write_whole
 from moelaws.provenance import code_version, machine
-from moelaws.training.sweep import run_sweep
+from moelaws.sweeping.sweep import run_sweep
 from random_kills import Tally, book_line, disturb, disturb_script, sweep_line, undisturbed_seconds
 from small_sweep import PROVENANCE, RUNS, Inline, rows, tiny_sweep, undisturbed, with_tests
 
@@ -46,15 +46,19 @@ def struck(*_, **__):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with mock.patch({function!r}, struck):
-    sys.argv = ["moelaws", *{arguments!r}]
-    from moelaws.cli import main
+    sys.argv = ["{program}", *{arguments!r}]
+    from {program} import main
     sys.exit(main())
 """
 
 
 def struck(function: str, *arguments: str, number: str = "SIGINT") -> subprocess.CompletedProcess[str]:
-    """``moelaws`` with these arguments, and a signal when it comes to a function."""
-    script = STRUCK.format(function=function, arguments=arguments, signal=number)
+    """``moelaws`` (after ``book``, ``bookbuild``) with these arguments, and a signal when it comes to a function."""
+    of_book = arguments[0] == "book"
+    script = STRUCK.format(
+        function=function, arguments=arguments[of_book:], signal=number,
+        program="bookbuild.command" if of_book else "moelaws.cli",
+    )  # fmt: skip
     line = [sys.executable, "-c", script]
     return subprocess.run(line, env=with_tests(), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
@@ -62,14 +66,17 @@ def struck(function: str, *arguments: str, number: str = "SIGINT") -> subprocess
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        ("moelaws.fitting.uncertainty.bootstrap", "fit data/runs/isoflop.csv --law hoffmann2022 --bootstrap 20"),
+        (
+            "moelaws.fitting.intervals.uncertainty.bootstrap",
+            "fit data/runs/isoflop.csv --law hoffmann2022 --bootstrap 20",
+        ),
         ("moelaws.cli.isoflop.fit_surface", "isoflop data/runs/isoflop.csv"),
-        ("moelaws.serving.grid.in_passes", "measure tiny:d=16,E=2"),
-        ("moelaws.training.probing.probe_runs", "probe data/runs/isoflop.csv --where seed==0"),
+        ("moelaws.measuring.grid.in_passes", "measure tiny:d=16,E=2"),
+        ("moelaws.probing.probing.probe_runs", "probe data/runs/isoflop.csv --where seed==0"),
         ("moelaws.cli.plan.plan", "plan --train-flops 1e20"),
-        ("moelaws.training.rerun.rerun", "rerun data/runs/isoflop.csv"),
-        ("moelaws.book.build.build_book", "book build"),
-        ("moelaws.book.pairs.write_pairs", "book sync"),
+        ("moelaws.sweeping.rerun.rerun", "rerun data/runs/isoflop.csv"),
+        ("bookbuild.build.build_book", "book build"),
+        ("bookbuild.pages.pairs.write_pairs", "book sync"),
     ],
 )
 def test_every_command_ends_with_one_sentence(function: str, arguments: str, tmp_path: Path) -> None:
@@ -79,7 +86,7 @@ def test_every_command_ends_with_one_sentence(function: str, arguments: str, tmp
     number = random.Random(function).choice(["SIGINT", "SIGTERM"])
     done = struck(function, *given, number=number)
     assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[number], done.stderr
-    assert re.fullmatch(r"moelaws: interrupted; .{10,300}\n", done.stderr), done.stderr
+    assert re.fullmatch(r"(moelaws|bookbuild): interrupted; .{10,300}\n", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
+from howmany.designs import sweeps
 from moelaws.config import RunConfig
 from moelaws.counting import count_parameters
 from moelaws.runs import read_runs
-from moelaws.runs.append import recorded_runs
-from moelaws.training import executors, sweep, sweeps
-from moelaws.training.corpus import CorpusError
-from moelaws.training.executors import LocalWorkers, WorkersError, check_device, take_gpu
-from moelaws.training.progress import Progress, spoken
+from moelaws.runs.writing.append import recorded_runs
+from moelaws.sweeping import executors, sweep
+from moelaws.sweeping.executors import LocalWorkers, WorkersError, check_device, take_gpu
+from moelaws.sweeping.progress import Progress, spoken
+from moelaws.sweeping.rerun import rerun
+from moelaws.sweeping.sweep import SweepError, SweepRun, pin, run_sweep, train_row
+from moelaws.text.corpus import CorpusError
+from moelaws.text.text import load_text
 from moelaws.training.recipe import batch_sequences, language_model, language_recipe, learning_rate, tiny_model
 from moelaws.training.record import make_row, run_of
-from moelaws.training.rerun import rerun
-from moelaws.training.sweep import SweepError, SweepRun, pin, run_sweep, train_row
-from moelaws.training.text import load_text
 from small_sweep import RUNS, Inline, rows, tiny_sweep, undisturbed
 
 

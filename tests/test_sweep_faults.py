@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from moelaws.runs import RunTableError, TableInUseError
-from moelaws.training import sweep
-from moelaws.training.executors import LocalWorkers, WorkerLostError
-from moelaws.training.progress import Progress
-from moelaws.training.sweep import SweepError, run_sweep
+from moelaws.sweeping import sweep
+from moelaws.sweeping.executors import LocalWorkers, WorkerLostError
+from moelaws.sweeping.progress import Progress
+from moelaws.sweeping.sweep import SweepError, run_sweep
 from small_sweep import (
     RUNS,
     Gate,
@@ -297,7 +297,7 @@ def test_ctrl_c_does_not_wait_for_runs_of_an_hour(tmp_path: Path) -> None:
 
 def test_workers_that_do_not_start_are_said_not_to(tmp_path: Path) -> None:
     script = tmp_path / "unguarded.py"
-    script.write_text(f"import small_sweep, sys\nfrom moelaws.training.sweep import run_sweep\n"
+    script.write_text(f"import small_sweep, sys\nfrom moelaws.sweeping.sweep import run_sweep\n"
                       f"run_sweep(small_sweep.tiny_sweep(), {str(tmp_path / 'runs.csv')!r})\n")  # fmt: skip
     result = subprocess.run(
         [sys.executable, str(script)], env=with_tests(), capture_output=True, text=True, timeout=120, check=False

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from moelaws.training.corpus import load_corpus
-from moelaws.training.documents import CorpusError
-from moelaws.training.entropy import stationary_pairs
-from moelaws.training.synthetic import ZipfMarkov, parse_language
-from moelaws.training.text import load_text
+from moelaws.text.corpus import load_corpus
+from moelaws.text.documents import CorpusError
+from moelaws.text.entropy import stationary_pairs
+from moelaws.text.synthetic import ZipfMarkov, parse_language
+from moelaws.text.text import load_text
 
 # Fingerprint of the default language on every machine and every NumPy.
 DEFAULT_SHA256 = "3faa48b5451c52ad9036069485846fd6737a600e0bb4f17021e4aa6e22e87ca5"

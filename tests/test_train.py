@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.runs import COLUMNS
-from moelaws.training.batches import validation_windows
-from moelaws.training.corpus import Corpus, CorpusError, load_corpus
+from moelaws.text.batches import validation_windows
+from moelaws.text.corpus import Corpus, CorpusError, load_corpus
 from moelaws.training.record import make_row, run_of
 from moelaws.training.train import learning_rate_at, train
-from moelaws.training.validate import validate
+from moelaws.training.validation import validate
 
 TINY = RunConfig(
     ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=32),

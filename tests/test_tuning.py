@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moelaws.charts.tuning import changed_settings, loss_by_setting
-from moelaws.fitting.tuning import TuningError, changed, tune
+from howmany.figures.recipe_settings import changed_settings, loss_by_setting
+from howmany.settings import TuningError, changed, tune
 
 
 def _runs(best: dict[int, float], noise: float, seeds: int = 2, octaves: tuple[float, ...] = (-2, -1, 0, 1, 2)):

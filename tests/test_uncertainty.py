@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from moelaws.fitting.covariance import noise_scale
-from moelaws.fitting.draws import draw_counts
+from moelaws.fitting.engine.starts import revived
 from moelaws.fitting.fit import fit
+from moelaws.fitting.intervals.covariance import noise_scale
+from moelaws.fitting.intervals.profile import floor_of, floor_sensitivity, profile
+from moelaws.fitting.intervals.resampling import draw_counts
+from moelaws.fitting.intervals.uncertainty import bootstrap, large_sample, likelihood
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.profile import floor_of, floor_sensitivity, profile
-from moelaws.fitting.starts import revived
-from moelaws.fitting.uncertainty import bootstrap, large_sample, likelihood
 from moelaws.fitting.weights import seed_weights
 from moelaws.laws import LAWS, law
 

@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those whose words contain this")
     parser.add_argument("--out", type=Path, help="write a record to this JSON file")
     options = parser.parse_args()
-    from moelaws.cli import make_parser
+    from fuzz.programs import make_parser
 
     inputs = [one for one in every(make_parser(), options.seed) if options.only in " ".join((*one.argv, one.about))]
     if options.sample is not None:

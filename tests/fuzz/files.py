@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 _SWEEPS = """
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
-from moelaws.training.sweep import SweepRun
+from moelaws.sweeping.sweep import SweepRun
 
 MODEL = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_experts=4, context=32)
 TRAIN = TrainConfig(tokens=512, batch_sequences=4, validation_tokens=512)

@@ -51,11 +51,13 @@ def load() -> None:
     import importlib
     import pkgutil
 
+    import bookbuild
     import moelaws
 
-    for module in pkgutil.walk_packages(moelaws.__path__, "moelaws."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    for package in (moelaws, bookbuild):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     for name in ("distributed", "scipy.optimize", "pyarrow.parquet", "rich.progress"):
         importlib.import_module(name)
 
@@ -126,7 +128,7 @@ def _be_the_command(one: Input, folder: Path, prints: Path) -> None:
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + _ADDRESS_SPACE,) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE,) * 2)
-        from moelaws.cli import main
+        from fuzz.programs import main
 
         try:
             code = main(list(one.argv))

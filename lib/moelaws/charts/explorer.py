@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import altair as alt
 
 from moelaws.charts.expression import vega_expression
-from moelaws.charts.sparsity import BILLIONS
+from moelaws.charts.isoflop_curves import BILLIONS
 from moelaws.charts.theme import INK, QUIET, expert_colour
 from moelaws.laws import Law
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from moelaws.formulas.parsing import Binary, Call, Name, Negative, Node, Number
 from moelaws.laws import Law
-from moelaws.laws.formula import Binary, Call, Name, Negative, Node, Number
 
 _LOGS = {"ln": "log({})", "log2": "(log({})/LN2)", "log10": "(log({})/LN10)"}
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -15,10 +15,24 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, see ``boundary`` and ``interrupt``."""
-    return interruptible("moelaws", partial(_carry_out, arguments), whole_process=arguments is None)
+    return command_line("moelaws", make_parser, arguments)
 
 
-def _carry_out(arguments: Sequence[str] | None) -> int:
+def command_line(name: str, parser: "Callable[[], Parser]", arguments: Sequence[str] | None = None) -> int:
+    """Run a program whose parser puts what to do into ``run``: its errors, Ctrl-C and closed pipes end in a sentence.
+
+    Args:
+        name: of the program, for that sentence.
+        parser: makes the parser; called once Ctrl-C is taken care of.
+        arguments: of the command line; by default the process's own.
+
+    Returns:
+        The exit code, see ``boundary`` and ``interrupt``.
+    """
+    return interruptible(name, partial(_carry_out, parser, arguments), whole_process=arguments is None)
+
+
+def _carry_out(parser: "Callable[[], Parser]", arguments: Sequence[str] | None) -> int:
     # Here and not above: what is imported takes a second, in which Ctrl-C may come.
     from moelaws.cli.boundary import outcome
     from moelaws.cli.progress_bar import shown_progress
@@ -27,7 +41,7 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = make_parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     begun()
     try:
         with shown_progress():
@@ -52,14 +66,14 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
 
 def make_parser() -> "Parser":
     """The parser of the whole command line."""
-    from moelaws import __version__, book
+    from moelaws import __version__
     from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
     from moelaws.cli.boundary import Parser
 
     parser = Parser(prog="moelaws", description="An open laboratory of mixture-of-experts scaling laws.")
     parser.add_argument("--version", action="version", version=f"moelaws {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subcommand in (runs, sweep, rerun, probe, isoflop, fit, measure, plan, book):
+    for subcommand in (runs, sweep, rerun, probe, isoflop, fit, measure, plan):
         subcommand.add_parser(subparsers)
     return parser
 

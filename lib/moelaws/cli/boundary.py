@@ -17,6 +17,7 @@ FAILED, WRONG_INPUT, FIT_FAILED, OUR_FAULT = 1, 2, 3, 70
 _BEGINNINGS = {OUR_FAULT: "moelaws: internal error: ", FIT_FAILED: "moelaws: the fit failed: "}
 DEBUG = "MOELAWS_DEBUG"
 """Environment variable that shows where an error came from."""
+_OURS = ("moelaws.", "howmany.", "bookbuild.")
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,14 +83,14 @@ def _meaning(error: Exception) -> tuple[int, str]:
 
 def _is_ours(error: Exception) -> bool:
     """Whether this library raised the error: a ValueError of NumPy's own says nothing to a reader."""
-    if type(error).__module__.startswith("moelaws."):
+    if type(error).__module__.startswith(_OURS):
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("moelaws.")
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith(_OURS)
 
 
 def _is_failed_fit(error: Exception) -> bool:
-    from moelaws.fitting.descent import FitFailed  # not above: most errors have nothing to do with fits
+    from moelaws.fitting.engine.descent import FitFailed  # not above: most errors have nothing to do with fits
 
     return isinstance(error, FitFailed)
 
@@ -104,6 +105,6 @@ def _place(error: Exception) -> str:
     ours = [
         f"{name.replace('.', '/')}.py, line {line}"
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if (name := str(frame.f_globals.get("__name__", ""))).startswith("moelaws")
+        if (name := str(frame.f_globals.get("__name__", ""))).startswith(_OURS)
     ]
     return ours[-1] if ours else "outside moelaws"

@@ -15,17 +15,17 @@ from moelaws.cli.boundary import tell
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
-from moelaws.fitting.descent import FitFailed
+from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning
+from moelaws.fitting.intervals.uncertainty import bootstrap, likelihood
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
-from moelaws.fitting.uncertainty import bootstrap, likelihood
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
 from moelaws.quote import shown
 from moelaws.runs import Loaded, derive, finished
-from moelaws.runs.rename import our_name, parse_map
+from moelaws.runs.reading.rename import our_name, parse_map
 
 _MOST_STARTS = _MOST_REFITS = 100_000
 """Beyond this many a fit takes hours and learns nothing more."""

@@ -11,9 +11,12 @@ from moelaws.cli.optima_table import budget_lines, rows_of, surface_lines, too_f
 from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, numbers, path, seed, whole
-from moelaws.fitting.budget import FEWEST_SIZES, TOLERANCE, check, completed
-from moelaws.fitting.descent import FitFailed
-from moelaws.fitting.isoflop import (
+from moelaws.fitting.engine.descent import FitFailed
+from moelaws.quote import shown
+from moelaws.runs import finished
+from moelaws.stages import counted
+from moelaws.surfaces.budget import FEWEST_SIZES, TOLERANCE, check, completed
+from moelaws.surfaces.isoflop import (
     BestSparsity,
     EqualBudgets,
     Surface,
@@ -22,12 +25,9 @@ from moelaws.fitting.isoflop import (
     fit_surface,
     optima,
 )
-from moelaws.fitting.polynomial import Degree
-from moelaws.fitting.standing import EDGES, FOUND
-from moelaws.fitting.tried import Tried
-from moelaws.quote import shown
-from moelaws.runs import finished
-from moelaws.stages import counted
+from moelaws.surfaces.polynomial import Degree
+from moelaws.surfaces.standing import EDGES, FOUND
+from moelaws.surfaces.tried import Tried
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

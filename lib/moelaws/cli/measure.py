@@ -19,8 +19,8 @@ from moelaws.stages import stage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from moelaws.serving.decoder import Decoder
-    from moelaws.serving.requests import Requests
+    from moelaws.decoding.decoder import Decoder
+    from moelaws.measuring.requests import Requests
 
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
 _DIGITS = 9
@@ -66,7 +66,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(options: argparse.Namespace) -> int:
     """Measure, a line a setting."""
-    from moelaws.training.executors import require_training
+    from moelaws.sweeping.executors import require_training
 
     require_training()
     chosen = [bool(options.model), options.calibrate, options.grid]
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
-    from moelaws.serving.grid import in_passes, measure_batches
+    from moelaws.measuring.grid import in_passes, measure_batches
 
     decoder, requests, weights = open_model(options.model, options.device)
     title = f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock"
@@ -107,10 +107,10 @@ def _model(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace) -> int:
-    from moelaws.serving.grid import measure_grid
-    from moelaws.serving.requests import BATCHES
-    from moelaws.serving.routes import measure_touched
-    from moelaws.serving.rows import TOUCHED, record_rows
+    from moelaws.measuring.grid import measure_grid
+    from moelaws.measuring.loads import measure_touched
+    from moelaws.measuring.requests import BATCHES
+    from moelaws.measuring.rows import TOUCHED, record_rows
 
     out, passes = options.out or TIMINGS, options.passes or 9
     rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=tell)
@@ -126,8 +126,8 @@ def _grid(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     import pandas as pd
 
+    from moelaws.measuring.grid import measure_calibration
     from moelaws.serving.calibration import calibrate
-    from moelaws.serving.grid import measure_calibration
 
     passes = options.passes or 9
     found_rows = measure_calibration(
@@ -162,7 +162,7 @@ def _record(
 ) -> list[dict[str, Any]]:
     """The last row of each setting, printed; those of every pass recorded, so many at once, whatever stops the rest."""
     from moelaws.files import is_stream
-    from moelaws.serving.rows import record_rows, setting
+    from moelaws.measuring.rows import record_rows, setting
 
     if out and is_stream(out):
         at_once = 0  # what cannot be read back gets all rows at the end, under one header
@@ -202,11 +202,11 @@ def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]
     Raises:
         ValueError: no such folder or file, or a configuration that no model can have.
     """
+    from moelaws.decoding.decoder import Decoder
+    from moelaws.measuring.requests import requests_of, uniform_requests
+    from moelaws.measuring.subjects import COPIES, random_decoder
     from moelaws.models.checkpoint import load_checkpoint
-    from moelaws.serving.decoder import Decoder
-    from moelaws.serving.requests import requests_of, uniform_requests
-    from moelaws.serving.subjects import COPIES, random_decoder
-    from moelaws.training.corpus import VOCAB_SIZE, load_corpus
+    from moelaws.text.corpus import VOCAB_SIZE, load_corpus
 
     if not name:
         raise ValueError(f"no name of a model; expected {_EXPECTED}")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.isoflop import BestSparsity, EqualBudgets, Surface
-from moelaws.fitting.standing import FOUND, words
-from moelaws.fitting.surface import FAR
+from moelaws.surfaces.isoflop import BestSparsity, EqualBudgets, Surface
+from moelaws.surfaces.standing import FOUND, words
+from moelaws.surfaces.surface import FAR
 
 _MOST_ROWS = 3
 

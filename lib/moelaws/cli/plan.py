@@ -103,8 +103,8 @@ def _deployment(options: argparse.Namespace) -> tuple[Deployment, str]:
         device = accelerator(options.hardware)
         return deploy(device, gpus, traffic=traffic, dollars_per_hour=options.dollars_per_hour), ""
     # Only this path needs SciPy's optimisers; every other command starts faster without them.
+    from moelaws.runs.timings import read_timings
     from moelaws.serving.calibration import calibrate
-    from moelaws.serving.timings import read_timings
 
     found = calibrate(read_timings(options.timings))
     calibrated = (

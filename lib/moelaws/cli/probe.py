@@ -13,7 +13,7 @@ from moelaws.runs import finished
 from moelaws.stages import stage
 
 if TYPE_CHECKING:
-    from moelaws.training.probing import Probed
+    from moelaws.probing.probing import Probed
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -37,11 +37,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(options: argparse.Namespace) -> int:
     """Probe, a line a run; 1 if a run could not be probed or has another loss than the table says."""
-    from moelaws.training.executors import require_training
+    from moelaws.sweeping.executors import require_training
 
     require_training()
-    from moelaws.training.probes import NAMES
-    from moelaws.training.probing import ProbingError, probe_runs
+    from moelaws.probing.probes import NAMES
+    from moelaws.probing.probing import ProbingError, probe_runs
     from moelaws.training.record import check_rows, require_recorded
 
     for probe in options.probe or ():

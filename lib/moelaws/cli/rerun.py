@@ -8,7 +8,7 @@ from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, seed, whole
 from moelaws.quote import shown
 from moelaws.runs import RunTableError, load_runs
-from moelaws.runs.rename import parse_map
+from moelaws.runs.reading.rename import parse_map
 from moelaws.stages import counted
 
 
@@ -29,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
     """Train, compare, print a line a run; 1 if one disagrees."""
     try:
         from moelaws.models.checkpoint import check_folder, save_checkpoint
-        from moelaws.training.executors import check_device
+        from moelaws.sweeping.executors import check_device
+        from moelaws.sweeping.rerun import rerun
+        from moelaws.text.text import load_text
         from moelaws.training.record import check_rows, require_recorded
-        from moelaws.training.rerun import rerun
-        from moelaws.training.text import load_text
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; training needs pip install 'moelaws[train]'") from None
     loaded = load_table(options, required=())

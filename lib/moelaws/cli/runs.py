@@ -9,8 +9,8 @@ from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
 from moelaws.quote import listed, plain
 from moelaws.runs import COLUMNS, finished
-from moelaws.runs.save import check_place, save_runs
 from moelaws.runs.upgrade import upgrade
+from moelaws.runs.writing.save import check_place, save_runs
 
 _SHOWN = (
     "status", "corpus", "train_flops", "n_experts", "top_k", "sparsity", "active_params", "total_params", "tokens",
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _upgrade(options: argparse.Namespace) -> int:
-    from moelaws.serving.timings import TIMINGS
+    from moelaws.runs.timings import TIMINGS
 
     for name in ("map", "where", "write"):
         if getattr(options, name):

@@ -15,17 +15,17 @@ from moelaws.cli.boundary import tell
 from moelaws.cli.values import MOST_WORKERS, number, path, whole
 from moelaws.interrupt import promise
 from moelaws.quote import sentence, shown
-from moelaws.runs.append import recorded_runs
+from moelaws.runs.writing.append import recorded_runs
 from moelaws.stages import stage
 from moelaws.training.saving import SAVE_EVERY
 
 if TYPE_CHECKING:
-    from moelaws.training.progress import Progress
-    from moelaws.training.sweep import SweepRun
+    from moelaws.sweeping.progress import Progress
+    from moelaws.sweeping.sweep import SweepRun
 
 
 _MOST_RUNS = 1_000_000
-_BOOK = ("moelaws.training.sweeps", "moelaws.training.program_sweeps")
+_BOOK = ("howmany.designs.sweeps", "howmany.designs.program_sweeps")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -61,10 +61,10 @@ def _kept(options: argparse.Namespace, out: Path) -> str:
 
 
 def _sweep(options: argparse.Namespace, out: Path) -> int:
-    from moelaws.training.executors import require_training
+    from moelaws.sweeping.executors import require_training
 
     require_training()
-    from moelaws.training.sweep import SweepError, run_sweep
+    from moelaws.sweeping.sweep import SweepError, run_sweep
 
     if options.workers is not None and options.scheduler is not None:
         raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
@@ -126,7 +126,7 @@ def runs_of(name: str, function: Callable[[], Any]) -> "list[SweepRun]":
         ValueError: it raises, or returns something else.
     """
     from moelaws.config import ModelConfig, RunConfig, TrainConfig
-    from moelaws.training.sweep import SweepRun
+    from moelaws.sweeping.sweep import SweepRun
 
     try:
         runs = list(itertools.islice(function(), _MOST_RUNS + 1))
@@ -165,10 +165,10 @@ def _kind(value: object) -> str:
 
 def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) -> None:
     """Print the runs, and how long those without a row would take."""
-    from moelaws.training.estimate import estimate
-    from moelaws.training.executors import check_device
-    from moelaws.training.progress import spoken
-    from moelaws.training.sweep import open_workers, pin
+    from moelaws.sweeping.estimate import estimate
+    from moelaws.sweeping.executors import check_device
+    from moelaws.sweeping.progress import spoken
+    from moelaws.sweeping.sweep import open_workers, pin
 
     if options.scheduler is None:
         check_device(options.device)
@@ -203,7 +203,7 @@ def _print_runs(runs: "list[SweepRun]") -> None:
 
 
 def _print_row(row: dict[str, Any], progress: "Progress") -> None:
-    from moelaws.training.progress import spoken
+    from moelaws.sweeping.progress import spoken
 
     result = f"loss {row['loss']:.4f}" if "loss" in row else f"{row['status']}: {row['reason']}"
     print(

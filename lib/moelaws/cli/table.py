@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from moelaws.cli.values import path
 from moelaws.runs import Loaded, load_runs
-from moelaws.runs.read import told
-from moelaws.runs.rename import our_name, parse_map
+from moelaws.runs.reading.read import told
+from moelaws.runs.reading.rename import our_name, parse_map
 
 
 def add_table(parser: argparse.ArgumentParser, example: str = "sparsity > 0.9", needed: bool = True) -> None:

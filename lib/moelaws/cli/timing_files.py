@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moelaws.cli.output import check_json
 from moelaws.files import is_stream
-from moelaws.runs.measured import check_measured
+from moelaws.runs.writing.measured import check_measured
 
 TIMINGS = Path("data/timings/cpu.csv")
 _TOUCHED = Path("data/timings/experts_touched.csv")
@@ -28,7 +28,7 @@ def check_files(options: argparse.Namespace) -> None:
         OSError: a place cannot be written to.
     """
     # They know torch, so they are imported late.
-    from moelaws.serving import rows
+    from moelaws.measuring import rows
 
     if options.json and not options.calibrate:
         raise ValueError("--json: goes with --calibrate, whose machine it keeps; --out keeps the rows of every other")

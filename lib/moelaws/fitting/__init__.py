@@ -1,1 +1,1 @@
-"""Fitting laws and surfaces to run tables. Nothing here imports torch."""
+"""Fitting laws to run tables: from a table to a result with a status and intervals. Nothing here imports torch."""

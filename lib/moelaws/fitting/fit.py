@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.covariance import covariance
-from moelaws.fitting.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.engine.descent import FitFailed, Found, find_minimum
+from moelaws.fitting.engine.problem import Problem, bind
+from moelaws.fitting.engine.starts import dispersed, grid
 from moelaws.fitting.foresight import OpenDesignWarning, foreseen
-from moelaws.fitting.groups import Groups
-from moelaws.fitting.identifiability import at_bound, pinned_down, quick_ends, status_of
+from moelaws.fitting.intervals.covariance import covariance
+from moelaws.fitting.intervals.groups import Groups
+from moelaws.fitting.intervals.identifiability import at_bound, pinned_down, quick_ends, status_of
+from moelaws.fitting.intervals.uncertainty import likelihood
 from moelaws.fitting.objective import FitError, Objective, ObjectiveName
-from moelaws.fitting.problem import Problem, bind
 from moelaws.fitting.result import FitResult, quality
-from moelaws.fitting.starts import dispersed, grid
 from moelaws.fitting.table import prepare
-from moelaws.fitting.uncertainty import likelihood
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
 from moelaws.stages import stage
@@ -66,7 +66,7 @@ def fit(
             replicates of a design point, and a shift shared by the runs of one ``seed`` where there is that column.
 
     Returns:
-        The result, with a status; intervals of other kinds come from ``moelaws.fitting.uncertainty``.
+        The result, with a status; intervals of other kinds come from ``moelaws.fitting.intervals.uncertainty``.
 
     Raises:
         FitError, LawError: runs or arguments that cannot be used.

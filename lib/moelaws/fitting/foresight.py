@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from moelaws.fitting.crowd import first_descent
-from moelaws.fitting.identifiability import sensible_width
-from moelaws.fitting.linear import eigen
-from moelaws.fitting.problem import Problem
-from moelaws.fitting.starts import dispersed
+from moelaws.fitting.engine.first_descent import first_descent
+from moelaws.fitting.engine.linear import eigen
+from moelaws.fitting.engine.problem import Problem
+from moelaws.fitting.engine.starts import dispersed
+from moelaws.fitting.intervals.identifiability import sensible_width
 from moelaws.quote import listed
 
 _NOISE = 1e-3

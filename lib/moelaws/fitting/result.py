@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from moelaws import __version__
-from moelaws.fitting.groups import Groups
+from moelaws.fitting.engine.problem import Problem
+from moelaws.fitting.intervals.groups import Groups
 from moelaws.fitting.objective import Objective
-from moelaws.fitting.problem import Problem
 from moelaws.laws.forms import Law
 
 Status = Literal["converged", "bound hit", "not identified", "failed"]
@@ -59,7 +59,7 @@ class FitResult:
         starts_at_optimum: starts whose descent ended within 1e-6 (relative) of the least objective.
         seconds: wall time.
         identified: parameter -> whether the runs pin it down.
-        intervals: parameter -> (low, high); empty until ``moelaws.fitting.uncertainty`` computed them.
+        intervals: parameter -> (low, high); empty until ``moelaws.fitting.intervals.uncertainty`` computed them.
         interval_method: how, in words.
         ends: parameter -> how its interval ends below and above: ``found``, or ``bound`` (it reaches a bound of the
             parameter), ``open`` (zero or infinity: there is no end), ``unknown`` (the search did not come to rest).

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from moelaws.fitting.fit import fit
-from moelaws.fitting.profile import rise_unit
+from moelaws.fitting.intervals.profile import rise_unit
 from moelaws.fitting.result import FitResult
 from moelaws.laws.forms import Law
 

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.fit import fit
+from moelaws.fitting.intervals.uncertainty import refit
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.problem import Problem
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
-from moelaws.fitting.uncertainty import refit
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
 from moelaws.runs import derive, finished
-from moelaws.runs.where import rows_where
+from moelaws.runs.reading.where import rows_where
 
 
 def aicc(result: FitResult) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.fit import fit
+from moelaws.fitting.intervals.profile import profile
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.profile import profile
 from moelaws.fitting.selection import aicc, extrapolate
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.problem import Problem
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law, LawError
 from moelaws.quote import listed, shown

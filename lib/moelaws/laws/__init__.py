@@ -25,11 +25,11 @@ The interface, stable:
 ``law_from_formula(name, formula, variables)`` makes a law of one's own; no gradient is to be written.
 """
 
+from moelaws.formulas.parsing import FormulaError
 from moelaws.laws import baselines, dense, granular, joint, leverage, routed, sparsity, upcycling
+from moelaws.laws.coefficients import Parameter, Published, Variable, amplitude, exponent, scale
 from moelaws.laws.forms import Law, LawError
-from moelaws.laws.formula import FormulaError
 from moelaws.laws.own import law_from_formula
-from moelaws.laws.parameters import Parameter, Published, Variable, amplitude, exponent, scale
 
 LAWS: dict[str, Law] = {
     each.name: each

@@ -1,7 +1,7 @@
 """The simplest laws of size and experts: what a richer law must beat; all are nested in Clark et al. 2022."""
 
+from moelaws.laws.coefficients import exponent
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import exponent
 from moelaws.laws.routed import E_MAX, E_START, N_PER_TOKEN, SATURATION, E
 
 _A = exponent("a", -0.3, 0.0, "size exponent")

@@ -1,7 +1,7 @@
 """Laws of dense models: size and data (Hoffmann et al. 2022), and their use beyond the compute optimum."""
 
+from moelaws.laws.coefficients import Parameter, Published, Tag, Variable, amplitude, exponent
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Parameter, Published, Tag, Variable, amplitude, exponent
 
 N_DENSE = Variable("N", ("active_params", "total_params"), "parameters; of a dense model active and total are the same")
 D = Variable("D", ("tokens",), "training tokens")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.laws.duals import Given, evaluate
-from moelaws.laws.evaluate import Array
-from moelaws.laws.folding import fold
-from moelaws.laws.formula import Node, names, parse
-from moelaws.laws.latex import symbol, to_latex
-from moelaws.laws.parameters import Parameter, Published, Variable
+from moelaws.formulas.duals import Given, evaluate
+from moelaws.formulas.evaluate import Array
+from moelaws.formulas.folding import fold
+from moelaws.formulas.latex import symbol, to_latex
+from moelaws.formulas.parsing import Node, names, parse
+from moelaws.laws.coefficients import Parameter, Published, Variable
 from moelaws.quote import listed, plain, shown
 
 
@@ -26,7 +26,7 @@ class Law:
 
     Attributes:
         name: author and year.
-        formula: the prediction in the paper's letters, in the syntax of ``moelaws.laws.formula``.
+        formula: the prediction in the paper's letters, in the syntax of ``moelaws.formulas.parsing``.
         variables: what it is a function of.
         parameters: what is fitted, in the paper's order.
         definitions: name -> formula of quantities the formula uses, such as the saturating expert count Eh.

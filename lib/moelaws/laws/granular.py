@@ -1,8 +1,8 @@
 """The law of expert granularity: Krajewski et al. 2024."""
 
+from moelaws.laws.coefficients import Published, Variable, amplitude, exponent
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, amplitude, exponent
 
 N_TOTAL = Variable("N", ("non_embedding_params", "total_params"), "total parameters without embeddings")
 G = Variable("G", ("granularity",), "dense hidden width over expert hidden width")

@@ -1,8 +1,8 @@
 """The joint law of active parameters, tokens and experts: Ludziejewski et al. 2025."""
 
+from moelaws.laws.coefficients import Published, Variable, amplitude, exponent
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, amplitude, exponent
 from moelaws.laws.routed import E_MAX, E_START, SATURATION, E
 
 LUDZIEJEWSKI2025 = Law(

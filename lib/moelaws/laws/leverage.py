@@ -1,7 +1,7 @@
 """Efficiency leverage, the dense model's compute over the mixture's at equal loss: Tian et al. 2025."""
 
+from moelaws.laws.coefficients import Published, Variable, exponent, scale
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, exponent, scale
 
 TIAN2025 = Law(
     name="tian2025",

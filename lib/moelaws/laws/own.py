@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
+from moelaws.formulas.parsing import Binary, Name, Node, names, parse, walk
+from moelaws.laws.coefficients import Parameter, Variable, amplitude, exponent
 from moelaws.laws.forms import Law, LawError
-from moelaws.laws.formula import Binary, Name, Node, names, parse, walk
-from moelaws.laws.parameters import Parameter, Variable, amplitude, exponent
 from moelaws.quote import shown
 
 MOST_PARAMETERS = 40

@@ -1,8 +1,8 @@
 """Laws of routed models whose gain saturates in the number of experts: Clark et al. 2022, Yun et al. 2024."""
 
+from moelaws.laws.coefficients import Published, Variable, amplitude, exponent, scale
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, amplitude, exponent, scale
 
 N_PER_TOKEN = Variable(
     "N", ("dense_params", "active_params"), "parameters of the corresponding dense model; with top-1 routing N_a"

@@ -8,8 +8,8 @@ infinitely far away. With q = 1/E_start - 1/E_max and m = 1/E_max, both positive
 from collections.abc import Mapping
 from dataclasses import replace
 
+from moelaws.laws.coefficients import Parameter
 from moelaws.laws.forms import Law, LawError
-from moelaws.laws.parameters import Parameter
 
 SATURATING = {"Eh": "1/(1/(E - 1 + 1/q) + m)"}
 ENDLESS = {"Eh": "E - 1 + 1/q"}

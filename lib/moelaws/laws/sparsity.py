@@ -1,8 +1,8 @@
 """Laws of sparsity: of experts (Abnar et al. 2025) and of single weights (Frantar et al. 2023)."""
 
+from moelaws.laws.coefficients import Published, Variable, amplitude, exponent, scale
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, amplitude, exponent, scale
 
 N_TOTAL = Variable("N", ("total_params",), "total parameters")
 S = Variable("S", ("sparsity",), "inactive share of the experts, (E - K) / E")

@@ -1,8 +1,8 @@
 """Laws of a mixture grown from a trained dense model: Liew, Kato and Takase 2025."""
 
+from moelaws.laws.coefficients import Published, Variable, amplitude, exponent
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
-from moelaws.laws.parameters import Published, Variable, amplitude, exponent
 
 N1 = Variable("N", ("dense_params", "active_params"), "parameters of the dense model, for the mixture too")
 _NOTE = "the three fits share E = 0.165; coefficients from a secondary source"

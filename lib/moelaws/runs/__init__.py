@@ -4,15 +4,15 @@ The table is what crosses the wall between the half of the library that trains (
 analyses (numpy, scipy, pandas). Nothing here imports torch.
 """
 
-from moelaws.runs.append import RunTable
-from moelaws.runs.condition import ConditionError
 from moelaws.runs.derive import derive
 from moelaws.runs.error import RunTableError, RunTableWarning
-from moelaws.runs.lock import TableInUseError
-from moelaws.runs.read import Loaded, finished, load_runs, read_runs
+from moelaws.runs.reading.condition import ConditionError
+from moelaws.runs.reading.read import Loaded, finished, load_runs, read_runs
 from moelaws.runs.schema import COLUMNS, Column
 from moelaws.runs.seeds import paired_differences, pooled_noise, seed_spread
 from moelaws.runs.select import select
+from moelaws.runs.writing.append import RunTable
+from moelaws.runs.writing.lock import TableInUseError
 
 __all__ = [
     "COLUMNS",

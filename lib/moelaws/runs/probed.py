@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moelaws.runs.read import RunTableError, read_runs
+from moelaws.runs.reading.read import RunTableError, read_runs
 
 PROBE_COLUMNS = (
     "run", "probe", "domain", "metric", "value", "se", "chance", "items", "loss", "parts", "expert_load",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from moelaws.runs.where import rows_where
+from moelaws.runs.reading.where import rows_where
 
 
 @dataclass(frozen=True)

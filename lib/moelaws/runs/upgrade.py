@@ -10,10 +10,10 @@ from moelaws.quote import shown
 from moelaws.runs.configured import LATER
 from moelaws.runs.error import RunTableError
 from moelaws.runs.lines import cell, row_line, split_cells
-from moelaws.runs.lock import TableLock
-from moelaws.runs.measured import Measured, add_columns
-from moelaws.runs.recorded import first_cell, header_line, objection, read_recorded, read_rows, require_regular
 from moelaws.runs.schema import COLUMNS
+from moelaws.runs.writing.lock import TableLock
+from moelaws.runs.writing.measured import Measured, add_columns
+from moelaws.runs.writing.recorded import first_cell, header_line, objection, read_recorded, read_rows, require_regular
 
 _LONGEST_HEADER = 2**16
 _OURS = tuple(COLUMNS)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.family import Memory
-from moelaws.fitting.forecaster import Allocation, Forecaster, OptimumError, size_of
-from moelaws.fitting.optimum import best_size, smallest_size
+from moelaws.optimum.family import Memory
+from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError, size_of
+from moelaws.optimum.optimum import best_size, smallest_size
 from moelaws.serving.cost import Deployment, Serving, largest_batch, serve
 from moelaws.serving.served import Served, served_family
 from moelaws.serving.shape import SHAPE, ShapeRule

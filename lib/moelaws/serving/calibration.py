@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
+from moelaws.runs.timings import configurations, model_of
 from moelaws.serving.roofline import Machine, Work, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_config
-from moelaws.serving.timings import configurations, model_of
 from moelaws.serving.touched import Rule
 from moelaws.stages import stage
 

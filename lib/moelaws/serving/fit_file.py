@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from moelaws.fitting.family import Family, proportional
-from moelaws.fitting.forecaster import Forecaster
 from moelaws.json_file import JsonFileError, number_of, object_in, read_object, text_in
 from moelaws.laws import LAWS, FormulaError, Law, LawError, law_from_formula
+from moelaws.optimum.family import Family, proportional
+from moelaws.optimum.forecaster import Forecaster
 from moelaws.quote import shown
 
 _MOST_REPLICATES = 100_000

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 import moelaws
-from moelaws.fitting.family import Family, alternating, glu, proportional, switch
-from moelaws.fitting.forecaster import Forecaster
 from moelaws.laws import law
+from moelaws.optimum.family import Family, alternating, glu, proportional, switch
+from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.fit_file import read_fit
 
 __all__ = ["FAMILIES", "OURS", "PUBLISHED", "ours", "published", "read_fit"]

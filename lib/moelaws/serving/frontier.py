@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.forecaster import Forecaster, OptimumError
-from moelaws.fitting.optimum import best_size
-from moelaws.fitting.search import crossing
+from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.optimum import best_size
+from moelaws.optimum.search import crossing
 from moelaws.serving.bounded import Option, Trade, allocation_in, loss_optimal, option_of, size_in, why_not
 
 Array = Any

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from moelaws.fitting.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster, OptimumError
 from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
 from moelaws.serving.frontier import least_dollars

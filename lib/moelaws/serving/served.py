@@ -7,7 +7,7 @@ import numpy as np
 
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters, kv_bytes_per_token
-from moelaws.fitting.family import Family
+from moelaws.optimum.family import Family
 from moelaws.serving.shape import ShapeRule
 
 Array = Any

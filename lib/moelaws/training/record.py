@@ -15,7 +15,7 @@ from moelaws.field import NEEDED, Described, described
 from moelaws.provenance import code_version, machine
 from moelaws.quote import listed, shown
 from moelaws.runs.configured import LATER, value_of
-from moelaws.training.text import Text
+from moelaws.text.text import Text
 from moelaws.training.train import TrainingResult
 
 

@@ -175,7 +175,8 @@ def _fingerprint() -> str:
     """Hash of the code that decides what the next step does."""
     package = Path(moelaws.__file__).parent
     files = [package / "config.py", package / "counting.py", *sorted((package / "models").glob("*.py"))]
-    files += [package / "training" / f"{name}.py" for name in ("batches", "state", "step", "synthetic", "train")]
+    files += [package / "text" / f"{name}.py" for name in ("batches", "synthetic")]
+    files += [package / "training" / f"{name}.py" for name in ("state", "step", "train")]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())

@@ -13,11 +13,11 @@ from moelaws.available_memory import require_memory
 from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
+from moelaws.text.text import Text
 from moelaws.training.saving import Saving
 from moelaws.training.state import RunState
 from moelaws.training.step import TrainingStep
-from moelaws.training.text import Text
-from moelaws.training.validate import Validation, validate
+from moelaws.training.validation import Validation, validate
 
 # FLOPs of a run from which a GPU compiles the model, which takes it a minute.
 _COMPILE_FROM = 1e16

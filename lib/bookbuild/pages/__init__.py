@@ -1,0 +1,1 @@
+"""Pages as their author wrote them: texts, their notebooks, the sizes they run at, and what they may show."""

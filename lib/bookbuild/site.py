@@ -1,0 +1,145 @@
+"""From a staged tree to a site: Jupyter Book renders it, any warning stops it, and the result is looked over."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bookbuild.cache import IGNORED
+from bookbuild.error import BookError
+from bookbuild.exchange import exchange
+
+STAMP = ".book.json"
+
+REMOTE = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|preconnect|icon|modulepreload))[^>]*?\shref=["']?(?:https?:)?//[^"'\s>]+""",
+    re.IGNORECASE,
+)
+"""Tags that make a browser ask another host for something when a page opens (links to click are fine)."""
+
+
+def render(stage: Path, builder: str = "html") -> Path:
+    """Let Jupyter Book build the staged tree from nothing, with every warning an error.
+
+    Arguments:
+        stage: the tree.
+        builder: `html`, or `linkcheck`.
+
+    Returns:
+        Folder of the built site, below `stage`.
+
+    Raises:
+        BookError: what Sphinx complained about, one reason a line, with the place in the author's files.
+    """
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage)]
+    options = ["--builder", builder, "--warningiserror", "--keep-going", "--quiet"]
+    environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise BookError(*_complaints(stage, done.stdout + done.stderr))
+    return stage / "_build" / "html"
+
+
+def _complaints(stage: Path, log: str) -> list[str]:
+    """Pick the warnings out of a log and say where they are in the author's own files."""
+    # Undo Sphinx's colours, its paths, and myst-nb's line numbers: 10000 for each cell, plus the line in the cell.
+    log = re.sub(r"\x1b\[[0-9;]*m", "", log).replace(f"{stage.resolve()}/", "").replace(f"{stage}/", "")
+    lines = [_located(line) for line in log.splitlines()]
+    marked = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    return marked or lines[-30:] or ["Jupyter Book failed without a word"]
+
+
+def _located(line: str) -> str:
+    def name(match: re.Match[str]) -> str:
+        number = int(match["line"])
+        place = (
+            f"cell {number // 10000} (text cells count), line {number % 10000}" if number >= 10000 else f"line {number}"
+        )
+        return f"{match['page']}.md: {place}:"
+
+    return re.sub(r"(?P<page>[\w./-]+)\.ipynb:(?P<line>\d+):", name, line)
+
+
+def check_site(site: Path, pages: Sequence[str]) -> None:
+    """Look the built site over: every page is there, and none asks another host for anything.
+
+    Raises:
+        BookError: one reason for each page that is missing, and each foreign script, style, font or picture.
+    """
+    reasons = [f"{page}: listed in _toc.yml, but {page}.html was not built" for page in missing_pages(site, pages)]
+    for path in sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*"))):
+        for tag in REMOTE.findall(path.read_text(encoding="utf-8")):
+            reasons.append(f"{path.relative_to(site).as_posix()}: loads from another host: {tag[:160]}")
+    if reasons:
+        raise BookError(*reasons)
+
+
+def missing_pages(site: Path, pages: Sequence[str]) -> list[str]:
+    """Pages of the book that the site lacks; the front page must be there as `index.html`, too."""
+    needed = {page: site / f"{page}.html" for page in pages} | {"index": site / "index.html"}
+    return [page for page, path in needed.items() if not path.is_file() or path.stat().st_size == 0]
+
+
+def is_current(site: Path, digest: str, pages: Sequence[str]) -> bool:
+    """Whether a site was made from these very inputs and is still whole: each file there, with its size."""
+    try:
+        stamp = json.loads((site / STAMP).read_text(encoding="utf-8"))
+        whole = all((site / name).stat().st_size == size for name, size in stamp["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return whole and stamp.get("inputs") == digest and not missing_pages(site, pages)
+
+
+def check_place(place: Path) -> None:
+    """Refuse to replace a folder that this command did not make.
+
+    Raises:
+        BookError: the folder holds something else than a built book.
+    """
+    if place.exists() and not place.is_dir():
+        raise BookError(f"{place}: expected a folder for the site, found a file")
+    if place.is_dir() and any(place.iterdir()) and not (place / STAMP).is_file():
+        raise BookError(f"{place}: not empty and not a site made by this command; name another folder, or empty it")
+    if foreign := _foreign(place):
+        raise BookError(
+            f"{place}: {foreign} and perhaps more lies among the pages, but was not made by this command; keep it "
+            "elsewhere, or name another folder"
+        )
+
+
+def _foreign(place: Path) -> str:
+    """A file in the folder of a site that is not one of the site's, if there is one."""
+    try:
+        made = {STAMP, *json.loads((place / STAMP).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # nothing says what was made
+    found = (path for path in sorted(place.glob("**/*")) if path.is_file() and path.name not in IGNORED)
+    names = (path.relative_to(place).as_posix() for path in found)
+    return next((name for name in names if name not in made), "")
+
+
+def put_in_place(site: Path, place: Path, digest: str) -> None:
+    """Stamp a finished site and swap it in: readers of the old one never see a half of the new one.
+
+    Arguments:
+        site: the built site, on any file system.
+        place: where it goes; what was there before is gone afterwards, so no removed page lingers.
+        digest: hash of all inputs, see `is_current`.
+    """
+    check_place(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as folder:
+        new = Path(folder) / "new"
+        shutil.move(site, new)
+        files = {p.relative_to(new).as_posix(): p.stat().st_size for p in sorted(new.glob("**/*")) if p.is_file()}
+        (new / STAMP).write_text(json.dumps({"inputs": digest, "files": files}, indent=1), encoding="utf-8")
+        if place.exists():
+            exchange(new, place)
+        else:
+            new.rename(place)

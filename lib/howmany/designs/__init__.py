@@ -1,0 +1,1 @@
+"""Which runs the book trains: each sweep a function that returns them."""

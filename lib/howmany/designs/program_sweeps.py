@@ -1,0 +1,82 @@
+"""The book's sweeps on program text: a larger budget, repeated text, and the recipe across sparsities."""
+
+from dataclasses import replace
+
+from howmany.designs.isoflop_design import PROGRAMS, REPEATS, TUNING
+from moelaws.config import ModelConfig, RunConfig
+from moelaws.counting import tokens_for_budget
+from moelaws.sweeping.sweep import SweepRun
+from moelaws.training.recipe import batch_sequences, recipe, run_at, tiny_model
+
+PACKAGES = "packages"
+"""Seventy-seven million tokens: no run reads them twice, unless it is meant to."""
+
+
+def packages() -> list[SweepRun]:
+    """The study on a larger text, up to 1e14 FLOPs: dense, and three sparsities with K = G = 1 and K = G = 2."""
+    return [run for budget in PROGRAMS for run in _packages_at(budget)]
+
+
+def packages_1e12() -> list[SweepRun]:
+    """The runs of ``packages`` at 1e12 FLOPs."""
+    return _packages_at(1e12)
+
+
+def packages_1e13() -> list[SweepRun]:
+    """The runs of ``packages`` at 1e13 FLOPs."""
+    return _packages_at(1e13)
+
+
+def packages_1e14() -> list[SweepRun]:
+    """The runs of ``packages`` at 1e14 FLOPs, which the laws foretell before they are made."""
+    return _packages_at(1e14)
+
+
+def repeats() -> list[SweepRun]:
+    """Do experts overfit sooner? The same FLOPs on parts of the text that are read once to sixteen times."""
+    return [
+        _repeated(tiny_model(REPEATS.width, n_experts), epochs, seed)
+        for n_experts in REPEATS.n_experts
+        for epochs in REPEATS.epochs
+        for seed in range(REPEATS.seeds)
+    ]
+
+
+def tuning() -> list[SweepRun]:
+    """Do the best learning rate and batch hang on sparsity? Both varied at four activation ratios, two budgets."""
+    runs = []
+    for budget, width in TUNING.widths.items():
+        for n_experts in TUNING.n_experts:
+            base = _at("tuning", budget, tiny_model(width, n_experts))
+            train = base.run.train
+            for batch in TUNING.batches:
+                for rate in TUNING.rates:
+                    changed = replace(
+                        train,
+                        batch_sequences=round(batch * train.batch_sequences),
+                        learning_rate=rate * train.learning_rate,
+                    )
+                    runs.append(replace(base, run=replace(base.run, train=changed)))
+    return runs
+
+
+def _packages_at(budget: float) -> list[SweepRun]:
+    """One budget of ``packages``: each (E, K, G) at its widths, one seed."""
+    return [
+        _at("packages", budget, tiny_model(width, n_experts, top_k, granularity))
+        for (n_experts, top_k, granularity), widths in PROGRAMS[budget].items()
+        for width in widths
+    ]
+
+
+def _repeated(model: ModelConfig, epochs: int, seed: int) -> SweepRun:
+    """A run whose steps are a whole number of times its text."""
+    budget, longest = REPEATS.budget, max(REPEATS.epochs)
+    batch = batch_sequences(budget) * model.context
+    tokens = round(tokens_for_budget(model, budget) / (batch * longest)) * batch * longest
+    corpus = f"{PACKAGES}:tokens={tokens // epochs + 1}"  # the last token is only predicted
+    return SweepRun(RunConfig(model, recipe(model, budget, tokens, seed), corpus), "repeats", budget)
+
+
+def _at(sweep: str, budget: float, model: ModelConfig) -> SweepRun:
+    return SweepRun(run_at(budget, model, 0, PACKAGES), sweep, budget)

@@ -1,0 +1,108 @@
+"""Figures of verdicts on a paper's claims: which word at which budget, and how a slope changes with the budget."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from howmany.verdict import Judged, Word
+from moelaws.charts.losses import budget_name
+from moelaws.charts.theme import CATEGORIES, INK, QUIET
+
+WORDS: Mapping[Word, tuple[str, str]] = {
+    "reproduced": (CATEGORIES[2], "circle"),
+    "partly": (CATEGORIES[1], "diamond"),
+    "contradicted": (CATEGORIES[3], "cross"),
+    "not resolved": (CATEGORIES[5], "stroke"),
+}
+"""Colour and shape of each verdict: of the two, one is enough for readers who do not tell the colours apart."""
+
+
+def verdict_points(by_study: Mapping[str, Sequence[Judged]]) -> pd.DataFrame:
+    """The word on every finding, as ``verdict_grid`` draws it.
+
+    Args:
+        by_study: name of a study -> its verdicts.
+
+    Returns:
+        Columns ``study``, ``claim``, ``place`` (of the finding among those of its claim, from 1), ``where``, ``word``,
+        ``text``.
+    """
+    rows = [
+        (study, judged.claim.key, place, found.where, word, found.text or found.open)
+        for study, verdicts in by_study.items()
+        for judged in verdicts
+        for place, (found, word) in enumerate(zip(judged.findings, judged.words, strict=True), 1)
+    ]
+    return pd.DataFrame(rows, columns=["study", "claim", "place", "where", "word", "text"])
+
+
+def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
+    """A mark for every finding: claims down, budgets from the smallest on across, a panel for each study.
+
+    Args:
+        points: from ``verdict_points``.
+        title: the finding.
+        description: alt text.
+    """
+    present = [word for word in WORDS if word in set(points["word"])]
+    colours, shapes = ([WORDS[word][kind] for word in present] for kind in (0, 1))
+    claims = list(dict.fromkeys(points["claim"]))
+    return (
+        alt.Chart(points)
+        .mark_point(filled=False, size=55, strokeWidth=2.5)
+        .encode(
+            x=alt.X("place:O", title="findings, by budget").axis(labels=False, ticks=False),
+            y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True),
+            color=alt.Color("word:N", title=None).scale(domain=present, range=colours).legend(columns=2),
+            shape=alt.Shape("word:N", title=None).scale(domain=present, range=shapes),
+            tooltip=["claim", "where", "word", "text"],
+        )
+        .properties(width=170, height=19 * len(claims))
+        .facet(facet=alt.Facet("study:N", title=None, sort=list(dict.fromkeys(points["study"]))), columns=2)
+        .properties(title=title, description=description)
+    )
+
+
+def slope_table(study: str, slopes: Sequence[tuple[float, np.ndarray]], level: float = 0.95) -> pd.DataFrame:
+    """Slopes of one study, as ``slope_by_budget`` draws them.
+
+    Args:
+        study: its name.
+        slopes: budget and 1 + B slopes, the fit's first, as ``abnar.loss_slopes`` gives them.
+        level: of the intervals.
+    """
+    rows = []
+    for budget, values in slopes:
+        low, high = np.quantile(values[1:], [(1 - level) / 2, (1 + level) / 2]) if len(values) > 1 else values[[0, 0]]
+        rows.append((study, budget, budget_name(budget), values[0], low, high))
+    return pd.DataFrame(rows, columns=["study", "budget", "budget_name", "slope", "low", "high"])
+
+
+def slope_by_budget(table: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
+    """What a doubling of the experts does to the lowest loss, against the budget; a panel for each study.
+
+    Args:
+        table: from ``slope_table``, of one study or more.
+        title: the finding.
+        description: alt text.
+    """
+    base = alt.Chart(table).encode(
+        x=alt.X("budget:Q", title="training budget C (FLOPs)")
+        .scale(type="log", nice=False, padding=14)
+        .axis(format="~e", tickCount=3)
+    )
+    name = "nats per doubling of 1/(1 − S)"
+    zero = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y=alt.datum(0))
+    bars = base.mark_rule(strokeWidth=1.5, color=INK).encode(y=alt.Y("low:Q", title=name), y2="high:Q")
+    points = base.mark_line(color=CATEGORIES[0], point=alt.OverlayMarkDef(size=60, color=CATEGORIES[0])).encode(
+        y=alt.Y("slope:Q", title=name), tooltip=["budget_name", "slope", "low", "high"]
+    )
+    return (
+        alt.layer(zero, bars, points)
+        .properties(width=230, height=220)
+        .facet(facet=alt.Facet("study:N", title=None, sort=list(dict.fromkeys(table["study"]))), columns=2)
+        .resolve_scale(x="independent")
+        .properties(title=title, description=description)
+    )

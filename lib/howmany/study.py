@@ -1,0 +1,157 @@
+"""A study: the runs of one text at several budgets, with the surface and the landscape of each."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtri
+
+from howmany.budget_optima import Landscape, of_law, of_surfaces
+from moelaws.fitting.fit import fit
+from moelaws.fitting.result import FitResult
+from moelaws.laws import law
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.runs import finished
+from moelaws.surfaces.isoflop import equal_budgets, fit_surface
+from moelaws.surfaces.polynomial import SurfaceError
+from moelaws.surfaces.surface import Surface
+
+SIZES = ("total_params", "active_params")
+
+PAPER_BUDGETS = (3e19, 6e19, 1e20, 3e20, 1e21)
+PAPER_SPARSITIES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
+"""Budgets and sparsities of Abnar et al. 2025, Table 1."""
+
+_PAPER_SIZES = (1e7, 1e11)
+_FEWEST_SPARSITIES = 3
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that verdicts on isoFLOP claims are computed from.
+
+    Attributes:
+        name: of the text, or of the law.
+        runs: the finished runs with K = 1; without rows for a law.
+        surfaces: (budget, column of sizes) -> surface.
+        landscapes: one a budget, in increasing order.
+        left_out: budget -> why it has no surface.
+        held_out: budgets that no law is fitted to.
+        probes: what ``runs.probed.read_probes`` returns, for models of these runs; ``None`` where nothing was asked.
+    """
+
+    name: str
+    runs: pd.DataFrame
+    surfaces: Mapping[tuple[float, str], Surface]
+    landscapes: tuple[Landscape, ...]
+    left_out: Mapping[float, str]
+    held_out: Collection[float]
+    probes: pd.DataFrame | None = None
+
+    @property
+    def seen(self) -> pd.DataFrame:
+        """The runs that a law is fitted to: all but those of held-out budgets and of the highest sparsity."""
+        usable = self.runs[~self.runs["budget"].isin(self.held_out)]
+        return usable[usable["sparsity"] < usable["sparsity"].max()]
+
+    @property
+    def unseen(self) -> pd.DataFrame:
+        """The runs of the highest sparsity, held-out budgets left aside, as in the paper's Fig. 6b."""
+        usable = self.runs[~self.runs["budget"].isin(self.held_out)]
+        return usable[usable["sparsity"] == usable["sparsity"].max()]
+
+    @cached_property
+    def law(self) -> FitResult | None:
+        """Eq. 6 fitted to ``seen`` with the paper's objective; nothing for a study without runs."""
+        return fit("abnar2025", self.seen) if len(self.runs) else None
+
+
+def study_of_runs(
+    name: str,
+    runs: pd.DataFrame,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    held_out: Collection[float] = (),
+    probes: pd.DataFrame | None = None,
+) -> Study:
+    """Fit the surfaces of every budget of a run table.
+
+    Args:
+        name: of the text.
+        runs: a run table with ``budget``, ``loss``, ``sparsity``, ``total_params``, ``active_params``, ``top_k``. Runs
+            with K > 1 and those that did not finish are left out. Budgets that scatter are grouped.
+        bootstrap: refits of each surface.
+        seed: of the refits.
+        held_out: budgets that no law is to be fitted to; their surfaces are made all the same.
+        probes: what ``runs.probed.read_probes`` returns, for models of these runs.
+
+    Returns:
+        The study. A budget with fewer than three sparsities, or with too few sizes for any surface, is left out and
+        named, because a sweep under way has one.
+
+    Raises:
+        SurfaceError: no budget has a surface.
+    """
+    ended = finished(runs)
+    ended = equal_budgets(ended[ended["top_k"] == 1]).runs
+    surfaces: dict[tuple[float, str], Surface] = {}
+    landscapes, left_out = [], {}
+    # Each budget redraws its own noise: with one seed for all, the refits of budgets would move together.
+    for position, (budget, group) in enumerate(ended.groupby("budget")):
+        here = float(str(budget))
+        if group["sparsity"].nunique() < _FEWEST_SPARSITIES:
+            left_out[here] = f"{group['sparsity'].nunique()} of the sparsities so far, expected three or more"
+            continue
+        try:
+            pair = [
+                fit_surface(group, variable, bootstrap=bootstrap, seed=1000 * seed + position) for variable in SIZES
+            ]
+            landscapes.append(of_surfaces(*pair))
+        except SurfaceError as error:
+            left_out[here] = str(error)
+            continue
+        surfaces |= {(here, variable): surface for variable, surface in zip(SIZES, pair, strict=True)}
+    if not landscapes:
+        reasons = "; ".join(f"{budget:g} FLOPs: {reason}" for budget, reason in left_out.items())
+        raise SurfaceError(f"{name}: no budget has a surface ({reasons or 'no finished runs with K = 1'})")
+    return Study(name, ended, surfaces, tuple(landscapes), left_out, held_out, probes)
+
+
+def study_of_law(name: str = "the paper's own law") -> Study:
+    """The published law of Abnar et al. 2025 (Eq. 6, Table 3), asked what its paper says, at the paper's budgets."""
+    abnar = law("abnar2025")
+    forecaster = Forecaster(abnar, dict(abnar.published["table3"]))
+    landscapes = tuple(of_law(forecaster, c, PAPER_SPARSITIES, _PAPER_SIZES) for c in PAPER_BUDGETS)
+    return Study(name, pd.DataFrame(), {}, landscapes, {}, ())
+
+
+def budget_label(budget: float) -> str:
+    """A budget as tables write it, such as ``3e11``."""
+    mantissa, exponent = f"{budget:.1e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def seed_variance(runs: pd.DataFrame) -> pd.DataFrame:
+    """Variance of the loss between seeds, pooled over the points that have several, by budget.
+
+    Args:
+        runs: finished runs with ``budget``, ``total_params``, ``sparsity``, ``loss``.
+
+    Returns:
+        One row a budget: ``budget``, ``points`` (with several seeds), ``freedom`` (degrees of freedom) and
+        ``variance`` (nats squared) with its 95 % interval ``low``, ``high`` if the noise is normal; NaN without such
+        a point.
+    """
+    points = runs.groupby(["budget", "total_params", "sparsity"])["loss"].agg(["size", "var"]).reset_index()
+    several = points[points["size"] > 1].assign(freedom=lambda t: t["size"] - 1)
+    sums = (several["freedom"] * several["var"]).groupby(several["budget"]).sum()
+    freedom = several.groupby("budget")["freedom"].sum()
+    table = pd.DataFrame({"points": several.groupby("budget").size(), "freedom": freedom, "variance": sums / freedom})
+    table = table.reindex(sorted(set(runs["budget"])))
+    counts = table[["points", "freedom"]].fillna(0).astype(int)
+    counts = counts.assign(variance=table["variance"].astype(np.float64))
+    known = counts["freedom"].where(counts["freedom"] > 0)
+    ends = {name: known / chdtri(known, tail) * counts["variance"] for name, tail in (("low", 0.025), ("high", 0.975))}
+    return counts.assign(**ends).rename_axis("budget").reset_index()

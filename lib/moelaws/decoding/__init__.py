@@ -1,0 +1,1 @@
+"""Generation from a model, one step at a time. Needs torch."""

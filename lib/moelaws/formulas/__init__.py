@@ -1,0 +1,1 @@
+"""Formulas as text: parsed, differentiated, compiled and typeset; never evaluated as Python."""

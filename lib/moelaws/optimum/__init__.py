@@ -1,0 +1,1 @@
+"""The best models under a budget, as a law sees them. Nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""What a trained model can do with text it has not seen. Needs torch."""

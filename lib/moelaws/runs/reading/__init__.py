@@ -1,0 +1,1 @@
+"""A table file in; renamed, filtered, checked numbers out."""

@@ -1,0 +1,191 @@
+"""Reading a run table: a file in; renamed, filtered, checked numbers out, or one sentence on what is wrong."""
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from moelaws.quote import listed, plain
+from moelaws.runs.derive import derive
+from moelaws.runs.error import RunTableError, RunTableWarning
+from moelaws.runs.reading.agreement import ask_units, disagreements
+from moelaws.runs.reading.cells import decoded, read_cells
+from moelaws.runs.reading.check import checked
+from moelaws.runs.reading.condition import ConditionError
+from moelaws.runs.reading.parquet import read_parquet
+from moelaws.runs.reading.records import looks_like_records, read_records
+from moelaws.runs.reading.rename import rename_columns
+from moelaws.runs.reading.source import read_source
+from moelaws.runs.reading.status import ended_well
+from moelaws.runs.reading.where import rows_where
+
+WRITTEN = "moelaws_derived"
+"""The column by which a table that ``save_runs`` wrote is known; it says what was derived."""
+
+_JSON = {".json", ".jsonl", ".ndjson"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run table, ready for use.
+
+    Attributes:
+        runs: the rows that were asked for, with the columns of the file.
+        aliases: the file's name -> the book's, of columns that were renamed.
+        notes: what is to be known about it, a sentence each.
+        earlier: what was derived when ``save_runs`` wrote the file; empty for any other.
+    """
+
+    runs: pd.DataFrame
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    earlier: str = ""
+
+    def where(self, condition: str) -> pd.Series:
+        """Which rows meet a condition, in the book's names for columns or the file's."""
+        return rows_where(self.runs, condition, self.aliases)
+
+    def derived(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The rows with the columns that others determine, and the formula of each of these."""
+        return derive(self.runs)
+
+
+def load_runs(
+    path: str | Path,
+    rename: Mapping[str, str] | None = None,
+    where: str | None = None,
+    required: Iterable[str] = ("loss",),
+    any_sign: Collection[str] = (),
+) -> Loaded:
+    """Read, rename, filter, check: the one way from a file to runs.
+
+    Args:
+        path: a table with a header, CSV of any separator, JSON lines or Parquet; it may be compressed.
+        rename: the book's column name -> the file's, or ``NAME * FACTOR`` where the file counts in another unit.
+        where: a condition on the rows to keep; the others are not looked at.
+        required: columns that must be there, or follow from others.
+        any_sign: columns in which a number below zero is none to refuse.
+
+    Returns:
+        The runs, none if no row meets the condition. The index is the row's number in the file, as an editor shows it
+        (the header is row 1).
+
+    Raises:
+        RunTableError: no such file, not a table, no rows, a missing column, a cell of a finished run that is not what
+            its column holds, a number in a unit that cannot be meant, an exactly repeated row or run_id.
+        ConditionError: a condition that cannot be read.
+    """
+    name = plain(Path(path).name or str(path))
+    cells = read_table(path)
+    renamed = rename_columns(cells, rename or {}, name)
+    cells, required = renamed.cells, tuple(required)
+    if where:
+        try:
+            cells = cells[rows_where(cells, where, renamed.aliases).to_numpy()]
+        except ConditionError as error:
+            raise ConditionError(f"{name}: {error}") from None
+    _require(cells, required, name)
+    if renamed.cells.empty:
+        raise RunTableError(f"{name}: the table has a header but no rows")
+    try:
+        runs = checked(cells, required, any_sign)
+        done = finished(runs)
+        ask_units(done, renamed.aliases, renamed.vouched)
+        notes = disagreements(done)
+    except RunTableError as error:
+        raise RunTableError(f"{name}: {error}") from None
+    earlier = ""
+    if WRITTEN in runs.columns:
+        earlier = plain(next(iter(runs[WRITTEN].dropna()), ""), 1000)
+        runs = runs.drop(columns=WRITTEN)
+    return Loaded(runs, renamed.aliases, tuple(notes), earlier)
+
+
+def read_runs(
+    path: str | Path,
+    rename: Mapping[str, str] | None = None,
+    required: Iterable[str] = ("loss",),
+    where: str | None = None,
+) -> pd.DataFrame:
+    """Read and check a run table.
+
+    Columns that the schema knows are checked and turned into numbers; other columns are kept as they are,
+    as numbers where every cell is one. Rows of runs that did not finish keep empty results.
+
+    Args:
+        path: as in ``load_runs``.
+        rename: the book's column name -> the file's, for files that use other names.
+        required: columns that must be there; those that others determine are derived, and a warning says so.
+        where: a condition on the rows to keep.
+
+    Returns:
+        One row a run. The index is the row's number in the file, as an editor shows it (the header is row 1).
+
+    Raises:
+        RunTableError, ConditionError: as ``load_runs``.
+    """
+    required = tuple(required)
+    loaded = load_runs(path, rename, where, required)
+    runs, derived = derive(loaded.runs, [name for name in required if name not in loaded.runs.columns])
+    for said in (*loaded.notes, *told(derived)):
+        warnings.warn(f"{plain(Path(path).name)}: {said}", RunTableWarning, stacklevel=2)
+    return runs
+
+
+def told(derived: Mapping[str, str]) -> list[str]:
+    """What was derived, a sentence each."""
+    return [f"{name}: not in the file, derived as {formula}" for name, formula in derived.items()]
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs that ended well; every row of a table without a ``status`` column.
+
+    Raises:
+        RunTableError: a word for the status that says too little.
+    """
+    if "status" not in runs.columns:
+        return runs
+    return runs[ended_well(runs["status"], runs["loss"] if "loss" in runs.columns else None)]
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The cells of any table file, by its content; nothing is checked.
+
+    Args:
+        path: a file.
+
+    Returns:
+        One row a row, of text with ``None`` where a cell is empty; of numbers where the file holds numbers.
+
+    Raises:
+        RunTableError: not a table.
+    """
+    name = plain(Path(path).name or str(path))
+    data = read_source(path)
+    if data.startswith(b"PAR1"):
+        return read_parquet(data, name)
+    if ".parquet" in Path(path).suffixes:
+        raise RunTableError(f"{name}: not a Parquet table, although its name says so")
+    text = decoded(data, name)
+    as_json = looks_like_records(text) or (text.strip() and _JSON & {suffix.lower() for suffix in Path(path).suffixes})
+    return read_records(text, name) if as_json else read_cells(text, name)
+
+
+def _require(cells: pd.DataFrame, required: Collection[str], name: str) -> None:
+    absent = [column for column in required if column not in cells.columns]
+    if not absent:
+        return
+    follows = derive(cells, absent)[1]
+    for column in absent:
+        if column not in follows:
+            one = f"; it may have another separator than {', '.join(map(repr, ',;|'))} or a tab"
+            only = str(cells.columns[0]) if len(cells.columns) == 1 else ""
+            raise RunTableError(
+                f"{name}: no column {column!r}; the file has {listed(cells.columns, column)}"
+                f"{one if len(only.split()) > 2 else ''} (--map {column}=NAME says which one it is)"
+            )
+
+
+__all__ = ["Loaded", "RunTableError", "RunTableWarning", "finished", "load_runs", "read_runs", "read_table", "told"]

@@ -1,0 +1,176 @@
+"""Runs of equal budget: which budget a run belongs to, and that a fit gets runs of one budget only."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from moelaws.quote import listed, shown
+from moelaws.runs import derive, finished
+from moelaws.surfaces.polynomial import Array, SurfaceError
+
+TOLERANCE = 0.12
+"""Runs whose FLOPs differ by no more than this share belong to one budget: those of real sweeps scatter by a few per
+cent, and budgets worth telling apart lie further from each other."""
+
+FEWEST_SIZES = 3
+"""Distinct sizes that an optimum needs: two do not bend."""
+
+_EXACT = 0.02  # a run takes a whole number of steps: FLOPs this near are the same
+
+
+def completed(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A run table with the sparsity and the FLOPs that an isoFLOP fit needs, where other columns determine them.
+
+    Returns:
+        The table, and for each column added the formula that gave it.
+
+    Raises:
+        SurfaceError: mixtures without a number of experts per token.
+    """
+    flops = () if {"budget", "train_flops"} & set(runs.columns) else ("train_flops",)
+    missing = (*(name for name in ("sparsity",) if name not in runs.columns), *flops)
+    runs, derived = derive(runs, missing) if missing else (runs, {})
+    if "sparsity" not in runs.columns and "n_experts" in runs.columns:
+        if (runs["n_experts"] > 1).any():
+            raise SurfaceError("the runs have 'n_experts' above 1 but neither 'top_k' nor 'sparsity': S is not known")
+        runs, derived = runs.assign(sparsity=0.0), derived | {"sparsity": "0, dense"}
+    return runs, derived
+
+
+def budget_of(
+    runs: pd.DataFrame,
+    variable: str = "total_params",
+    named: Sequence[float] = (),
+    tolerance: float = TOLERANCE,
+) -> pd.Series:
+    """The budget each run belongs to, in FLOPs.
+
+    It is the column ``budget`` or, without it, ``train_flops``, grouped in ln C. Neighbours within the tolerance belong
+    together, unless gaps twice as wide as any group part them and each group has the sizes for an optimum.
+
+    Args:
+        runs: a run table.
+        variable: the column of sizes; without it every run counts as a size of its own.
+        named: budgets to group by, in FLOPs; a run belongs to the nearest of them.
+        tolerance: share by which FLOPs of one budget may differ from their neighbours, or from the budget named.
+
+    Returns:
+        For each run the median of its group, or the budget named; NaN for a run too far from all budgets named.
+
+    Raises:
+        SurfaceError: neither column is there, or FLOPs so scattered that they form no budgets.
+    """
+    column = next((name for name in ("budget", "train_flops") if name in runs.columns), None)
+    if column is None:
+        raise SurfaceError("the runs have neither a column 'budget' nor 'train_flops'")
+    values = runs[column].astype(float)
+    if len(named):
+        names = np.array(sorted(named), float)
+        apart = np.abs(np.log(values.to_numpy()[:, None] / names))
+        nearest = names[np.argmin(np.nan_to_num(apart, nan=np.inf), axis=1)]
+        near = np.abs(np.log(values / nearest)) <= np.log1p(tolerance)
+        return pd.Series(nearest, index=runs.index, name=column).where(near)
+    sizes = runs[variable].to_numpy(float) if variable in runs.columns else np.arange(len(runs), dtype=float)
+    known = np.flatnonzero(np.isfinite(values) & (values > 0))
+    group = np.full(len(runs), np.nan)
+    order = known[np.argsort(values.to_numpy()[known], kind="stable")]
+    for number, members in enumerate(_groups(order, np.log(values.to_numpy(float)), sizes, np.log1p(tolerance))):
+        group[members] = number
+    return values.groupby(group).transform("median")
+
+
+def one_budget(runs: pd.DataFrame, variable: str) -> tuple[pd.DataFrame, int, float]:
+    """The finished runs of a table, completed and checked to be fit for an isoFLOP fit.
+
+    Args:
+        runs: a run table.
+        variable: the column of sizes.
+
+    Returns:
+        The finished runs, how many others there were, and the budget in FLOPs.
+
+    Raises:
+        SurfaceError: a missing column, a value that no run can have, no finished run, or several budgets.
+    """
+    ended, _ = completed(finished(runs))
+    left_out = len(runs) - len(ended)
+    check(ended, variable, left_out)
+    ended = ended.assign(sparsity=_alike(ended["sparsity"].to_numpy(float)))
+    budgets = sorted(set(budget_of(ended, variable)))
+    if len(budgets) > 1:
+        found = ", ".join(f"{float(b):.4g}" for b in budgets[:8]) + (", ..." if len(budgets) > 8 else "")
+        raise SurfaceError(f"an isoFLOP fit takes one budget; these runs have {len(budgets)}: {found} FLOPs")
+    return ended, left_out, float(budgets[0])
+
+
+def check(runs: pd.DataFrame, variable: str, left_out: int = 0) -> None:
+    """Refuse a table that an isoFLOP fit cannot use.
+
+    Args:
+        runs: finished runs.
+        variable: the column of sizes.
+        left_out: runs that did not finish, for the message.
+
+    Raises:
+        SurfaceError: a missing column, a value that no run can have, or no run.
+    """
+    for name in ("loss", "sparsity", variable):
+        if name not in runs.columns:
+            other = next((size for size in ("total_params", "active_params") if size in runs.columns), None)
+            hint = f"; it has sizes in {other!r}" if name == variable and other else ""
+            raise SurfaceError(f"the runs have no column {shown(name)}; they have {listed(runs.columns, name)}{hint}")
+        if not pd.api.types.is_numeric_dtype(runs[name]):
+            raise SurfaceError(f"column {shown(name)} holds other things than numbers")
+    if runs.empty:
+        raise SurfaceError(f"no finished runs among {left_out}" if left_out else "no runs")
+    for name, good, expected in (
+        ("loss", runs["loss"] > 0, "a number > 0"),
+        (variable, runs[variable] > 0, "a number > 0"),
+        ("sparsity", runs["sparsity"].between(0, 1, inclusive="left"), "a number from 0 up to but not including 1"),
+        *((name, runs[name] > 0, "a number > 0") for name in ("budget", "train_flops") if name in runs.columns),
+    ):
+        good &= np.isfinite(runs[name])
+        if not good.all():
+            row = runs.index[~good][0]
+            raise SurfaceError(f"row {row}, column {name!r}: found {runs[name].at[row]!s}, expected {expected}")
+
+
+def _groups(order: NDArray[np.intp], log_c: Array, sizes: Array, tolerance: float) -> list[NDArray[np.intp]]:
+    """Runs in order of their FLOPs, parted where neighbours lie further apart than the tolerance, and then again."""
+    if not len(order):
+        return []
+    parts = np.split(order, np.flatnonzero(np.diff(log_c[order]) > tolerance) + 1)
+    return [group for part in parts for group in _parted(part, log_c, sizes, tolerance)]
+
+
+def _parted(runs: NDArray[np.intp], log_c: Array, sizes: Array, tolerance: float) -> list[NDArray[np.intp]]:
+    """One group, or several with gaps between them twice as wide as the widest of them.
+
+    Budgets a tenth apart whose runs hit them exactly are as clear as decades; runs that scatter by a tenth are one.
+    """
+    gaps = np.diff(log_c[runs])
+    for least in sorted(set(gaps[gaps > np.log1p(_EXACT)])):
+        groups = np.split(runs, np.flatnonzero(gaps >= least) + 1)
+        widest = max(float(np.ptp(log_c[group])) for group in groups)
+        if least > 2 * widest and all(distinct(sizes[group]) >= FEWEST_SIZES for group in groups):
+            return groups
+    if np.ptp(log_c[runs]) > 2 * tolerance:
+        low, high = np.exp(log_c[runs[[0, -1]]])
+        raise SurfaceError(
+            f"the FLOPs of {len(runs)} runs go from {low:.4g} to {high:.4g} without a gap of {np.expm1(tolerance):.0%}:"
+            " too scattered for budgets; name these with --budgets, or move the tolerance with --budget-tolerance"
+        )
+    return [runs]
+
+
+def distinct(sizes: Array) -> int:
+    """How many different sizes there are."""
+    return len(set(np.round(np.log(np.maximum(sizes, 1e-300)), 6)))
+
+
+def _alike(sparsity: Array) -> Array:
+    """The same sparsity may be written 0.96875 and 0.968750001: it becomes the first of these."""
+    _, first, group = np.unique(np.round(sparsity, 6), return_index=True, return_inverse=True)
+    return sparsity[first][group.reshape(-1)]

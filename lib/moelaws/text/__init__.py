@@ -1,0 +1,1 @@
+"""Corpora: where text comes from, its tokens, and the order in which they are read."""
