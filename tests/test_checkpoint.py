@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
@@ -112,6 +112,18 @@ def test_what_the_layout_cannot_express_is_refused_by_name(fields: dict, message
     with pytest.raises(CheckpointError, match=message):
         save_checkpoint(Transformer(replace(SMALL, **fields)), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("config", [replace(SMALL, router_scores="sigmoid", renormalize_top_k=True)], ids=["sigmoid"])
+def test_what_is_no_olmoe_model_opens_here_as_itself_and_nowhere_as_one(config: ModelConfig, tmp_path: Path) -> None:
+    model = _stirred(Transformer(config, seed=3))
+    save_checkpoint(model, tmp_path)
+    again = load_checkpoint(tmp_path)
+    assert again.config == config
+    with torch.no_grad():
+        assert torch.equal(again(_ids())[0], model(_ids())[0])
+    with pytest.raises(ValueError, match="moelaws"):
+        AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 def test_balance_biases_are_refused(tmp_path: Path) -> None:

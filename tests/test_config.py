@@ -21,6 +21,9 @@ from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
         ({"granularity": 2}, "granularity = 2: expected 1 with n_experts = 1"),
         ({"moe_every": 2, "n_layers": 3}, "moe_every = 2: expected a divisor of n_layers = 3"),
         ({"n_experts": 4, "renormalize_top_k": True}, "renormalize_top_k = True: expected False with top_k = 1"),
+        ({"router_scores": "hash", "n_experts": 4}, "router_scores = 'hash': expected 'softmax' or 'sigmoid'"),
+        ({"router_scores": None, "n_experts": 4}, "router_scores = None: expected 'softmax' or 'sigmoid'"),
+        ({"router_scores": "sigmoid"}, "router_scores = 'sigmoid': expected 'softmax' with n_experts = 1"),
         ({"rope_theta": 1.0}, "rope_theta = 1.0: expected a number > 1"),
     ],
 )

@@ -21,6 +21,7 @@ MODELS = [
     replace(MODEL, n_experts=1, top_k=1),
     replace(MODEL, shared_experts=1, granularity=2, top_k=1),
     replace(MODEL, moe_every=2),
+    replace(MODEL, router_scores="sigmoid", renormalize_top_k=True),
 ]
 
 

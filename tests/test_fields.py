@@ -182,9 +182,10 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         from moelaws.models import Transformer
         from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
         from moelaws.runs import COLUMNS, RunTable, RunTableError, read_runs
+        from moelaws.runs.configured import LATER
         from moelaws.runs.dictionary import field_table
         from moelaws.measuring.rows import record_rows
-        from moelaws.runs.timings import model_of, read_timings
+        from moelaws.runs.timings import TIMINGS, model_of, read_timings
         from moelaws.training.record import check_rows, make_row, require_recorded, run_of
 
         runs, timings, models = map(Path, sys.argv[1:])
@@ -215,7 +216,7 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         # What is measured again takes the old row's place; what is another model does not.
         measured = rows(timings)
         assert model_of(read_timings(timings).iloc[0]).stretch == 1.0
-        again = measured[0] | {"stretch": 1.0, "token_shift": False, "repeats": 77}
+        again = measured[0] | TIMINGS.before | {"repeats": 77}
         record_rows(timings, [again])
         found = rows(timings)
         assert len(found) == len(measured) and found[0]["repeats"] == "77" and found[1:] == measured[1:]
@@ -233,7 +234,9 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         assert main(["runs", "--upgrade", str(runs)]) == 0
         new = rows(runs)
         assert list(new[0]) == list(COLUMNS)
-        assert all(row == before | {"stretch": "1.0", "token_shift": "False"} for row, before in zip(new, old))
+        filled = {name: str(value) for name, value in LATER.items()}
+        assert filled["stretch"] == "1.0"
+        assert all(row == before | filled for row, before in zip(new, old))
         assert [run_of(row).run_id for row in new] == [row["run_id"] for row in old]
         with RunTable(runs) as out:
             out.append(new[0] | {"run_id": "new", "stretch": 2.0})

@@ -31,6 +31,9 @@ MODELS = EXPRESSIBLE | {
     "every other layer": replace(SMALL, moe_every=2),
     "no QK-norm": replace(SMALL, qk_norm=False),
     "token shift": replace(SMALL, token_shift=True),
+    "sigmoid": replace(SMALL, router_scores="sigmoid"),
+    "sigmoid, K = 1": replace(SMALL, router_scores="sigmoid", top_k=1),
+    "sigmoid, renormalised": replace(SMALL, router_scores="sigmoid", renormalize_top_k=True),
 }
 PROMPTS = [[5, 17, 80, 3, 3, 9, 41], [7], [90, 2, 55, 1]]
 

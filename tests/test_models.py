@@ -1,5 +1,6 @@
 """The models: the fast dispatch equals its definition, and the transformer does what its parts promise."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,12 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from moelaws.config import ModelConfig
+from moelaws.field import described
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.attention import rotary_table, rotate
 from moelaws.models.experts import FeedForward, bring_together, experts_by_group, experts_by_loop
 from moelaws.models.product import plain_layers, product, weight_gradient
-from moelaws.models.router import route
+from moelaws.models.router import SCORES, choose, route
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=16)
 
@@ -98,6 +100,8 @@ def test_a_product_by_any_library_is_the_product() -> None:
         {"n_experts": 1, "top_k": 1, "qk_norm": False},
         {"shared_experts": 1, "granularity": 2, "tied_embeddings": False},
         {"moe_every": 2, "top_k": 1},
+        {"router_scores": "sigmoid", "renormalize_top_k": True},
+        {"router_scores": "sigmoid", "top_k": 1},
     ],
     ids=str,
 )
@@ -221,10 +225,44 @@ def test_routing_against_hand_worked_numbers() -> None:
     torch.testing.assert_close(renormalised.sum(-1), torch.ones(2))
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 4, 5])
-def test_the_best_experts_come_best_first(top_k: int) -> None:
-    generator = torch.Generator().manual_seed(top_k)
+def test_every_choice_of_scores_has_a_function_and_every_function_a_choice() -> None:
+    choices = next(field.choices for field in described(ModelConfig) if field.name == "router_scores")
+    assert set(SCORES) == set(choices)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_scores_choose_and_weigh_the_experts_and_their_shares_are_the_distribution(scores: str) -> None:
+    generator = torch.Generator().manual_seed(0)
     x_TD, weight_ED = torch.randn(50, 8, generator=generator), torch.randn(16, 8, generator=generator)
+    scores_TE = SCORES[scores](x_TD @ weight_ED.T)
+    assert (scores_TE > 0).all()
+    bias_E = 0.2 * torch.randn(16, generator=generator)
+    for bias in (None, bias_E):
+        gates_TK, statistics = route(x_TD, weight_ED, 3, bias_E=bias, scores=scores)
+        ranked_TE = scores_TE if bias is None else scores_TE + bias
+        assert torch.equal(statistics.ids_TK, ranked_TE.topk(3).indices)
+        torch.testing.assert_close(gates_TK, scores_TE.gather(1, statistics.ids_TK))
+        torch.testing.assert_close(statistics.probs_TE, scores_TE / scores_TE.sum(-1, keepdim=True))
+        for found, expected in zip(choose(scores_TE, 3, bias), (gates_TK, statistics.ids_TK), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_sigmoid_scores_against_hand_worked_numbers() -> None:
+    """DeepSeek-V3 (2024), Eq. 13-16: each expert's affinity is a sigmoid of its own, those chosen are rescaled."""
+    x_TD, weight_ED = torch.eye(1), torch.tensor([[0.0], [math.log(3)], [-math.log(3)], [math.log(9)]])
+    gates_TK, statistics = route(x_TD, weight_ED, 2, scores="sigmoid")  # affinities 1/2, 3/4, 1/4, 9/10
+    assert statistics.ids_TK.tolist() == [[3, 1]]
+    torch.testing.assert_close(gates_TK, torch.tensor([[0.9, 0.75]]))
+    torch.testing.assert_close(statistics.probs_TE[0], torch.tensor([0.5, 0.75, 0.25, 0.9]) / 2.4)
+    rescaled_TK, _ = route(x_TD, weight_ED, 2, renormalize=True, scores="sigmoid")
+    torch.testing.assert_close(rescaled_TK, torch.tensor([[6 / 11, 5 / 11]]))
+
+
+@pytest.mark.parametrize("rows", [8, 50])
+@pytest.mark.parametrize("top_k", [1, 2, 4, 5])
+def test_the_best_experts_come_best_first(top_k: int, rows: int) -> None:
+    generator = torch.Generator().manual_seed(top_k)
+    x_TD, weight_ED = torch.randn(rows, 8, generator=generator), torch.randn(16, 8, generator=generator)
     expected = torch.softmax(x_TD @ weight_ED.T, -1).topk(top_k)
     gates_TK, statistics = route(x_TD, weight_ED, top_k)
     assert torch.equal(statistics.ids_TK, expected.indices)

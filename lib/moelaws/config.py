@@ -35,6 +35,9 @@ class ModelConfig(Record):
         rope_theta: base of the rotary frequencies.
         token_shift: whether each token's embedding also gets the previous token's, scaled by a learned gain a
             channel (Peng et al. 2023): order-2 statistics can then be learned without attention.
+        router_scores: what makes scores of a router's logits. The K largest scores choose a token's experts and weigh
+            them. ``softmax``: experts compete for one probability (Fedus et al. 2022); ``sigmoid``: each has a score
+            of its own (DeepSeek-V3, 2024, which also rescales those chosen: ``renormalize_top_k``).
 
     Raises:
         ConfigError: a combination that no model can have, named by field.
@@ -87,6 +90,11 @@ class ModelConfig(Record):
         False, "whether each token's embedding also gets the previous one's", before=False,
         place=Place("", absent=False),
     )  # fmt: skip
+    router_scores: str = added(
+        "softmax", "what makes scores of a router's logits: softmax, or sigmoid as in DeepSeek-V3", before="softmax",
+        choices=("softmax", "sigmoid"),  # each with its function in models/router.py
+        place=Place("moelaws.router_scores", absent="softmax", foreign=True),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +109,7 @@ class ModelConfig(Record):
             dense = "with n_experts = 1: a dense layer is one expert of width d_ff"
             require(self.granularity == 1, "granularity", self.granularity, f"1 {dense}")
             require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {dense}")
+            require(self.router_scores == "softmax", "router_scores", self.router_scores, f"'softmax' {dense}")
         require(not (self.renormalize_top_k and self.top_k == 1), "renormalize_top_k", self.renormalize_top_k,
                 "False with top_k = 1: the only gate would always be 1, and the router learn nothing")  # fmt: skip
 

@@ -22,6 +22,7 @@ from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.attention import pairs
 from moelaws.models.experts import FeedForward, experts_by_group
 from moelaws.models.norm import NORM_EPSILON
+from moelaws.models.router import SCORES, choose, rescaled
 from moelaws.models.transformer import Block
 
 # With more rows than this a layer's experts are planned as in training.
@@ -36,7 +37,7 @@ class DecoderLayer:
         w_qkv, w_out: of attention.
         qk_gain_21D: gains of queries and keys, or ``None``.
         router: D x E, or ``None`` in a layer without one.
-        bias_E: added to the probabilities when experts are chosen, or ``None`` if it is zero.
+        bias_E: added to the scores when experts are chosen, or ``None`` if it is zero.
         w_in_EDN, w_out_EFD: of the experts together, for many rows.
         experts_in, experts_out: the same two, an expert at a time; or the one dense network.
         shared: gate-and-up and down projections of the shared experts, or ``None``.
@@ -69,6 +70,7 @@ class Decoder:
     def __init__(self, model: Transformer) -> None:
         self.config = model.config
         self.device = model.embedding.device
+        self._scores = SCORES[self.config.router_scores]
         self._on_cpu = self.device.type == "cpu"
         with torch.no_grad():
             self._embedding = model.embedding.detach().clone()
@@ -209,19 +211,12 @@ class Decoder:
         return y_RD.add_(layer.shared[1].times(gated(layer.shared[0].times(h_RD))))
 
     def _choose(self, layer: DecoderLayer, h_RD: Tensor, forced_RK: Tensor | None) -> tuple[Tensor, Tensor]:
-        probs_RE = cast(Matrix, layer.router).times(h_RD).softmax(-1)
-        if forced_RK is not None:
-            gates_RK, ids_RK = probs_RE.gather(1, forced_RK), forced_RK
-        elif layer.bias_E is not None:
-            ids_RK = (probs_RE + layer.bias_E).topk(self.config.top_k).indices
-            gates_RK = probs_RE.gather(1, ids_RK)
-        elif self.config.top_k == 1:
-            gates_RK, ids_RK = probs_RE.max(-1, keepdim=True)
+        scores_RE = self._scores(cast(Matrix, layer.router).times(h_RD))
+        if forced_RK is None:
+            gates_RK, ids_RK = choose(scores_RE, self.config.top_k, layer.bias_E)
         else:
-            gates_RK, ids_RK = probs_RE.topk(self.config.top_k)
-        if self.config.renormalize_top_k:
-            gates_RK = gates_RK / gates_RK.sum(-1, keepdim=True)
-        return gates_RK, ids_RK
+            gates_RK, ids_RK = scores_RE.gather(1, forced_RK), forced_RK
+        return rescaled(gates_RK) if self.config.renormalize_top_k else gates_RK, ids_RK
 
     def _norm(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """x over its root mean square along the last dimension: four operations, where torch's own takes ten."""

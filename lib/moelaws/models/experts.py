@@ -169,7 +169,7 @@ class ExpertsLayer(nn.Module):
 
     Attributes:
         router: weights E x D.
-        balance_bias: added to the router's probabilities when experts are chosen, E; zero unless training moves it.
+        balance_bias: added to the router's scores when experts are chosen, E; zero unless training moves it.
         w_in: gate and up projections, E x D x 2F.
         w_out: down projections, E x F x D.
         shared: the shared experts, as one network of their joint width, or ``None``.
@@ -187,6 +187,7 @@ class ExpertsLayer(nn.Module):
             )
         self.top_k = config.top_k
         self.renormalize = config.renormalize_top_k
+        self.scores = config.router_scores
         self.router = nn.Parameter(torch.empty(shape[0], shape[1]))
         self.register_buffer("balance_bias", torch.zeros(shape[0]))
         self.w_in = nn.Parameter(torch.empty(shape[0], shape[1], 2 * shape[2]))
@@ -196,7 +197,7 @@ class ExpertsLayer(nn.Module):
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, RouterStatistics]:
         """Send every token through its experts; returns the sum and the router's statistics."""
-        gates_TK, statistics = route(x_TD, self.router, self.top_k, self.renormalize, self.balance_bias)
+        gates_TK, statistics = route(x_TD, self.router, self.top_k, self.renormalize, self.balance_bias, self.scores)
         y_TD = experts_by_group(x_TD, gates_TK, statistics.ids_TK, self.w_in, self.w_out)
         if self.shared is not None:
             y_TD = y_TD + self.shared(x_TD)[0]

@@ -78,7 +78,7 @@ def record_measured(path: Path, rows: Sequence[Mapping[str, Any]], kind: Measure
     """
     for name in (name for row in rows for name in row if name not in kind.columns):
         raise RunTableError(f"{path.name}: no column {name!r} in a {kind.name}")
-    new = {tuple(_word(cell(row.get(name))) for name in kind.key): row for row in rows}
+    new = {tuple(_word(cell(row.get(name)) or kind.filling(name)) for name in kind.key): row for row in rows}
     if is_stream(path):
         write_whole(path, row_line(kind.columns) + b"".join(_lines(new.values(), kind.columns)))
         return
