@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from books import copy_small_book
+from repository import ROOT
 from small_sweep import Gate
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Beside other processes of the tests, the one that builds the book has one core.
 JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
@@ -21,17 +21,6 @@ JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 SPREAD = {"test_book", "test_book_faults", "test_dask", "test_signals", "test_sweep_faults"}
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def copy_small_book(folder: Path) -> Path:
-    """Write the small book of these tests, with the settings and styles of the real one."""
-    shutil.copytree(ROOT / "tests" / "small_book", folder, dirs_exist_ok=True)
-    shutil.copy(ROOT / "_config.yml", folder)
-    shutil.copytree(ROOT / "_static", folder / "_static")
-    for name in ("lib", "data"):
-        (folder / name).mkdir()
-    (folder / "lib" / "law.py").write_text("exponent = 0.5\n")
-    return folder
 
 
 @pytest.fixture
@@ -79,6 +68,7 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests for this machine and this call, and say which of them belong together.
 

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import ROOT
+from repository import ROOT
 
 PAGES = ("README.md", "running.md", "clusters.md", "teaching.md")
 SHELL = ("sh", "bash")

@@ -90,6 +90,11 @@ def deadly_row(item: SweepRun, device: str) -> dict[str, Any]:
     return train_row(item, device)
 
 
+def imported(name: str) -> bool:
+    """Whether this process has imported a module."""
+    return name in sys.modules
+
+
 class Gate:
     """What keeps the runs of ``gated_row`` in their middle until it is opened: a test has all the time it needs.
 
@@ -165,7 +170,7 @@ def on_row(row, progress):
 if __name__ == "__main__":
     try:
         run_sweep(
-            small_sweep.tiny_sweep(), {path!r}, scheduler={scheduler!r}, on_row=on_row,
+            small_sweep.tiny_sweep(), {path!r}, workers={workers}, scheduler={scheduler!r}, on_row=on_row,
             on_event=lambda sentence: print("event:", sentence, flush=True),
         )
     except SweepError as error:
@@ -174,17 +179,19 @@ if __name__ == "__main__":
 
 
 def coordinator(
-    path: Path, run: str = "train_row", on_row: str = "pass", scheduler: str | None = None
+    path: Path, run: str = "train_row", on_row: str = "pass", scheduler: str | None = None, workers: int = 2
 ) -> subprocess.Popen[str]:
-    """Another process that runs the tiny sweep, with two workers or on a cluster, and prints the id of each row.
+    """Another process that runs the tiny sweep, with workers of its own or on a cluster, and prints the id of each row.
 
     Args:
         path: the table.
         run: the function of this module that trains a run.
         on_row: a statement to execute after each row.
         scheduler: address of a Dask scheduler.
+        workers: of its own; each takes seconds to start.
     """
-    values = {"path": str(path), "on_row": on_row, "scheduler": scheduler, "run": f"small_sweep.{run}"}
+    values = {"path": str(path), "on_row": on_row, "scheduler": scheduler, "workers": workers}
+    values["run"] = f"small_sweep.{run}"
     script = path.parent / "coordinator.py"
     script.write_text(COORDINATOR.format(**values))
     return _start([sys.executable, str(script)])

@@ -1,7 +1,6 @@
 """Verdicts on Abnar et al. 2025: studies whose truth is known get the words that the truth deserves."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,8 @@ from howmany.figures.verdict_words import WORDS, slope_by_budget, slope_table, v
 from howmany.study import Study, seed_variance, study_of_law, study_of_runs
 from moelaws.laws import law
 from moelaws.surfaces.polynomial import SurfaceError
+from repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 CLAIMS = read_claims(ROOT / "data/published/abnar_claims.csv")
 BUDGETS = (1e11, 1e12, 1e13)
 EXPERTS = (1, 2, 4, 8, 16)

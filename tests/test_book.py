@@ -17,7 +17,7 @@ from bookbuild.error import BookError
 from bookbuild.pages.chapter import Page, read_page
 from bookbuild.pages.toc import read_toc
 from bookbuild.site import check_place, is_current
-from conftest import ROOT
+from repository import ROOT
 
 HEADER = "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n\n# Title\n\n"
 

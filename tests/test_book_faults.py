@@ -16,7 +16,7 @@ import pytest
 from bookbuild.cache import Cache
 from bookbuild.command import main
 from bookbuild.exchange import exchange
-from conftest import copy_small_book
+from books import copy_small_book
 from small_sweep import alive, until, with_tests
 
 WAITING = """

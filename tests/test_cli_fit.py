@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,9 @@ from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import bootstrap
 from moelaws.laws import law
 from moelaws.serving.forecasters import read_fit
+from repository import ROOT
 
-SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "fit.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "data" / "fit.schema.json").read_text())
 
 
 @pytest.fixture

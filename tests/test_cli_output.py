@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from moelaws.cli import main
 from moelaws.cli.output import check_json, write_json
+from repository import ROOT, TESTS
 
-CASES = Path(__file__).parent / "cases" / "hostile"
-DATA = Path(__file__).parents[1] / "data"
+CASES = TESTS / "cases" / "hostile"
+DATA = ROOT / "data"
 PLAN = ["plan", "--train-flops", "1e20", "--serve-tokens", "1e10", "--laws", "abnar2025"]
 
 

@@ -8,10 +8,10 @@ from dataclasses import fields
 import pytest
 
 from command_line import exit_code
+from known_machine import TRUTH, timed
 from moelaws.cli import main
 from moelaws.serving import forecasters
 from moelaws.serving.plan import Row
-from test_serving_calibration import TRUTH, timed
 
 USUAL = ["plan", "--train-flops", "1e21", "--serve-tokens", "1e12"]
 

@@ -2,11 +2,12 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parent.parent / "clusters.md").read_text()
+from repository import ROOT
+
+PAGE = (ROOT / "clusters.md").read_text()
 UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86400}
 
 

@@ -1,14 +1,13 @@
 """The picture of the front page and the README shows the recorded runs, all of them."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from howmany.figures.cover import cover
 from moelaws.runs import finished, read_runs
+from repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 RUNS = finished(read_runs(ROOT / "data" / "runs" / "isoflop.csv"))
 
 

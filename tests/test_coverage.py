@@ -1,12 +1,13 @@
 """Default intervals over simulations with a known truth: a sample of each design here, five hundred on ``validate``."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from repository import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import fit_coverage
 from coverage_designs import DESIGNS

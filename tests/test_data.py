@@ -8,8 +8,8 @@ import pytest
 
 from moelaws.runs import COLUMNS, read_runs
 from moelaws.runs.dictionary import BEGIN, END, field_table, main, with_field_table
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 README = (DATA / "README.md").read_text(encoding="utf-8")
 

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 from bookbuild.command import add_actions
-from conftest import ROOT
 from documented import Command, blocks, commands_of, shell_commands, with_my_sweeps
 from moelaws.cli import main, make_parser
 from moelaws.cli.sweep import find_sweep
@@ -25,6 +24,7 @@ from moelaws.laws import law
 from moelaws.parameters import assigned
 from moelaws.runs import read_runs
 from moelaws.runs.reading.where import rows_where
+from repository import ROOT
 from small_sweep import until, with_tests
 
 COMMANDS = sorted(set(shell_commands()), key=str)

@@ -28,8 +28,8 @@ from moelaws.runs.upgrade import upgrade
 from moelaws.runs.writing.lock import TableInUseError, TableLock
 from moelaws.runs.writing.measured import record_measured
 from moelaws.training.record import run_of
+from repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "data" / "runs" / "batches.csv"
 TIMED = ROOT / "data" / "timings" / "cpu.csv"
 BASE = ModelConfig(

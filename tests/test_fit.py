@@ -1,7 +1,6 @@
 """Fits: the true optimum, a status, clear refusals."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,36 +16,8 @@ from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.selection import aicc, compare, extrapolate, leave_one_out
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
-
-YUN = {"A": 120.0, "B": 0.6, "C": 400.0, "F": 1.2, "d": -0.0006, "alpha": 0.3, "beta": 0.4, "gamma": 0.28,
-       "E_start": 1.9, "E_max": 300.0}  # fmt: skip
-
-
-def truth(name):
-    each = LAWS[name]
-    if each.published:
-        return dict(next(iter(each.published.values())))
-    source = YUN if name == "yun2024" else LAWS["clark2022"].published["s-base"]
-    return {letter: source[letter] for letter in each.parameter_names}
-
-
-def runs_of(name, n=150, noise=0.01, seed=0):
-    """Runs that follow a published law, with noise on ln L."""
-    rng = np.random.default_rng(seed)
-    each = LAWS[name]
-    size = np.exp(rng.uniform(np.log(3e7), np.log(1e10), n))
-    tokens = np.exp(rng.uniform(np.log(1e9), np.log(3e11), n))
-    table = {
-        "active_params": size, "total_params": size, "dense_params": size, "non_embedding_params": size,
-        "nonzero_params": size, "tokens": tokens, "train_flops": 6 * size * tokens,
-        "dense_tokens": np.exp(rng.uniform(np.log(1e9), np.log(1e11), n)),
-        "n_experts": rng.choice([1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512], n),
-        "sparsity": rng.choice([0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98], n),
-        "granularity": rng.choice([1.0, 2, 4, 8, 16], n),
-        "activation_ratio": 1 / rng.choice([2.0, 4, 8, 16, 32, 64, 128], n),
-    }  # fmt: skip
-    table = {column: table[column] for column in each.columns(table).values()}
-    return pd.DataFrame(table | {each.target: each.predict(truth(name), table) * np.exp(noise * rng.normal(size=n))})
+from published_runs import runs_of, truth
+from repository import ROOT
 
 
 def huber(residuals, delta=1e-3):
@@ -354,7 +325,7 @@ def test_extrapolation_holds_out_the_largest():
 
 
 def test_the_result_is_what_the_schema_says():
-    schema = json.loads((Path(__file__).parents[1] / "data" / "fit.schema.json").read_text())
+    schema = json.loads((ROOT / "data" / "fit.schema.json").read_text())
     record = fit("hoffmann2022", runs_of("hoffmann2022", 30)).to_dict()
     assert set(record) == set(schema["required"])
     # What the command adds when it writes a fit down: what the file is, a bootstrap's refits, and where the runs were.
@@ -363,7 +334,7 @@ def test_the_result_is_what_the_schema_says():
 
 
 def test_published_coefficients_in_data_are_the_librarys():
-    table = pd.read_csv(Path(__file__).parents[1] / "data" / "published" / "coefficients.csv", keep_default_na=False)
+    table = pd.read_csv(ROOT / "data" / "published" / "coefficients.csv", keep_default_na=False)
     listed = {(r.law, r.set, r.parameter): (r.value, r.tag, r.source) for r in table.itertuples()}
     held = {
         (each.name, key, name): (value, coefficients.tag, coefficients.source)

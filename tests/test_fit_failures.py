@@ -1,7 +1,6 @@
 """A fit ends with a result or with a sentence, whatever the law and the table; a failed fit is not a wrong input."""
 
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
 from moelaws.runs import derive, read_runs
+from repository import ROOT
 
-RUNS = Path(__file__).parents[1] / "data" / "runs"
+RUNS = ROOT / "data" / "runs"
 TABLES = sorted(path.stem for path in RUNS.glob("*.csv"))
 OBJECTIVES = ("huber-log", "lsq-log", "lsq")
 # Laws meet tables here that were never meant for them; tests/test_foresight.py says when a fit has to warn.

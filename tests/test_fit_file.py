@@ -8,8 +8,9 @@ import pytest
 
 from command_line import exit_code
 from moelaws.serving.fit_file import read_fit
+from repository import TESTS
 
-CASES = Path(__file__).parent / "cases" / "hostile"
+CASES = TESTS / "cases" / "hostile"
 GOOD = {
     "law": "x",
     "formula": "E + A/N^a",

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,10 @@ from moelaws.fitting.objective import Objective
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, law, law_from_formula
 from moelaws.runs import derive, read_runs
-from test_fit import runs_of
+from published_runs import runs_of
+from repository import ROOT
 
-RUNS = Path(__file__).parents[1] / "data" / "runs"
+RUNS = ROOT / "data" / "runs"
 
 
 def said(chosen, runs, objective="huber-log"):

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ from fuzz.programs import make_parser
 from fuzz.run import Ending
 from fuzz.verdict import objections
 from fuzz.words import BASES, OUTPUTS
+from repository import TESTS
 
-TESTS = Path(__file__).parent
 FINE = Ending(2, "", "moelaws: error: x.csv: no such file\n", 0.1, 100, (), False, False)
 
 

@@ -18,8 +18,9 @@ from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.models.layout import fields_of
+from repository import TESTS
 
-CASES = Path(__file__).parent / "cases"
+CASES = TESTS / "cases"
 SMALL = ModelConfig(vocab_size=64, d_model=16, n_layers=2, n_heads=2, d_ff=32, n_experts=4, context=32)
 GIANT = 10**400
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,9 @@ from moelaws.fitting.intervals.profile import profile
 from moelaws.fitting.intervals.uncertainty import bootstrap, large_sample, likelihood, refit
 from moelaws.fitting.objective import FitError
 from moelaws.laws import law, law_from_formula
+from repository import TESTS
 
-FIVE_RUNS = Path(__file__).parent / "cases" / "five_runs" / "runs.csv"
+FIVE_RUNS = TESTS / "cases" / "five_runs" / "runs.csv"
 DENSE = law("hoffmann2022").published["approach3"]
 
 

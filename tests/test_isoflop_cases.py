@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,9 @@ from isoflop_designs import Design, Nature, cell
 from moelaws.cli import main
 from moelaws.runs import derive
 from moelaws.surfaces.isoflop import SurfaceError, budget_of, equal_budgets, fit_parabola, fit_surface, optima
+from repository import TESTS
 
-CASES = Path(__file__).parent / "cases"
+CASES = TESTS / "cases"
 HOFFMANN = {1e18: (8.0582e7, 3.53530), 1e19: (2.2796e8, 2.98574), 1e20: (6.4486e8, 2.59985)}
 """Analytic optima of the dense cases: size and loss by budget."""
 

@@ -12,9 +12,10 @@ from moelaws.cli import main
 from moelaws.runs import RunTableError
 from moelaws.runs.writing.lock import TableLock
 from moelaws.runs.writing.measured import Measured, check_measured, record_measured
+from repository import ROOT, TESTS
 
-CASES = Path(__file__).parent / "cases" / "hostile"
-DATA = Path(__file__).parents[1] / "data"
+CASES = TESTS / "cases" / "hostile"
+DATA = ROOT / "data"
 SMALL = Measured("table of tests", ("name", "size", "seconds", "load"), ("name", "size"), frozenset({"load"}))
 HEADER = b"name,size,seconds\n"
 

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,9 @@ from moelaws.fitting.splits import candidate, declines, ladder, scores
 from moelaws.laws import law, law_from_formula
 from moelaws.runs import finished, read_runs
 from moelaws.serving.forecasters import read_fit
+from repository import ROOT
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 TRUTH = {"E": 1.5, "A": 60.0, "B": 40.0, "alpha": 0.4, "beta": 0.3}
 
 
@@ -136,7 +136,7 @@ def test_the_recorded_fit_is_of_the_recorded_runs():
 
 
 def test_the_chapter_glues_what_it_uses_and_needs_no_torch():
-    text = (Path(__file__).parents[1] / "chapters" / "own_law.md").read_text()
+    text = (ROOT / "chapters" / "own_law.md").read_text()
     used = set(re.findall(r"\{glue:text\}`(\w+)`", text))
     assert len(used) > 40
     made = [re.escape(name) for name in re.findall(r'glue\(\s*f?"([^"]+)"', text)]

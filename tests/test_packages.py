@@ -17,8 +17,7 @@ from moelaws.text.duplicates import Seen, shingles
 from moelaws.text.packages import PACKAGES, Source, is_table, read_packages
 from moelaws.text.text import load_text
 from moelaws.text.tokenizer import END_OF_TEXT, tokenize, train_tokenizer
-
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
 
 
 def function(name: str, seed: int, words: int = 60) -> str:

@@ -10,7 +10,7 @@ from bookbuild.error import BookError
 from bookbuild.pages.chapter import read_page
 from bookbuild.pages.pairs import stale_pairs, to_notebook, write_pairs
 from bookbuild.pages.toc import read_toc
-from conftest import ROOT
+from repository import ROOT
 
 
 def test_each_chapter_of_the_book_is_in_step_with_its_notebook():

@@ -9,8 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from conftest import ROOT
 from moelaws.parameters import ParameterError, assigned, check_parameters, matched
+from repository import ROOT
 from small_sweep import with_tests
 
 CHAPTERS = sorted((ROOT / "chapters").glob("[a-z]*.ipynb"))

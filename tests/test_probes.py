@@ -320,5 +320,5 @@ def test_only_what_is_asked_for_is_made(sotu: Corpus) -> None:
     wanted = ["cloze", "same order", "text"]
     assert list(dict.fromkeys(probe(model, sotu, items=ITEMS, names=wanted)["probe"])) == wanted
     assert probe_names(sotu, ITEMS, wanted) == [(name, "sotu") for name in wanted]
-    everything = dict.fromkeys(zip(*probe(model, sotu, items=40)[["probe", "domain"]].to_numpy().T, strict=True))
-    assert probe_names(sotu, 40) == list(everything)
+    everything = dict.fromkeys(zip(*probe(model, sotu, items=ITEMS)[["probe", "domain"]].to_numpy().T, strict=True))
+    assert probe_names(sotu, ITEMS) == list(everything)

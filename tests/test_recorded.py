@@ -16,9 +16,10 @@ from moelaws.runs.probed import METRICS, PROBE_COLUMNS, complete_probes
 from moelaws.runs.upgrade import upgrade
 from moelaws.runs.writing.append import recorded_runs
 from moelaws.runs.writing.recorded import read_recorded, read_rows
+from repository import ROOT, TESTS
 from small_table import HEADER, alone, ids, row, table_of
 
-CASES = Path(__file__).parent / "cases" / "hostile"
+CASES = TESTS / "cases" / "hostile"
 
 
 # Whose a file is
@@ -31,7 +32,7 @@ def test_a_file_of_somebodys_is_refused_byte_for_byte(
 ) -> None:
     out = tmp_path / name
     out.write_bytes((CASES / name).read_bytes())
-    recorded = Path(__file__).parents[1] / "data" / "runs" / "isoflop.csv"
+    recorded = ROOT / "data" / "runs" / "isoflop.csv"
     table = [str(recorded), "--where", "budget == 1e11 and seed == 0"] if command == ["probe"] else []
     assert main([*command, *table, "--out", str(out)]) == 2
     errors = capsys.readouterr().err
@@ -289,15 +290,13 @@ def test_a_probe_with_one_of_two_metrics_is_not_done() -> None:
 
 
 def test_the_recorded_probes_have_the_metrics_that_are_expected() -> None:
-    path = Path(__file__).parents[1] / "data" / "probes" / "isoflop.csv"
+    path = ROOT / "data" / "probes" / "isoflop.csv"
     rows = read_rows(read_recorded(path, PROBE_COLUMNS).data, PROBE_COLUMNS, path.name)
     found = {(cells[1], cells[3]) for _, cells in rows}
     assert found == {(probe, metric) for probe, metrics in METRICS.items() for metric in metrics}
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "data" / "runs").glob("*.csv")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "runs").glob("*.csv")), ids=lambda p: p.stem)
 def test_the_recorded_tables_are_ours_and_whole(path: Path, tmp_path: Path) -> None:
     """As they are, or once they have the columns that came since: each run keeps its row and its name."""
     runs = read_runs(path)["run_id"]

@@ -6,42 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from known_machine import TRUTH, grid, timed
 from moelaws.config import ModelConfig
 from moelaws.runs.timings import TimingError, configurations, model_of, read_timings
 from moelaws.serving.calibration import Errors, bare_rule, calibrate, works
-from moelaws.serving.roofline import Machine, step_seconds
-
-TRUTH = Machine(
-    flops_per_second=4e10, bytes_per_second=9e9, cache_slowdown=1.7, routed_row_bytes_per_second=2e10, overlap=0.0,
-    seconds_per_step=3e-5, seconds_per_layer=9e-5, seconds_per_routed_layer=1.2e-4, seconds_per_expert=2e-6,
-)  # fmt: skip
-
-
-def grid() -> pd.DataFrame:
-    """Settings of a sweep over models, batches and prompts, without times."""
-    rows = []
-    for d in (32, 64, 128, 256):
-        for layers in (1, 2, 4):
-            for experts, k in ((1, 1), (4, 1), (16, 1), (64, 2)):
-                for batch in (1, 4, 16, 64, 256):
-                    for prompt in (16, 256):
-                        rows.append(
-                            {
-                                "vocab_size": 1024, "d_model": d, "n_layers": layers, "n_heads": 4, "d_ff": 4 * d,
-                                "n_experts": experts, "top_k": k, "granularity": 1, "context": 128,
-                                "batch": batch, "prompt_tokens": prompt, "new_tokens": 8,
-                            }
-                        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def timed(noise: float, machine: Machine = TRUTH) -> pd.DataFrame:
-    """The grid with a known machine's times."""
-    table, rng = grid(), np.random.default_rng(0)
-    for phase, column in (("decode", "decode_step_seconds"), ("prefill", "prefill_seconds")):
-        exact = step_seconds(machine, works(table, phase))
-        table[column] = exact * np.exp(rng.normal(0, noise, len(table)))
-    return table
 
 
 def test_constants_of_a_known_machine_come_back():

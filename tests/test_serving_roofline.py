@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from moelaws.config import ModelConfig
 from moelaws.counting import (
     count_parameters,
@@ -19,6 +18,7 @@ from moelaws.serving.hardware import ACCELERATORS, Efficiency, accelerator, node
 from moelaws.serving.roofline import Machine, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_config, served_family
 from moelaws.serving.shape import PUBLIC_MODELS, SHAPE, ShapeRule, fit_shape
+from repository import ROOT
 
 MODELS = [
     ModelConfig(),

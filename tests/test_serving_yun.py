@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from howmany.yun import QUANTITIES, Optima, flops_more, flops_share, recompute, settings, verdicts
 from howmany.yun_claims import Claim, judge, read_claims, word_on
 from moelaws.optimum.optimum import best_size, least_compute
 from moelaws.serving.forecasters import published
+from repository import ROOT
 
 PATH = ROOT / "data/published/yun_claims.csv"
 CLAIMS = {claim.key: claim for claim in read_claims(PATH)}

@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 
 from bookbuild.site import STAMP
-from conftest import ROOT, copy_small_book
+from books import copy_small_book
 from moelaws.files import write_whole
 from moelaws.provenance import code_version, machine
 from moelaws.sweeping.sweep import run_sweep
 from random_kills import Tally, book_line, disturb, disturb_script, sweep_line, undisturbed_seconds
+from repository import ROOT
 from small_sweep import PROVENANCE, RUNS, Inline, rows, tiny_sweep, undisturbed, with_tests
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")

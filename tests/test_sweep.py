@@ -21,7 +21,8 @@ from moelaws.text.corpus import CorpusError
 from moelaws.text.text import load_text
 from moelaws.training.recipe import batch_sequences, language_model, language_recipe, learning_rate, tiny_model
 from moelaws.training.record import make_row, run_of
-from small_sweep import RUNS, Inline, rows, tiny_sweep, undisturbed
+from repository import ROOT
+from small_sweep import RUNS, Inline, imported, rows, tiny_sweep, undisturbed
 
 
 def test_worker_processes_give_the_same_bits(tmp_path: Path) -> None:
@@ -186,7 +187,15 @@ def test_workers_make_one_call_each_at_a_time_in_the_order_given() -> None:
             workers.submit(divmod, 1, 0).result()
 
 
-RECORDED = Path(__file__).parent.parent / "data" / "runs"
+def test_a_worker_that_trains_does_not_import_torchs_compiler() -> None:
+    """Which takes longer than a tiny run."""
+    with LocalWorkers(1, device="cpu") as workers:
+        workers.submit(train_row, tiny_sweep(runs=1)[0], "cpu").result()
+        assert workers.submit(imported, "torch.optim").result()
+        assert not workers.submit(imported, "torch._dynamo").result()
+
+
+RECORDED = ROOT / "data" / "runs"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECORDED.glob("*.csv")))
@@ -206,9 +215,10 @@ def release(row: dict[str, Any]) -> str:
     return str(row["code_version"]).partition("+")[0]
 
 
-def test_recorded_runs_can_be_run_again() -> None:
+@pytest.mark.parametrize("name", ["synthetic", pytest.param("isoflop", marks=pytest.mark.validate)])
+def test_recorded_runs_can_be_run_again(name: str) -> None:
     """Bit-equal where machine and versions are the recorded ones, else within three seed standard deviations."""
-    recorded = read_runs(RECORDED / "isoflop.csv")
+    recorded = read_runs(RECORDED / f"{name}.csv")
     for item in rerun(recorded.nsmallest(2, "train_flops"), recorded, device="cpu"):
         now = make_row(item.result, load_text(item.result.run.corpus))
         same = all(now[name] == item.row[name] for name in ("machine", "torch_version", "threads"))

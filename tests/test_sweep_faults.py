@@ -91,7 +91,7 @@ def test_a_coordinator_killed_again_and_again_gets_there(tmp_path: Path) -> None
     path = tmp_path / "runs.csv"
     dice = random.Random(0)
     for _ in range(3):
-        process = coordinator(path)
+        process = coordinator(path, workers=1)
         assert process.stdout is not None
         process.stdout.readline()  # a row, or the end of a sweep that had nothing left to do
         time.sleep(dice.uniform(0, 0.3))
@@ -108,7 +108,7 @@ def test_a_coordinator_killed_in_mid_append_leaves_a_line_that_is_repaired(tmp_p
     path = tmp_path / "runs.csv"
     limit = LEAVE_300_BYTES.format(path=str(path))
     kill = "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
-    process = coordinator(path, on_row=kill + limit)
+    process = coordinator(path, on_row=kill + limit, workers=1)
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGXFSZ
     *_, torn = path.read_bytes().split(b"\n")
@@ -120,7 +120,7 @@ def test_a_coordinator_killed_in_mid_append_leaves_a_line_that_is_repaired(tmp_p
 
 def test_a_file_that_may_not_grow_ends_the_sweep_with_whole_rows(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, on_row=LEAVE_300_BYTES.format(path=str(path)))
+    process = coordinator(path, on_row=LEAVE_300_BYTES.format(path=str(path)), workers=1)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert f"{path}: File too large; the recorded runs are safe" in errors
@@ -231,7 +231,7 @@ def test_a_damaged_row_is_named_before_anything_is_run_and_run_again_once_it_is_
 
 def test_a_second_coordinator_is_refused_by_name_and_disturbs_nothing(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "gated_row")
+    process = coordinator(path, "gated_row", workers=1)
     first_row(process)
     with pytest.raises(TableInUseError, match=rf"runs\.csv: another process .* \(process {process.pid} on .*\); wait"):
         run_sweep(tiny_sweep(), path, executor=Inline())

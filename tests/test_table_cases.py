@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from command_line import exit_code
+from repository import TESTS
 
-CASES = Path(__file__).parent / "cases"
+CASES = TESTS / "cases"
 HOFFMANN = {"A": 406.4, "B": 410.7, "E": 1.69, "alpha": 0.34, "beta": 0.28}
 
 

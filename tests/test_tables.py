@@ -18,8 +18,8 @@ import pytest
 from command_line import exit_code
 from moelaws.runs import RunTableError, RunTableWarning, finished, load_runs, read_runs
 from moelaws.runs.reading.rename import parse_map
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TWO = {"loss": [3.5, 3.25], "tokens": [1000.0, 2000.0]}
 
 

@@ -15,6 +15,7 @@ from moelaws.runs import COLUMNS
 from moelaws.text.batches import validation_windows
 from moelaws.text.corpus import Corpus, CorpusError, load_corpus
 from moelaws.training.record import make_row, run_of
+from moelaws.training.step import Optimiser
 from moelaws.training.train import learning_rate_at, train
 from moelaws.training.validation import validate
 
@@ -109,13 +110,13 @@ def test_large_gradients_are_scaled_down_and_small_ones_left(sotu: Corpus) -> No
         seen: list[torch.Tensor] = []
         run = replace(TINY, train=replace(TINY.train, tokens=32 * 8, clip_norm=clip))
         with pytest.MonkeyPatch.context() as patch:
-            step = torch.optim.AdamW.step
+            step = Optimiser.step
 
-            def spy(self: torch.optim.AdamW) -> None:
+            def spy(self: Optimiser) -> None:
                 seen.extend(p.grad.clone() for group in self.param_groups for p in group["params"])
                 step(self)
 
-            patch.setattr(torch.optim.AdamW, "step", spy)
+            patch.setattr(Optimiser, "step", spy)
             train(run, sotu)
         return seen
 
