@@ -13,9 +13,9 @@ from moelaws.charts.expression import vega_expression
 from moelaws.charts.fits import (
     forecast,
     gain_by_size,
-    loss_by_experts,
     multipliers,
     objective_by_start,
+    predicted_loss_by_experts,
     profile_curve,
     valley,
 )
@@ -95,7 +95,9 @@ def test_every_figure_can_be_drawn():
         "starts": objective_by_start(pd.DataFrame({"reduction": ["mean", "sum"], "ratio": [17.0, 1.0]})),
         "valley": valley(refits, refits.head(1)),
         "profile": profile_curve(pd.DataFrame({"E": [1.7, 1.8, 1.9], "rise": [4.0, 0.0, 5.0]}), "E"),
-        "experts": loss_by_experts(pd.DataFrame({"n_experts": [1, 2], "loss": [3, 2.9], "size": "1B"}), "size"),
+        "experts": predicted_loss_by_experts(
+            pd.DataFrame({"n_experts": [1, 2], "loss": [3, 2.9], "size": "1B"}), "size"
+        ),
         "gain": gain_by_size(
             pd.DataFrame({"active_params": [1e8, 1e9] * 2, "n_experts": [2, 2, 8, 8], "gain": 0.1, "panel": "a"})
         ),

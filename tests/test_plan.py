@@ -16,7 +16,7 @@ from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, loss_opti
 from moelaws.serving.cost import Deployment, Traffic
 from moelaws.serving.forecasters import ours, published, read_fit
 from moelaws.serving.frontier import least_dollars, same_loss_models
-from moelaws.serving.plan import PlanError, Request, Row, plan
+from moelaws.serving.plan import PlanError, Request, Row, ask
 from moelaws.serving.shape import ShapeRule
 
 A, B, C = 1e8, 2e9, 1.2e20
@@ -164,7 +164,7 @@ def test_memory_by_hand():
 
 def test_every_field_of_a_row_by_hand():
     request = Request(C, 1e15, experts=(1, 8))
-    found = plan(request, box(), {"toy": TOY}).laws[0]
+    found = ask(request, box(), {"toy": TOY}).laws[0]
     n = best_n(8)
     row = next(r for r in found.rows if r.kind == "loss-optimal" and r.n_experts == 8)
     expected = {
@@ -185,7 +185,7 @@ def test_every_field_of_a_row_by_hand():
 
 
 def test_the_recommendations_are_the_least_of_their_kind():
-    found = plan(Request(C, 1e15), box(), {"toy": TOY}).laws[0]
+    found = ask(Request(C, 1e15), box(), {"toy": TOY}).laws[0]
     assert found.target == pytest.approx(best_loss(1))
     assert found.cheapest.total_dollars == min(r.total_dollars for r in found.rows if r.kind == "cheapest")
     assert found.best.loss == min(r.loss for r in found.rows if r.kind == "best at cost")
@@ -198,7 +198,7 @@ def test_the_recommendations_are_the_least_of_their_kind():
 
 
 def test_what_does_not_fit_is_said():
-    found = plan(Request(C, 1e12), box(memory_bytes=2.2e9), {"toy": TOY}).laws[0]
+    found = ask(Request(C, 1e12), box(memory_bytes=2.2e9), {"toy": TOY}).laws[0]
     rows = {r.n_experts: r for r in found.rows if r.kind == "loss-optimal"}
     assert rows[1].fits
     assert not rows[64].fits
@@ -211,9 +211,9 @@ def test_what_does_not_fit_is_said():
 
 def test_nothing_fits_is_a_sentence():
     with pytest.raises(PlanError, match=r"toy: a model with E = 64 and N = .* GB for its weights; 1 x box hold"):
-        plan(Request(C, 1e12), box(memory_bytes=1e7), {"toy": TOY})
+        ask(Request(C, 1e12), box(memory_bytes=1e7), {"toy": TOY})
     with pytest.raises(PlanError, match="of cache for one request"):
-        plan(Request(C, 1e12, experts=(1,)), box(memory_bytes=2e9 + 1e5), {"toy": TOY})
+        ask(Request(C, 1e12, experts=(1,)), box(memory_bytes=2e9 + 1e5), {"toy": TOY})
 
 
 @pytest.mark.parametrize(
@@ -234,21 +234,21 @@ def test_nothing_fits_is_a_sentence():
 )
 def test_impossible_requests_get_a_sentence(request_of, message):
     with pytest.raises(PlanError, match=message):
-        plan(request_of(), box(), {"toy": TOY})
+        ask(request_of(), box(), {"toy": TOY})
 
 
 def test_laws_disagree_by_a_ratio_and_one_may_refuse():
     other = Forecaster(LAW, dict(TOY.params) | {"a": 4 * A})
     hopeless = Forecaster(LAW, dict(TOY.params) | {"e": 5.0})
     request = Request(C, 0, experts=(1,), loss=2.5)  # best with C: 2.2, and 2.4 with four times a
-    found = plan(request, box(), {"toy": TOY, "other": other, "hopeless": hopeless})
+    found = ask(request, box(), {"toy": TOY, "other": other, "hopeless": hopeless})
     assert [each.law for each in found.laws] == ["toy", "other"]
     assert "below the law's floor" in found.refused["hopeless"]
     apart = {one.field: one for one in found.disagreement}
     # The least compute for a loss is 24 a b / (L - 2)^2: four times as much for four times a.
     assert apart["total_dollars"].ratio == pytest.approx(4, rel=1e-3)
     assert apart["n_experts"].ratio == 1
-    assert plan(request, box(), {"toy": TOY}).disagreement == ()
+    assert ask(request, box(), {"toy": TOY}).disagreement == ()
 
 
 def test_replicates_become_bands():
@@ -257,7 +257,7 @@ def test_replicates_become_bands():
         "a": A * rng.uniform(0.8, 1.2, 200)
     }
     banded = Forecaster(LAW, TOY.params, replicates=replicates)
-    row = plan(Request(C, 1e12, experts=(1, 8)), box(), {"toy": banded}).laws[0].best
+    row = ask(Request(C, 1e12, experts=(1, 8)), box(), {"toy": banded}).laws[0].best
     assert row.loss_low < row.loss < row.loss_high
     # At a fixed size the loss moves by a / N alone.
     spread = np.quantile(replicates["a"], [0.025, 0.975]) / row.total_params
@@ -265,7 +265,7 @@ def test_replicates_become_bands():
 
 
 def test_notes_say_what_to_know():
-    far = plan(Request(1e24, 0), box(gpus=(1,), memory_bytes=1e15), {"abnar2025": published("abnar2025")}).laws[0]
+    far = ask(Request(1e24, 0), box(gpus=(1,), memory_bytes=1e15), {"abnar2025": published("abnar2025")}).laws[0]
     assert "fitted to budgets of 3e+19 to 1e+21 FLOPs; this is an extrapolation" in far.notes[0]
     assert any(note.startswith("no band") for note in far.notes)
 

@@ -1,6 +1,6 @@
 """Batch, throughput and dollars by hand (Yun et al. 2024, Eq. 5 and 6), and profiled latencies."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import pytest
 from moelaws.optimum.family import alternating
 from moelaws.serving.cost import Deployment, Roofline, Traffic, deploy, largest_batch, serve, serve_on
 from moelaws.serving.hardware import accelerator, node
-from moelaws.serving.latency import Profile, Profiled
 from moelaws.serving.roofline import decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_family
 from moelaws.serving.shape import ShapeRule
@@ -113,43 +112,3 @@ def test_deployments_that_cannot_be(change, message):
         at(**change)
     with pytest.raises(ValueError, match="output_tokens = 0, expected a number > 0"):
         Traffic(1, 0)
-
-
-def test_a_profile_is_interpolated_linearly():
-    profile = Profile(np.array([1e9, 3e9]), np.array([1, 11, 21]), np.array([[1.0, 2.0, 4.0], [3.0, 6.0, 12.0]]))
-    assert profile.at(1e9, 1) == 1
-    assert profile.at(2e9, 6) == pytest.approx((1.5 + 4.5) / 2)
-    assert profile.at(np.array([1e9, 3e9]), np.array([16, 21])) == pytest.approx([3.0, 12.0])
-    assert profile.at(1e9, 31) == pytest.approx(6.0)  # the last slope goes on
-
-
-def test_profiles_of_a_roofline_give_its_costs():
-    # As the paper does it: profile a few sizes and batches, interpolate, and compare with the exact latencies.
-    device, sizes, batches = accelerator("a100-40gb"), np.geomspace(2e8, 2e10, 25), np.geomspace(1, 4000, 40)
-    exact = deploy(device, (1, 2))
-    shapes = model(sizes[:, None])
-    tables = {
-        what: {
-            g: Profile(shapes.total_params[:, 0], axis, getattr(exact.latency, what)(shapes, axis[None], g))
-            for g in (1, 2)
-        }
-        for what, axis in (("prefill", np.geomspace(1, 40, 20)), ("decode", batches))
-    }
-    profiled = replace(exact, latency=Profiled(tables["prefill"], tables["decode"]))
-    asked = model(np.array([5e8, 1.3e9, 7e9]))
-    assert serve(profiled, asked).dollars_per_token == pytest.approx(serve(exact, asked).dollars_per_token, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "batches", "seconds", "message"),
-    [
-        ([1, 2], [1, 2], [[1.0, 2.0]], r"seconds is \(1, 2\), expected \(2, 2\)"),
-        ([2, 1], [1, 2], [[1.0, 2.0], [1.0, 2.0]], "sizes must hold at least two rising numbers"),
-        ([1, 2], [1, 2], [[1.0, 2.0], [1.0, 0.0]], "seconds must be > 0, found 0"),
-    ],
-)
-def test_profiles_that_cannot_be(sizes, batches, seconds, message):
-    with pytest.raises(ValueError, match=message):
-        Profile(np.array(sizes), np.array(batches), np.array(seconds))
-    with pytest.raises(ValueError, match="no latency profile for 4 processors; there are \\[\\]"):
-        Profiled({}, {}).decode(model(), 1, 4)

@@ -1,6 +1,8 @@
-"""The book's figures. Call `enable()` once in a notebook: it sets the theme and shows charts without a network."""
+"""The book's figures. Call `enable()` once in a notebook: it sets the theme and shows charts without a network.
 
-from moelaws.charts.offline import enable
-from moelaws.charts.theme import expert_colour, expert_scale
+Figures take tables and return Altair charts; ``__init__.pyi`` lists them.
+"""
 
-__all__ = ["enable", "expert_colour", "expert_scale"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

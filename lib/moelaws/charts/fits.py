@@ -76,7 +76,7 @@ def profile_curve(points: pd.DataFrame, name: str, bound: float = 3.84) -> alt.L
     )
 
 
-def loss_by_experts(table: pd.DataFrame, title: str) -> alt.Chart:
+def predicted_loss_by_experts(table: pd.DataFrame, title: str) -> alt.Chart:
     """Loss against the number of experts, a line for each size.
 
     Arguments:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 
@@ -136,12 +137,25 @@ class Plan:
         deployment: where it is served.
         laws: one plan a law.
         refused: law -> why it has no answer.
+
+    ``print(plan)`` shows it as ``moelaws plan`` does.
     """
 
     request: Request
     deployment: Deployment
     laws: tuple[LawPlan, ...]
     refused: Mapping[str, str]
+
+    def __str__(self) -> str:
+        from moelaws.serving.plan_text import plan_text  # not above: it imports this module
+
+        return plan_text(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, as ``moelaws plan --json`` writes them."""
+        from moelaws.serving.plan_text import plan_record
+
+        return plan_record(self)
 
     @property
     def disagreement(self) -> tuple[Disagreement, ...]:
@@ -153,13 +167,19 @@ class Plan:
         return tuple(Disagreement(f, min(v), max(v)) for f, v in values.items())
 
 
-def plan(request: Request, deployment: Deployment, forecasters: Mapping[str, Forecaster]) -> Plan:
+def ask(
+    request: Request,
+    deployment: Deployment,
+    forecasters: Mapping[str, Forecaster],
+    missing: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
     """Put a request to several laws.
 
     Args:
         request: what is asked.
         deployment: where it is served.
         forecasters: name -> law.
+        missing: laws that were asked for and are not there: name -> why.
 
     Raises:
         PlanError: no law has an answer; the message is the first law's reason.
@@ -173,7 +193,7 @@ def plan(request: Request, deployment: Deployment, forecasters: Mapping[str, For
     if not plans:
         name, reason = next(iter(refused.items()))
         raise PlanError(f"{name}: {reason}")
-    return Plan(request, deployment, tuple(plans), refused)
+    return Plan(request, deployment, tuple(plans), refused | dict(missing))
 
 
 def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:

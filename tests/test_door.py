@@ -1,0 +1,83 @@
+"""The front door: the public names, quick, typed, documented, and without torch until a name needs it."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import moelaws
+
+PACKAGE = Path(moelaws.__file__).parent
+STUBS = sorted(PACKAGE.rglob("*.pyi"))
+NEEDS_TORCH = {
+    "Transformer", "generate", "load_checkpoint", "load_corpus", "measure", "probe_runs", "recipe", "rerun",
+    "run_sweep", "save_checkpoint", "SweepRun", "tiny_model", "train",
+}  # fmt: skip
+
+
+def _listed(stub: Path) -> list[tuple[str, str]]:
+    """Module and name of every line of a stub."""
+    return [
+        (node.module or "", alias.name)
+        for node in ast.parse(stub.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: str(stub.relative_to(PACKAGE)))
+def test_every_name_is_there_once(stub: Path) -> None:
+    room = importlib.import_module(".".join(("moelaws", *stub.parent.relative_to(PACKAGE).parts)))
+    names = [name for _, name in _listed(stub)]
+    assert len(set(names)) == len(names)
+    assert sorted(names) == sorted(room.__all__)
+    for name in names:
+        assert getattr(room, name) is not None
+        assert name in dir(room)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        room.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(("module", "name"), _listed(PACKAGE / "__init__.pyi"))
+def test_every_public_name_is_explained(module: str, name: str) -> None:
+    value = getattr(moelaws, name)
+    if not isinstance(value, dict):
+        assert (value.__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_the_import_takes_no_time_and_no_torch() -> None:
+    code = """
+        import resource, sys
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        import moelaws
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        heavy = {"torch", "pandas", "scipy", "altair", "numpy"} & set(sys.modules)
+        print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, sorted(heavy))
+    """
+    import textwrap
+
+    found = [_run(textwrap.dedent(code)).split(maxsplit=1) for _ in range(3)]
+    assert {heavy.strip() for _, heavy in found} == {"[]"}
+    assert min(float(seconds) for seconds, _ in found) < 0.15  # of the processor, in the best of three
+
+
+def test_torch_comes_with_the_names_that_need_it() -> None:
+    names = {name for _, name in _listed(PACKAGE / "__init__.pyi")}
+    assert names >= NEEDS_TORCH
+    code = f"""
+import sys, moelaws
+for name in {sorted(names - NEEDS_TORCH)!r}:
+    getattr(moelaws, name)
+    assert "torch" not in sys.modules, name
+moelaws.train
+assert "torch" in sys.modules
+"""
+    _run(code)
