@@ -19,7 +19,7 @@ from repository import ROOT
 RUNS = ROOT / "data" / "runs"
 TABLES = sorted(path.stem for path in RUNS.glob("*.csv"))
 OBJECTIVES = ("huber-log", "lsq-log", "lsq")
-# Laws meet tables here that were never meant for them; tests/test_foresight.py says when a fit has to warn.
+# Laws meet tables here that were never meant for them; tests/fitting/test_foresight.py says when a fit has to warn.
 pytestmark = pytest.mark.filterwarnings("ignore::moelaws.fitting.foresight.OpenDesignWarning")
 
 
