@@ -22,7 +22,7 @@ from moelaws.field import Described, Field, Place, Record, added, described, ide
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from moelaws.runs import COLUMNS, RunTable, RunTableError
-from moelaws.runs.configured import LATER, with_later_columns
+from moelaws.runs.configured import LATER_FIELDS, with_later_columns
 from moelaws.runs.timings import SETTING, TIMINGS, model_of
 from moelaws.runs.upgrade import upgrade
 from moelaws.runs.writing.lock import TableInUseError, TableLock
@@ -43,6 +43,8 @@ NEW = """
         place=Place("moelaws.stretch", absent=1.0, foreign=True),
     )
 """
+# And what is added for a result: one declaration too, beside the code that finds the value.
+NEW_RESULT = '    Column("spikes", "integer", "", "steps with a loss spike", 0, before=""),\n'
 
 
 def _other(field: Field, value: Any) -> Any:
@@ -132,13 +134,17 @@ def test_a_field_that_came_later_is_no_part_of_the_identity_at_its_old_value_onl
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the library in which ``ModelConfig`` has one field more, declared and nothing else."""
+    """A copy of the library with one field of ``ModelConfig`` and one column of results more, each just declared."""
     lib = tmp_path_factory.mktemp("newer") / "lib"
     shutil.copytree(Path(moelaws.__file__).parent, lib / "moelaws", ignore=shutil.ignore_patterns("__pycache__"))
     config = lib / "moelaws" / "config.py"
     before, mark, after = config.read_text().partition("\n    def __post_init__(self) -> None:\n        super()")
     assert mark
     config.write_text(before + NEW + mark + after)
+    schema = lib / "moelaws" / "runs" / "schema.py"
+    before, mark, after = schema.read_text().partition('    _positive("train_loss"')
+    assert mark
+    schema.write_text(before + NEW_RESULT + mark + after)
     return lib
 
 
@@ -159,7 +165,9 @@ def old_runs(tmp_path: Path) -> Path:
 
 def _without_later(source: Path, target: Path) -> Path:
     table = pd.read_csv(source, dtype=str, keep_default_na=False).head(8)
-    table.drop(columns=[name for name in LATER if name in table]).to_csv(target, index=False, lineterminator="\n")
+    table.drop(columns=[name for name in LATER_FIELDS if name in table]).to_csv(
+        target, index=False, lineterminator="\n"
+    )
     return target
 
 
@@ -182,7 +190,7 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         from moelaws.models import Transformer
         from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
         from moelaws.runs import COLUMNS, RunTable, RunTableError, read_runs
-        from moelaws.runs.configured import LATER
+        from moelaws.runs.configured import LATER_FIELDS
         from moelaws.runs.dictionary import field_table
         from moelaws.measuring.rows import record_rows
         from moelaws.runs.timings import TIMINGS, model_of, read_timings
@@ -231,16 +239,21 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
             RunTable(runs)
         except RunTableError as refusal:
             assert "stretch', which came later; moelaws runs --upgrade" in str(refusal), refusal
+            assert "'spikes'" in str(refusal)
+        else:
+            raise AssertionError("an older table was taken for one of this version")
         assert main(["runs", "--upgrade", str(runs)]) == 0
         new = rows(runs)
         assert list(new[0]) == list(COLUMNS)
-        filled = {name: str(value) for name, value in LATER.items()}
+        filled = {name: str(value) for name, value in LATER_FIELDS.items()}
         assert filled["stretch"] == "1.0"
+        filled["spikes"] = ""
         assert all(row == before | filled for row, before in zip(new, old))
         assert [run_of(row).run_id for row in new] == [row["run_id"] for row in old]
         with RunTable(runs) as out:
             out.append(new[0] | {"run_id": "new", "stretch": 2.0})
         assert rows(runs)[-1]["stretch"] == "2.0"
+        assert read_runs(runs)["spikes"].isna().all()
         """,
         old_runs, timings, models,
     )  # fmt: skip
@@ -254,10 +267,10 @@ def test_an_upgraded_table_has_every_column_and_the_same_cells(
     link = tmp_path / "link.csv"
     link.symlink_to(old_runs)
     assert main(["runs", "--upgrade", str(link)]) == 0
-    assert f"{', '.join(LATER)} added" in capsys.readouterr().out
+    assert f"{', '.join(LATER_FIELDS)} added" in capsys.readouterr().out
     after = list(_rows(old_runs))
     assert list(after[0]) == list(COLUMNS)
-    assert after == [row | {name: str(value) for name, value in LATER.items()} for row in before]
+    assert after == [row | {name: str(value) for name, value in LATER_FIELDS.items()} for row in before]
     assert link.is_symlink()
     assert old_runs.stat().st_mode & 0o777 == 0o640
     whole = old_runs.read_bytes()
@@ -290,6 +303,14 @@ def test_a_timing_table_is_upgraded_too(tmp_path: Path, capsys: pytest.CaptureFi
     assert "nothing is new" in capsys.readouterr().out
     record_measured(table, [before[3] | new | {"passes": 99}], TIMINGS)
     assert [row["passes"] for row in _rows(table)].index("99") == 3
+
+
+def test_a_table_of_probes_has_nothing_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "probes.csv"
+    table.write_bytes((ROOT / "data" / "probes" / "isoflop.csv").read_bytes()[:2000])
+    assert main(["runs", "--upgrade", str(table)]) == 0
+    assert "nothing is new" in capsys.readouterr().out
+    assert table.stat().st_size == 2000
 
 
 @pytest.mark.parametrize(
@@ -357,5 +378,5 @@ def test_a_part_of_a_table_is_not_upgraded(
 def test_rows_without_a_later_column_have_the_value_of_their_time() -> None:
     table = with_later_columns(pd.DataFrame({"token_shift": [True, None, ""], "loss": [1.0, 2.0, 3.0]}))
     assert table["token_shift"].tolist() == [True, False, False]
-    assert set(LATER) <= set(table.columns)
+    assert set(LATER_FIELDS) <= set(table.columns)
     assert with_later_columns(table) is table

@@ -165,6 +165,16 @@ def test_a_configuration_that_is_not_ours_is_refused(field: str, value: object, 
         read_config(tmp_path)
 
 
+def test_a_model_of_a_newer_version_is_not_read_as_another_one(tmp_path: Path) -> None:
+    save_checkpoint(Transformer(SMALL), tmp_path)
+    file = tmp_path / "config.json"
+    fields = json.loads(file.read_text())
+    fields["moelaws"]["stretch"] = 2.0
+    file.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=r"config\.json: moelaws\.stretch: this version does not know it"):
+        read_config(tmp_path)
+
+
 def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json: no such file"):
         load_checkpoint(tmp_path)

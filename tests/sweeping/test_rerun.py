@@ -11,7 +11,7 @@ from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models.checkpoint import load_checkpoint
 from moelaws.runs import read_runs
-from moelaws.runs.configured import LATER
+from moelaws.runs.configured import LATER_FIELDS
 from moelaws.sweeping.sweep import SweepRun, run_sweep
 from moelaws.text.corpus import load_corpus
 from moelaws.training.validation import validate
@@ -108,7 +108,7 @@ def test_runs_recorded_before_a_field_was_there_run_again_bit_equal(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether the table was upgraded since or not."""
-    cells = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=list(LATER))
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=list(LATER_FIELDS))
     old = tmp_path / "old.csv"
     cells.to_csv(old, index=False, lineterminator="\n")
     assert main(["rerun", str(old), "--smallest", "--sample", "1", "--exact"]) == 0

@@ -17,11 +17,12 @@ from moelaws.models.attention import Attention
 from moelaws.models.experts import ExpertsLayer, FeedForward
 from moelaws.models.norm import NORM_EPSILON, RMSNorm
 from moelaws.models.transformer import Block, Transformer
-from moelaws.quote import shown
+from moelaws.quote import plain, shown
 
 CONFIG = "config.json"
 LAYOUT = "olmoe"
 OURS = "moelaws"  # key of config.json for what the layout has no field for; model_type of a model that it cannot say
+_PLACES = tuple(cast(Place, field.place) for field in described(ModelConfig))
 _MOST = 10**9  # of any count in a configuration
 
 
@@ -151,6 +152,11 @@ def config_of(fields: dict[str, Any], name: str) -> ModelConfig:
     ):
         if value != expected:
             raise CheckpointError(f"{name}: {field} = {shown(value)}: expected {expected!r}")
+    ours = {place.key.partition(".")[2] for place in _PLACES if place.key.startswith(f"{OURS}.")}
+    if unknown := [key for key in object_in(fields, OURS, name) if key not in ours]:
+        raise CheckpointError(
+            f"{name}: {OURS}.{plain(unknown[0], 40)}: this version does not know it; a newer moelaws wrote this model"
+        )
     fields = fields | {"rope_parameters": rope}
     values = {field.name: _read(fields, field, cast(Place, field.place), name) for field in described(ModelConfig)}
     values["d_ff"] *= values["granularity"]  # the layout has the width of one expert

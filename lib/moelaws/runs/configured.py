@@ -11,13 +11,13 @@ from moelaws.field import NEEDED, ConfigError, Field, described
 from moelaws.quote import shown
 from moelaws.runs.numbers import truth
 
-LATER: dict[str, Any] = {
+LATER_FIELDS: dict[str, Any] = {
     field.name: field.absent
     for kind in (ModelConfig, TrainConfig, RunConfig)
     for field in described(kind)
     if field.later
 }
-"""Columns that came after the first recorded tables, each with its value in the runs recorded without it."""
+"""Fields that came after the first recorded tables, each with its value in the runs recorded without it."""
 
 
 def value_of(field: Field, row: Mapping[str, Any], absent: Any = NEEDED) -> Any:
@@ -51,7 +51,7 @@ def value_of(field: Field, row: Mapping[str, Any], absent: Any = NEEDED) -> Any:
     return field.kind(number)
 
 
-def with_later_columns(table: pd.DataFrame, names: Iterable[str] = tuple(LATER)) -> pd.DataFrame:
+def with_later_columns(table: pd.DataFrame, names: Iterable[str] = tuple(LATER_FIELDS)) -> pd.DataFrame:
     """A table with the columns that came later: rows recorded without them have the value of that time.
 
     Args:
@@ -61,7 +61,7 @@ def with_later_columns(table: pd.DataFrame, names: Iterable[str] = tuple(LATER))
     filled = {}
     for name in names:
         if name not in table.columns:
-            filled[name] = pd.Series(LATER[name], index=table.index)
+            filled[name] = pd.Series(LATER_FIELDS[name], index=table.index)
         elif (empty := table[name].isna() | (table[name].astype(object) == "")).any():
-            filled[name] = table[name].astype(object).mask(empty, LATER[name])
+            filled[name] = table[name].astype(object).mask(empty, LATER_FIELDS[name])
     return table.assign(**filled) if filled else table

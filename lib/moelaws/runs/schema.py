@@ -4,11 +4,12 @@ Those of a configuration's fields are made from the fields' own descriptions in 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.field import Field, described
+from moelaws.runs.lines import cell
 
 Kind = Literal["text", "integer", "number"]
 
@@ -26,6 +27,8 @@ class Column:
         exclusive: whether the minimum itself is refused.
         optional: whether a finished run may leave the cell empty.
         below: a value that no cell reaches; ``None`` where there is none.
+        before: ``None`` for a column of the first recorded tables; else the cell of a run recorded before the column
+            was there, which is empty where nobody knows any more.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Column:
     exclusive: bool = False
     optional: bool = False
     below: float | None = None
+    before: str | None = None
 
     @property
     def expected(self) -> str:
@@ -68,11 +72,12 @@ def _columns(fields: tuple[Field, ...], *names: str, but: str = "") -> Iterator[
         if field.name in names or (not names and field.name != but):
             kind = _KINDS[field.kind]
             if kind == "text":
-                yield _text(field.name, field.meaning)
+                column = _text(field.name, field.meaning)
             elif field.loose:
-                yield _positive(field.name, field.unit, field.meaning)
+                column = _positive(field.name, field.unit, field.meaning)
             else:
-                yield Column(field.name, kind, field.unit, field.meaning, field.least, field.exclusive)
+                column = Column(field.name, kind, field.unit, field.meaning, field.least, field.exclusive)
+            yield replace(column, before=cell(field.absent) if field.later else None)
 
 
 _ALL = (
@@ -145,6 +150,9 @@ _ALL = (
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
 """Every column the library writes, in file order, by name."""
+
+LATER: dict[str, str] = {column.name: column.before for column in _ALL if column.before is not None}
+"""Columns that tables of older versions lack, each with the cell of their rows."""
 
 NEEDED = frozenset({
     "loss", "total_params", "active_params", "non_embedding_params", "tokens", "train_flops", "sparsity",

@@ -8,7 +8,7 @@ import pandas as pd
 from moelaws.config import ModelConfig
 from moelaws.field import NEEDED, described
 from moelaws.runs import read_runs
-from moelaws.runs.configured import LATER, value_of, with_later_columns
+from moelaws.runs.configured import LATER_FIELDS, value_of, with_later_columns
 from moelaws.runs.writing.measured import Measured
 
 _FIELDS = described(ModelConfig)
@@ -33,7 +33,7 @@ TIMINGS = Measured(
     ),
     SETTING,
     frozenset({"expert_load"}),
-    {name: value for name, value in LATER.items() if name in _MODEL},
+    {name: value for name, value in LATER_FIELDS.items() if name in _MODEL},
 )  # fmt: skip
 """The table of ``moelaws measure``; the grid's rows also have the loads of the experts."""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from moelaws.files import check_writable, write_whole
 from moelaws.quote import shown
-from moelaws.runs.configured import LATER
 from moelaws.runs.error import RunTableError
-from moelaws.runs.lines import cell, row_line, split_cells
-from moelaws.runs.schema import COLUMNS
+from moelaws.runs.lines import row_line, split_cells
+from moelaws.runs.probed import PROBE_COLUMNS
+from moelaws.runs.schema import COLUMNS, LATER
 from moelaws.runs.writing.lock import TableLock
 from moelaws.runs.writing.measured import Measured, add_columns
 from moelaws.runs.writing.recorded import first_cell, header_line, objection, read_recorded, read_rows, require_regular
@@ -38,6 +38,8 @@ def upgrade(path: Path, kinds: Sequence[Measured] = ()) -> tuple[list[str], str]
     if not require_regular(path, "run table"):
         raise RunTableError(f"{path}: no such file")
     header = _header(path)
+    if header == list(PROBE_COLUMNS):
+        return [], ""
     for kind in kinds:
         if set(kind.key) - set(kind.before) <= set(header):
             return add_columns(path, kind), ""
@@ -65,7 +67,7 @@ def _upgrade_runs(path: Path) -> tuple[list[str], str]:
         lines = [header_line(_OURS)]
         for _, cells in read_rows(data, columns, path.name):
             row = dict(zip(columns, cells, strict=True))
-            lines.append(row_line(row.get(name, cell(LATER.get(name))) for name in _OURS))
+            lines.append(row_line(row.get(name, LATER.get(name)) for name in _OURS))
         write_whole(place, b"".join(lines))
         return new, said
     finally:

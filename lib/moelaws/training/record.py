@@ -14,7 +14,7 @@ from moelaws.counting import FlopsConvention, count_parameters, training_flops_p
 from moelaws.field import NEEDED, Described, described
 from moelaws.provenance import code_version, machine
 from moelaws.quote import listed, shown
-from moelaws.runs.configured import LATER, value_of
+from moelaws.runs.configured import LATER_FIELDS, value_of
 from moelaws.text.text import Text
 from moelaws.training.train import TrainingResult
 
@@ -116,7 +116,7 @@ def require_recorded(columns: Iterable[str], table: str) -> None:
     """
     there = set(columns)
     fields = (field.name for kind in (ModelConfig, TrainConfig, RunConfig) for field in described(kind))
-    if missing := [name for name in (*fields, *_OUTCOME) if name not in there and name not in LATER]:
+    if missing := [name for name in (*fields, *_OUTCOME) if name not in there and name not in LATER_FIELDS]:
         raise ConfigError(f"{table}: no column {listed(missing)}; {_AGAIN}")
 
 

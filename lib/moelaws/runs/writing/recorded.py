@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moelaws.quote import listed, shown
-from moelaws.runs.configured import LATER
 from moelaws.runs.lines import row_line, split_cells
 from moelaws.runs.reading.read import RunTableError
-from moelaws.runs.schema import COLUMNS
+from moelaws.runs.schema import COLUMNS, LATER
 
 _NAMES = {"run_id": "run table", "run": "table of probes"}
 _KEYS = {"run_id": ("run_id",), "run": ("run", "probe", "domain", "metric")}
