@@ -105,6 +105,11 @@ def find_sweep(name: str) -> Any:
         try:
             module = importlib.import_module(place)
         except ModuleNotFoundError as error:
+            if not module_name and error.name == place.partition(".")[0]:
+                raise ValueError(
+                    f"sweep {shown(name)}: the book's own sweeps come with its repository, not with the installed "
+                    "package; name a sweep of yours as PACKAGE.MODULE:FUNCTION"
+                ) from None
             raise ValueError(f"sweep {shown(name)}: no module {shown(error.name or place)}") from None
         except (Exception, SystemExit) as error:
             raise ValueError(f"sweep {shown(name)}: {shown(place)} cannot be imported: {_cause(error)}") from error
