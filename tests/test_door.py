@@ -2,13 +2,17 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import moelaws
+from repository import ROOT
 
 PACKAGE = Path(moelaws.__file__).parent
 STUBS = sorted(PACKAGE.rglob("*.pyi"))
@@ -53,6 +57,15 @@ def test_every_public_name_is_explained(module: str, name: str) -> None:
         assert (value.__doc__ or "").strip(), f"{name} has no docstring"
 
 
+def test_the_page_of_public_names_has_them_all() -> None:
+    text = (ROOT / "api.md").read_text()
+    documented = re.findall(r"auto\w+:: moelaws\.(\w+)", text)
+    listed = {name for _, name in _listed(PACKAGE / "__init__.pyi")}
+    rooms = {name for name in listed if isinstance(getattr(moelaws, name), ModuleType)}
+    assert len(documented) == len(set(documented))
+    assert set(documented) == listed - rooms - {"LAWS"}
+
+
 def test_the_import_takes_no_time_and_no_torch() -> None:
     code = """
         import resource, sys
@@ -62,8 +75,6 @@ def test_the_import_takes_no_time_and_no_torch() -> None:
         heavy = {"torch", "pandas", "scipy", "altair", "numpy"} & set(sys.modules)
         print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, sorted(heavy))
     """
-    import textwrap
-
     found = [_run(textwrap.dedent(code)).split(maxsplit=1) for _ in range(3)]
     assert {heavy.strip() for _, heavy in found} == {"[]"}
     assert min(float(seconds) for seconds, _ in found) < 0.15  # of the processor, in the best of three
