@@ -68,7 +68,8 @@ def too_few_lines(budget: float, table: pd.DataFrame) -> list[str]:
     """A budget at which no sparsity has the sizes for an optimum."""
     shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
     shown[""] = [_words(row) for row in rows_of(table)]
-    head = f"C = {budget:.4g} FLOPs: {table['runs'].sum()} runs, too few sizes for any optimum"
+    runs = int(table["runs"].sum())
+    head = f"C = {budget:.4g} FLOPs: {runs} run{'s' * (runs != 1)}, too few sizes for any optimum"
     return ["", head, *(f"  {line}" for line in _lines(shown))]
 
 
