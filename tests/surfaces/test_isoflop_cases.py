@@ -196,6 +196,18 @@ def test_losses_that_only_fall_with_size_have_no_optimum():
     assert fit_parabola(runs).status == "high edge"
 
 
+def test_the_order_of_rows_does_not_matter(written, capsys):
+    runs = pd.read_csv(CASES / "isoflop_wide_wings" / "runs.csv")
+    shuffled = runs.sample(frac=1, random_state=0)
+    rows = [written(table, capsys=capsys)[1]["budgets"][0]["optima"][0] for table in (runs, shuffled)]
+    assert rows[0]["smallest"] == rows[1]["smallest"] == runs["total_params"].min()
+    assert rows[0]["largest"] == rows[1]["largest"] == runs["total_params"].max()
+    assert rows[0]["n"] == pytest.approx(rows[1]["n"], rel=1e-9)
+    edge = cell(NATURE, Design(off=-1.5), rng()).iloc[::-1]
+    printed = written(edge, capsys=capsys)[2]
+    assert f"add sizes above {edge['total_params'].max():.3g}" in printed.out
+
+
 def test_cells_are_judged_one_by_one(written, capsys):
     designs = {0.0: Design(sizes=6), 0.5: Design(sizes=2), 0.75: Design(sizes=6, off=1.4), 0.875: Design(sizes=6)}
     runs = pd.concat([cell(NATURE, design, rng(), s) for s, design in designs.items()])

@@ -30,7 +30,7 @@ class Tried:
     def at(self, sparsity: float) -> Array:
         """The distinct sizes at a sparsity, in increasing order; none at one that was not tried."""
         sizes = self.runs.loc[np.isclose(self.runs["sparsity"], sparsity), self.variable].to_numpy(float)
-        return sizes[np.sort(np.unique(np.round(np.log(sizes), 6), return_index=True)[1])] if len(sizes) else sizes
+        return sizes[np.unique(np.round(np.log(sizes), 6), return_index=True)[1]] if len(sizes) else sizes
 
     def around(self, sparsity: float) -> list[float]:
         """The one or two sparsities tried that a sparsity equals or lies between."""
