@@ -17,6 +17,7 @@ from moelaws.decoding.visits import experts_by_visit
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
 from moelaws.models.experts import experts_by_loop
+from moelaws.models.router import SCORES
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=64)
 EXPRESSIBLE = {
@@ -31,9 +32,11 @@ MODELS = EXPRESSIBLE | {
     "every other layer": replace(SMALL, moe_every=2),
     "no QK-norm": replace(SMALL, qk_norm=False),
     "token shift": replace(SMALL, token_shift=True),
-    "sigmoid": replace(SMALL, router_scores="sigmoid"),
-    "sigmoid, K = 1": replace(SMALL, router_scores="sigmoid", top_k=1),
-    "sigmoid, renormalised": replace(SMALL, router_scores="sigmoid", renormalize_top_k=True),
+    **{f"{scores}, K = 1": replace(SMALL, router_scores=scores, top_k=1) for scores in SCORES},
+    **{
+        f"{scores}, K = 3, renormalised": replace(SMALL, router_scores=scores, top_k=3, renormalize_top_k=True)
+        for scores in SCORES
+    },
 }
 PROMPTS = [[5, 17, 80, 3, 3, 9, 41], [7], [90, 2, 55, 1]]
 

@@ -100,8 +100,8 @@ def test_a_product_by_any_library_is_the_product() -> None:
         {"n_experts": 1, "top_k": 1, "qk_norm": False},
         {"shared_experts": 1, "granularity": 2, "tied_embeddings": False},
         {"moe_every": 2, "top_k": 1},
-        {"router_scores": "sigmoid", "renormalize_top_k": True},
-        {"router_scores": "sigmoid", "top_k": 1},
+        *({"router_scores": scores, "renormalize_top_k": True} for scores in SCORES),
+        *({"router_scores": scores, "top_k": 1} for scores in SCORES),
     ],
     ids=str,
 )
