@@ -30,3 +30,18 @@ def test_differences_are_taken_seed_by_seed() -> None:
     pairs = paired_differences(RUNS, (1, 16))
     assert pairs["seed"].tolist() == [0, 1]
     assert pairs["difference"].tolist() == pytest.approx([-0.1, -0.1])
+
+
+def test_a_field_that_came_later_tells_designs_apart() -> None:
+    """Runs recorded before have its value of that time; another router is no other seed."""
+    early, late = (
+        RUNS.assign(router_scores=["softmax", "", "softmax", "", "", ""]),
+        RUNS.assign(router_scores="sigmoid"),
+    )
+    both = pd.concat([early, late.assign(loss=late["loss"] - 1)], ignore_index=True)
+    spread = seed_spread(both)
+    assert spread["router_scores"].tolist() == ["sigmoid", "softmax"] * 2
+    assert pooled_noise(spread) == pytest.approx(pooled_noise(seed_spread(RUNS)))
+    pairs = paired_differences(both, (1, 16))
+    assert len(pairs) == 4
+    assert pairs["difference"].tolist() == pytest.approx([-0.1] * 4)

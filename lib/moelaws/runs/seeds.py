@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from moelaws.runs.configured import LATER_FIELDS, with_later_columns
+
 DESIGN = ("budget", "corpus", "d_model", "n_layers", "n_experts", "top_k", "granularity")
-"""Columns that say which point of a design a run belongs to; its seeds are the replicates there."""
+"""Columns that say which point of a design a run belongs to; its seeds are the replicates there. Where a table has
+columns of fields that came later, these say so too: another kind of router is no other seed."""
 
 
 def seed_spread(runs: pd.DataFrame, by: Sequence[str] = DESIGN) -> pd.DataFrame:
@@ -19,7 +22,7 @@ def seed_spread(runs: pd.DataFrame, by: Sequence[str] = DESIGN) -> pd.DataFrame:
     Returns:
         One row a point: the columns ``by``, ``seeds`` (how many), ``mean`` and ``std`` of the loss (nats per token).
     """
-    by = [name for name in by if name in runs.columns]
+    runs, by = _design(runs, by)
     points = runs.groupby(by, as_index=False)["loss"].agg(seeds="size", mean="mean", std="std")
     return points[points["seeds"] >= 2].reset_index(drop=True)
 
@@ -50,7 +53,14 @@ def paired_differences(runs: pd.DataFrame, n_experts: tuple[int, int], by: Seque
     Returns:
         One row a point and seed: the columns ``by`` without ``n_experts``, ``seed``, ``difference`` (nats per token).
     """
-    keys = [name for name in by if name in runs.columns and name != "n_experts"] + ["seed"]
+    runs, by = _design(runs, by)
+    keys = [name for name in by if name != "n_experts"] + ["seed"]
     low, high = (runs[runs["n_experts"] == count].set_index(keys)["loss"] for count in n_experts)
     both = (high - low).dropna().rename("difference")
     return both.reset_index()
+
+
+def _design(runs: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Columns that identify a point, of those the table has; later ones are filled for rows recorded before them."""
+    later = [name for name in LATER_FIELDS if by is DESIGN and name in runs.columns]
+    return with_later_columns(runs, later), [name for name in [*by, *later] if name in runs.columns]
