@@ -1,0 +1,200 @@
+"""Products of a few rows, a tile in registers at a time: the inner loop of compiled decoding, as LLVM sees it.
+
+numba compiles plain loops, and whether they end up in vector registers is LLVM's choice. Here the choice is ours: a
+tile's sums are vectors from its first multiplication to its last. LLVM still picks the instructions, so the same
+lines serve AVX-512, AVX2 and NEON.
+
+A tile is up to ``MOST_ROWS`` rows by ``WIDE`` or 1 vectors of ``VECTOR`` numbers; y[r, n] = sum_k x[r, k] w[k, n].
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import get_or_insert_function
+from numba.extending import intrinsic
+
+_FEATURES = llvm.get_host_cpu_features()
+
+
+def _shape() -> tuple[int, int]:
+    """Numbers in a vector register, and rows whose sums of four vectors each fit the registers that there are."""
+    if _FEATURES.get("avx512f"):
+        return 16, 6
+    if _FEATURES.get("avx"):
+        return 8, 3
+    return 4, 4 if _FEATURES.get("neon") else 2
+
+
+VECTOR, MOST_ROWS = _shape()
+WIDE = 4
+"""Vectors side by side in a panel of weights: so many sums are under way at once that none waits for the last."""
+PANEL = WIDE * VECTOR
+"""Columns of a panel."""
+
+# A weight is asked for so many bytes before it is needed: a core's own prefetching ends with every page of 4 KiB.
+_AHEAD = 2048
+_LINE = 64
+
+_I32, _I64, _FLOAT, _VOID = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.VoidType()
+_POINTER = ir.PointerType()
+_LANES = ir.VectorType(_FLOAT, VECTOR)
+_TILE = ir.FunctionType(_VOID, [_POINTER, _I64, _POINTER, _I64, _POINTER, _I64, _I64])
+_TILES = ir.FunctionType(_VOID, [*_TILE.args, _I64, _I64])
+
+
+def _float_at(builder: ir.IRBuilder, base: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.gep(base, [index], source_etype=_FLOAT)
+
+
+def _splat(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    one = builder.insert_element(ir.Constant(_LANES, ir.Undefined), number, _I32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, VECTOR), [0] * VECTOR))
+
+
+def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
+    """The function for tiles of one shape: (y, step of y, x, step of x, w, step of w, depth)."""
+    name = f"moelaws_tile_{rows}_{vectors}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, _TILE, name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    y, y_step, x, x_step, w, w_step, depth = function.args
+    for pointer in (y, x, w):
+        pointer.add_attribute("noalias")
+    multiply_add = get_or_insert_function(module, ir.FunctionType(_LANES, [_LANES] * 3), f"llvm.fmuladd.v{VECTOR}f32")
+    prefetch = get_or_insert_function(module, ir.FunctionType(_VOID, [_POINTER] + [_I32] * 3), "llvm.prefetch.p0")
+    # Few sums would each wait for their last multiplication: then several steps of k have sums of their own.
+    unroll = max(1, WIDE // (rows * vectors))
+    entry, head, body, done = (function.append_basic_block(name) for name in ("entry", "head", "body", "done"))
+    rest, tail = (function.append_basic_block(n) for n in ("rest", "tail")) if unroll > 1 else (done, done)
+    builder = ir.IRBuilder(entry)
+    zero = ir.Constant(_LANES, [0.0] * VECTOR)
+    sums = [builder.alloca(_LANES) for _ in range(unroll * rows * vectors)]
+    for total in sums:
+        builder.store(zero, total)
+    k_at = builder.alloca(_I64)
+    builder.store(_I64(0), k_at)
+    x_rows = [_float_at(builder, x, builder.mul(x_step, _I64(r))) for r in range(rows)]
+    builder.branch(head)
+
+    def advance(k: ir.Value, slot: int) -> None:
+        row_of_w = _float_at(builder, w, builder.mul(k, w_step))
+        if vectors == WIDE:
+            for line in range(0, 4 * PANEL, _LINE):
+                ahead = _float_at(builder, row_of_w, _I64((_AHEAD + line) // 4))
+                builder.call(prefetch, [ahead, _I32(0), _I32(3), _I32(1)])
+        factors = [_splat(builder, builder.load(_float_at(builder, row, k), typ=_FLOAT, align=4)) for row in x_rows]
+        for v in range(vectors):
+            weight = builder.load(_float_at(builder, row_of_w, _I64(v * VECTOR)), typ=_LANES, align=4)
+            for r, factor in enumerate(factors):
+                total = sums[(slot * rows + r) * vectors + v]
+                builder.store(builder.call(multiply_add, [factor, weight, builder.load(total, typ=_LANES)]), total)
+
+    def loop(head: ir.Block, body: ir.Block, after: ir.Block, steps: int) -> None:
+        builder.position_at_end(head)
+        end = builder.add(builder.load(k_at, typ=_I64), _I64(steps))
+        builder.cbranch(builder.icmp_signed("<=", end, depth), body, after)
+        builder.position_at_end(body)
+        k = builder.load(k_at, typ=_I64)
+        for slot in range(steps):
+            advance(builder.add(k, _I64(slot)), slot)
+        builder.store(builder.add(k, _I64(steps)), k_at)
+        builder.branch(head)
+
+    loop(head, body, rest, unroll)
+    if unroll > 1:
+        loop(rest, tail, done, 1)
+    builder.position_at_end(done)
+    for r in range(rows):
+        row_of_y = _float_at(builder, y, builder.mul(y_step, _I64(r)))
+        for v in range(vectors):
+            total = builder.load(sums[r * vectors + v], typ=_LANES)
+            for slot in range(1, unroll):
+                total = builder.fadd(total, builder.load(sums[(slot * rows + r) * vectors + v], typ=_LANES))
+            builder.store(total, _float_at(builder, row_of_y, _I64(v * VECTOR)), align=4)
+    builder.ret_void()
+    return function
+
+
+def _tiles(module: ir.Module) -> ir.Function:
+    """The function for tiles of any shape: the same, and (rows, vectors)."""
+    name = "moelaws_tiles"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, _TILES, name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    *arguments, rows, vectors = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    done = function.append_basic_block("done")
+    shape = builder.add(builder.mul(rows, _I64(WIDE + 1)), vectors)
+    switch = builder.switch(shape, done)
+    for count in range(1, MOST_ROWS + 1):
+        for width in (1, WIDE):
+            case = function.append_basic_block(f"tile_{count}_{width}")
+            switch.add_case(_I64(count * (WIDE + 1) + width), case)
+            builder.position_at_end(case)
+            builder.call(_tile(module, count, width), arguments)
+            builder.branch(done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return function
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def tile(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, w: Any, w_at: Any, w_step: Any,
+         depth: Any, rows: Any, vectors: Any) -> Any:  # fmt: skip
+    """y = x w for one tile.
+
+    Args:
+        y, y_at, y_step: flat memory, where the tile's first number goes, and numbers from one row to the next.
+        x, x_at, x_step: the same of the inputs.
+        w, w_at, w_step: the same of the weights, rows of k.
+        depth: how many k.
+        rows: 1 to ``MOST_ROWS``.
+        vectors: 1 or ``WIDE``.
+    """
+    signature = types.void(y, types.int64, types.int64, x, types.int64, types.int64, w, types.int64, types.int64,
+                           types.int64, types.int64, types.int64)  # fmt: skip
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = []
+        for first in (0, 3, 6):
+            array = context.make_array(signature.args[first])(context, builder, arguments[first])
+            base = builder.bitcast(array.data, _POINTER)
+            places += [_float_at(builder, base, arguments[first + 1]), arguments[first + 2]]
+        builder.call(_tiles(builder.module), [*places, *arguments[9:]])
+        return context.get_dummy_value()
+
+    return signature, lower
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def exponential(typing: Any, x: Any) -> Any:
+    """e to the x for one float32, relative error 2e-7, no branch and no call: loops of it stay in vector registers.
+
+    2^n times a polynomial on half an octave around 1; below e^-87 it is that, above e^88 that.
+    """
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def function(name: str, arity: int) -> Any:
+            kind = ir.FunctionType(_FLOAT, [_FLOAT] * arity)
+            return get_or_insert_function(builder.module, kind, f"llvm.{name}.f32")
+
+        fma, floor = function("fma", 3), function("floor", 1)
+        x = builder.call(function("minnum", 2), [arguments[0], _FLOAT(88.0)])
+        x = builder.call(function("maxnum", 2), [x, _FLOAT(-87.0)])
+        n = builder.call(floor, [builder.call(fma, [x, _FLOAT(1.44269504), _FLOAT(0.5)])])
+        r = builder.call(fma, [n, _FLOAT(-0.693359375), x])  # ln 2 in two parts: the first times n is exact
+        r = builder.call(fma, [n, _FLOAT(2.12194440e-4), r])
+        y = _FLOAT(1.9875691500e-4)
+        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+            y = builder.call(fma, [y, r, _FLOAT(c)])
+        y = builder.fadd(builder.call(fma, [y, builder.fmul(r, r), r]), _FLOAT(1.0))
+        power = builder.shl(builder.add(builder.fptosi(n, _I32), _I32(127)), _I32(23))
+        return builder.fmul(y, builder.bitcast(power, _FLOAT))
+
+    return types.float32(types.float32), lower
