@@ -15,29 +15,22 @@ from typing import Any
 import numba
 from numba import types
 
-from moelaws.serving import kernels, packed, tiles, waiting
+from moelaws.serving import frame, kernels, packed, tiles, waiting
 from moelaws.stages import stage
 from moelaws.training.storage import cache_folder
 
-_FLOATS, _INTS = types.float32[::1], types.int64[::1]
-_SIGNATURE = (
-    _FLOATS, types.int64[:, ::1], _INTS, _FLOATS, _INTS, _FLOATS, _FLOATS, _FLOATS, _INTS, _FLOATS, _INTS, _INTS,
-    _FLOATS, _INTS, *(types.int64,) * 8,
-)  # fmt: skip
-
-
 @cache
 def compiled_step() -> Callable[..., int]:
-    """``kernels.step`` as machine code for this processor: compiled in seconds, or found on the disk."""
+    """``frame.run`` as machine code for this processor: compiled in seconds, or found on the disk."""
     folder = _folder()
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        function: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=folder is not None)(kernels.step)
+        function: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=folder is not None)(frame.run)
     finally:
         numba.config.CACHE_DIR = before
     with stage("compiling the decoder, once on this machine"):
-        function.compile(_SIGNATURE)
+        function.compile((types.int64[::1], types.int64))
     function.disable_compile()
     step: Callable[..., int] = function
     return step
@@ -47,7 +40,7 @@ def _folder() -> Path | None:
     """Where the compiled code of these sources lies, or ``None`` if no such folder can be written."""
     digest = hashlib.sha256(f"{numba.__version__} {tiles.VECTOR} {tiles.MOST_ROWS}".encode())
     try:
-        for module in (kernels, packed, tiles, waiting):
+        for module in (frame, kernels, packed, tiles, waiting):
             digest.update(Path(str(module.__file__)).read_bytes())
         folder = Path(numba.config.CACHE_DIR or cache_folder()) / "compiled" / digest.hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)

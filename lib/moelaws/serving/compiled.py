@@ -5,11 +5,12 @@ It is ``decoder.Decoder`` again, in fp32 on a CPU: the same prefill and steps, e
 Shape suffixes: B requests, T time steps at hand, R = B T rows, K experts a token, L columns, V vocabulary.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.serving.cache import KeyValueCache, make_cache
+from moelaws.serving import frame as at
 from moelaws.serving.compilation import compiled_step
 from moelaws.serving.packed import HIDDEN, N_EXPERTS, ROUTER, SHARED, SHARED_HIDDEN, Packed, pack, padded
 from moelaws.serving.tiles import MOST_ROWS, PANEL
@@ -92,8 +94,11 @@ class CompiledDecoder:
         self.threads = threads
         self._step = compiled_step()
         self._packed = pack(model)
+        self._logits_step = padded(model.config.vocab_size)
         self._counter = np.zeros(8, np.int64)
+        self._frame = np.zeros(len(at.FRAME), np.int64)
         self._work: _Work | None = None
+        self._bound: CompiledCache | None = None
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(threads - 1, "decoder") if threads > 1 else None
 
@@ -127,57 +132,76 @@ class CompiledDecoder:
     ) -> Tensor:
         """Read so many more tokens of every request; arguments, results and errors as those of ``Decoder.extend``."""
         batch, time = ids_BT.shape
-        at_once = max(1, _ROWS_AT_ONCE // batch)
-        if time <= at_once:
-            logits_BV, chosen = self._run(cache, ids_BT, _stacked(forced))
-            parts = [chosen]
-        else:
-            cache.claim(time)  # before anything is filled
-            parts = []
-            for first in range(0, time, at_once):
-                part_BT = ids_BT[:, first : first + at_once]
-                these = None if forced is None else [
-                    ids.view(batch, time, -1)[:, first : first + at_once].reshape(-1, ids.shape[1]) for ids in forced
-                ]  # fmt: skip
-                logits_BV, chosen = self._run(cache, part_BT, _stacked(these))
-                parts.append(chosen)
+        if time * batch > _ROWS_AT_ONCE and time > 1:
+            return self._in_parts(cache, ids_BT, routes, forced)
+        logits_BV, chosen = self._run(cache, ids_BT, None if forced is None else _stacked(forced))
         if routes is not None and self.routed_layers:
-            layers, top_k = self.routed_layers, self.config.top_k
-            whole = np.concatenate([part.reshape(layers, batch, -1, top_k) for part in parts], axis=2)
-            routes += torch.from_numpy(whole.reshape(layers, -1, top_k)).unbind(0)
+            shape = (self.routed_layers, batch * time, self.config.top_k)
+            routes += torch.from_numpy(chosen[: math.prod(shape)].reshape(shape).copy()).unbind(0)
+        return logits_BV
+
+    def _in_parts(
+        self, cache: CompiledCache, ids_BT: Tensor, routes: list[Tensor] | None, forced: Sequence[Tensor] | None
+    ) -> Tensor:
+        """Many tokens, a stretch of every request at a time."""
+        batch, time = ids_BT.shape
+        cache.claim(time)  # refused before anything is filled
+        length = max(1, _ROWS_AT_ONCE // batch)
+        parts: list[list[Tensor]] = []
+        for first in range(0, time, length):
+            stretch = slice(first, first + length)
+            these = forced and [ids_RK.unflatten(0, (batch, time))[:, stretch].flatten(0, 1) for ids_RK in forced]
+            parts.append([])
+            logits_BV = self.extend(cache, ids_BT[:, stretch], parts[-1], these)
+        if routes is not None:
+            for layer in zip(*parts, strict=True):
+                whole = torch.cat([ids_RK.unflatten(0, (batch, -1)) for ids_RK in layer], dim=1)
+                routes.append(whole.flatten(0, 1))
         return logits_BV
 
     def _run(self, cache: CompiledCache, ids_BT: Tensor, forced: _Ints | None) -> tuple[Tensor, _Ints]:
-        """One call of the compiled function: logits, and the experts chosen."""
+        """One call of the compiled function: logits, and the experts chosen, in memory that the next call uses again."""
         batch, time = ids_BT.shape
         start, end = cache.claim(time)
-        ids = np.ascontiguousarray(ids_BT.numpy(), dtype=np.int64).reshape(-1)
-        logits_BV = torch.empty(batch, padded(self.config.vocab_size))
+        ids_BT = ids_BT.to(torch.int64).contiguous()
+        logits_BV = torch.empty(batch, self._logits_step)
+        frame = self._frame
         with self._lock:
-            work = self._working_memory(batch * time, cache.capacity)
-            chosen = np.empty(self.routed_layers * batch * time * self.config.top_k, np.int64) if forced is None else forced
-            arguments = (
-                self._packed.weights, self._packed.plan, work.sizes, work.floats, work.ints, *cache.flat, cache.begins,
-                cache.last, ids, chosen, logits_BV.numpy().reshape(-1), self._counter, batch, time, start,
-                cache.capacity, int(cache.ragged), int(forced is not None),
-            )  # fmt: skip
-            others = [] if self._pool is None else [
-                self._pool.submit(self._step, *arguments, thread, self.threads) for thread in range(1, self.threads)
-            ]  # fmt: skip
-            wrong = self._step(*arguments, 0, self.threads)
+            if self._bound is not cache or self._work is None or batch * time > self._work.rows:
+                self._bind(cache, batch * time)
+            work = cast(_Work, self._work)
+            chosen = work.chosen if forced is None else forced
+            frame[at.IDS], frame[at.LOGITS] = ids_BT.data_ptr(), logits_BV.data_ptr()
+            frame[at.CHOSEN], frame[at.FORCED] = chosen.ctypes.data if forced is not None else work.chosen_at, forced is not None
+            frame[at.TIME], frame[at.START] = time, start
+            others = []
+            if self._pool is not None:
+                others = [self._pool.submit(self._step, frame, thread) for thread in range(1, self.threads)]
+            wrong = self._step(frame, 0)
             for other in others:
                 other.result()
         if wrong >= 0:
-            raise IndexError(f"token {ids[wrong]}: expected 0 to {self.config.vocab_size - 1}")
+            raise IndexError(f"token {int(ids_BT.flatten()[wrong])}: expected 0 to {self.config.vocab_size - 1}")
         cache.length = end
-        return logits_BV[:, : self.config.vocab_size], chosen
+        if self._logits_step != self.config.vocab_size:
+            logits_BV = logits_BV[:, : self.config.vocab_size]
+        return logits_BV, chosen
 
-    def _working_memory(self, rows: int, columns: int) -> "_Work":
-        if self._work is None or rows > self._work.rows or columns > self._work.columns:
-            before = self._work
-            rows, columns = max(rows, before.rows if before else 0), max(columns, before.columns if before else 0)
-            self._work = _make_work(self.config, self._packed, rows, columns, self.threads)
-        return self._work
+    def _bind(self, cache: CompiledCache, rows: int) -> None:
+        """Put into the frame what stays as it is from step to step."""
+        before = self._work
+        if before is None or rows > before.rows or cache.capacity > before.columns:
+            most = (rows, cache.capacity) if before is None else (max(rows, before.rows), max(cache.capacity, before.columns))
+            self._work = _make_work(self.config, self._packed, *most, self.threads)
+        work, frame = cast(_Work, self._work), self._frame
+        arrays = (
+            self._packed.weights, self._packed.plan, work.sizes, work.floats, work.ints, *cache.flat, cache.begins,
+            cache.last,
+        )  # fmt: skip
+        frame[: len(arrays)] = [array.ctypes.data for array in arrays]
+        frame[at.COUNTER], frame[at.LAYERS], frame[at.TEAM] = self._counter.ctypes.data, len(self._packed.plan), self.threads
+        frame[at.BATCH], frame[at.CAPACITY], frame[at.RAGGED] = len(cache.begins), cache.capacity, cache.ragged
+        self._bound = cache
 
 
 @dataclass(frozen=True)
@@ -189,6 +213,8 @@ class _Work:
     sizes: _Ints
     floats: _Floats
     ints: _Ints
+    chosen: _Ints
+    chosen_at: int
 
 
 def _make_work(config: ModelConfig, model: Packed, rows: int, columns: int, threads: int) -> _Work:
@@ -212,15 +238,17 @@ def _make_work(config: ModelConfig, model: Packed, rows: int, columns: int, thre
     ints = experts + 1 + rows * config.top_k
     sizes: list[Any] = [
         config.d_model, config.n_heads, config.top_k, config.vocab_size, config.renormalize_top_k, False,
-        model.embedding, model.shift_gain, model.unembedding, experts, *places.values(), hidden, end, own, own_scores,
-        own_tile, ints,
+        model.embedding, model.shift_gain, model.unembedding, experts, width, padded(3 * config.d_model),
+        padded(config.vocab_size), hidden, *places.values(), end, own, own_scores, own_tile, ints,
     ]  # fmt: skip
     floats = torch.zeros(end + threads * own + PANEL).numpy()
-    return _Work(rows, columns, np.array(sizes, np.int64), floats, np.zeros(threads * ints, np.int64))
+    chosen = np.zeros(max(1, int((plan[:, ROUTER] >= 0).sum()) * rows * config.top_k), np.int64)
+    return _Work(
+        rows, columns, np.array(sizes, np.int64), floats, np.zeros(threads * ints, np.int64), chosen, chosen.ctypes.data
+    )
 
 
-def _stacked(forced: Sequence[Tensor] | None) -> _Ints | None:
+def _stacked(forced: Sequence[Tensor]) -> _Ints:
     """Experts to take, of all layers in turn."""
-    if forced is None:
-        return None
-    return torch.stack(list(forced)).to(torch.int64).reshape(-1).numpy() if len(forced) else np.zeros(0, np.int64)
+    layers = [ids_RK.to(torch.int64).flatten() for ids_RK in forced]
+    return torch.cat(layers).numpy() if layers else np.zeros(1, np.int64)

@@ -145,18 +145,18 @@ def gate(act, act_at, up, up_at, width):
         act[i] = act[i] * up[i] / (_F(1) + exponential(-act[i]))
 
 
-# Sizes and places that a step needs besides the plan of the weights, in the order of ``compiled.sizes``.
+# Sizes and places that a step needs besides the plan of the weights.
 SIZES = (
     D, HEADS, TOP_K, VOCABULARY, RENORMALISE, SIGMOID, EMBEDDING, SHIFT_GAIN, UNEMBEDDING, MOST_EXPERTS,
-    AT_X, AT_H, AT_QKV, AT_MIXED, AT_GATES, AT_ACT, AT_Y, ACT_STEP, AT_OWN, OWN_STEP, OWN_SCORES, OWN_TILE,
-    INTS_STEP,
-) = range(23)  # fmt: skip
+    ROW_STEP, QKV_STEP, LOGITS_STEP, ACT_STEP,
+    AT_X, AT_H, AT_QKV, AT_MIXED, AT_GATES, AT_ACT, AT_Y, AT_OWN, OWN_STEP, OWN_SCORES, OWN_TILE, INTS_STEP,
+) = range(26)  # fmt: skip
 
 
 @part
 def embed(s, w, scratch, last, ids, begins, batch, time, start, thread, team):
     """Embeddings of the rows, each with the previous token's share if the model shifts tokens."""
-    width, step, gain = s[D], _step_of(s[D]), s[SHIFT_GAIN]
+    width, step, gain = s[D], s[ROW_STEP], s[SHIFT_GAIN]
     for row in range(thread, batch * time, team):
         b, t = row // time, row % time
         x = scratch[s[AT_X] + row * step : s[AT_X] + row * step + width]
@@ -191,7 +191,7 @@ def remember(s, w, last, ids, begins, batch, time, start):
 def place_keys(s, layer, w, scratch, keys, values, turns, ragged, batch, time, start, capacity, thread, team, gain):
     """Queries and keys normalised and turned; keys and values of the rows put into the cache."""
     width, heads = s[D], s[HEADS]
-    head, step = width // heads, _step_of(3 * width)
+    head, step = width // heads, s[QKV_STEP]
     for row in range(thread, batch * time, team):
         b, t = row // time, row % time
         column, q = start + t, s[AT_QKV] + row * step
@@ -216,7 +216,7 @@ def place_keys(s, layer, w, scratch, keys, values, turns, ragged, batch, time, s
 def attend(s, layer, scratch, keys, values, begins, batch, time, start, capacity, thread, team):
     """Each row's query on its request's keys and values up to its own, a head at a time."""
     width, heads = s[D], s[HEADS]
-    head, step = width // heads, _step_of(3 * width)
+    head, step = width // heads, s[QKV_STEP]
     own = s[AT_OWN] + thread * s[OWN_STEP]
     scores, mixed = own + s[OWN_SCORES], own + s[OWN_TILE]
     for unit in range(thread, batch * time * heads, team):
@@ -228,7 +228,7 @@ def attend(s, layer, scratch, keys, values, begins, batch, time, start, capacity
               keys, place * head * capacity + begin, capacity, head, end - begin)  # fmt: skip
         factor = softmax(scratch, scores, end - begin)
         weigh(scratch, mixed, scratch, scores, values, (place * capacity + begin) * head, head, end - begin, head)
-        out = s[AT_MIXED] + row * _step_of(width) + h * head
+        out = s[AT_MIXED] + row * s[ROW_STEP] + h * head
         for i in range(head):
             scratch[out + i] = scratch[mixed + i] * factor
 
@@ -236,7 +236,7 @@ def attend(s, layer, scratch, keys, values, begins, batch, time, start, capacity
 @part
 def route(s, row_of_plan, w, scratch, chosen, chosen_at, rows, forced, thread, team):
     """Attention's result added, the sum normalised, and the experts of each row chosen and weighted."""
-    width, step, top_k = s[D], _step_of(s[D]), s[TOP_K]
+    width, step, top_k = s[D], s[ROW_STEP], s[TOP_K]
     router, experts, bias = row_of_plan[ROUTER], row_of_plan[N_EXPERTS], row_of_plan[BIAS]
     scores, scores_step = s[AT_OWN] + thread * s[OWN_STEP] + s[OWN_SCORES], _step_of(experts)
     for first in range(thread * MOST_ROWS, rows, team * MOST_ROWS):
@@ -271,7 +271,7 @@ def route(s, row_of_plan, w, scratch, chosen, chosen_at, rows, forced, thread, t
 @part
 def gather(s, experts, scratch, ints, chosen, chosen_at, rows, thread):
     """Rows side by side by expert, in this thread's own memory: which of them are whose, and where each choice went."""
-    width, step, top_k = s[D], _step_of(s[D]), s[TOP_K]
+    width, step, top_k = s[D], s[ROW_STEP], s[TOP_K]
     ends, place = thread * s[INTS_STEP], thread * s[INTS_STEP] + s[MOST_EXPERTS] + 1
     for e in range(experts + 1):
         ints[ends + e] = 0
@@ -292,7 +292,7 @@ def gather(s, experts, scratch, ints, chosen, chosen_at, rows, thread):
 @part
 def expert_in(s, scratch, x_at, w, w_at, hidden, rows, act_at, thread, turn, team):
     """Gate and up projections of some rows, and their SwiGLU, a panel at a time."""
-    width, step, act_step = s[D], _step_of(s[D]), s[ACT_STEP]
+    width, step, act_step = s[D], s[ROW_STEP], s[ACT_STEP]
     up_at, up = w_at + width * _step_of(hidden), s[AT_OWN] + thread * s[OWN_STEP] + s[OWN_TILE]
     wide = hidden // PANEL
     narrow = (hidden - wide * PANEL + VECTOR - 1) // VECTOR
@@ -314,7 +314,7 @@ def expert_in(s, scratch, x_at, w, w_at, hidden, rows, act_at, thread, turn, tea
 @part
 def feed(s, row_of_plan, w, scratch, ints, chosen, chosen_at, rows, counter, thread, team):
     """The experts of every row, and the shared ones; their results are not added yet."""
-    width, step, act_step, top_k = s[D], _step_of(s[D]), s[ACT_STEP], s[TOP_K]
+    width, step, act_step, top_k = s[D], s[ROW_STEP], s[ACT_STEP], s[TOP_K]
     routed, experts, hidden = row_of_plan[ROUTER] >= 0, row_of_plan[N_EXPERTS], row_of_plan[HIDDEN]
     shared, shared_hidden = row_of_plan[SHARED], row_of_plan[SHARED_HIDDEN]
     many = rows * top_k if routed else rows
@@ -345,7 +345,7 @@ def feed(s, row_of_plan, w, scratch, ints, chosen, chosen_at, rows, counter, thr
 @part
 def combine(s, row_of_plan, scratch, ints, rows, thread, team):
     """The experts' results added to each row, and the sum normalised for what comes next."""
-    width, step, top_k = s[D], _step_of(s[D]), s[TOP_K]
+    width, step, top_k = s[D], s[ROW_STEP], s[TOP_K]
     place = thread * s[INTS_STEP] + s[MOST_EXPERTS] + 1
     for row in range(thread, rows, team):
         x = s[AT_X] + row * step
@@ -365,6 +365,7 @@ def _step_of(width):
     return (width + VECTOR - 1) // VECTOR * VECTOR
 
 
+@part
 def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chosen, logits, counter, batch, time, start,
          capacity, ragged, forced, thread, team):  # fmt: skip
     """Read ``time`` more tokens of every request.
@@ -389,7 +390,7 @@ def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chos
         -1, or the row whose token is none of the vocabulary; nothing is done then.
     """
     width, rows = s[D], batch * time
-    row_step, chosen_at = _step_of(width), 0
+    row_step, chosen_at = s[ROW_STEP], 0
     for row in range(rows):
         if ids[row] < 0 or ids[row] >= s[VOCABULARY]:
             return row
@@ -401,7 +402,7 @@ def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chos
         remember(s, w, last, ids, begins, batch, time, start)
     for layer in range(len(plan)):
         row_of_plan = plan[layer]
-        product(scratch, s[AT_QKV], _step_of(3 * width), scratch, s[AT_H], row_step, w, row_of_plan[QKV], rows, width,
+        product(scratch, s[AT_QKV], s[QKV_STEP], scratch, s[AT_H], row_step, w, row_of_plan[QKV], rows, width,
                 3 * width, thread, team)  # fmt: skip
         wait_for_all(counter, team)
         place_keys(s, layer, w, scratch, keys, values, turns, ragged, batch, time, start, capacity, thread, team,
@@ -419,7 +420,7 @@ def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chos
         wait_for_all(counter, team)
         if row_of_plan[ROUTER] >= 0:
             chosen_at += rows * s[TOP_K]
-    product(logits, 0, _step_of(s[VOCABULARY]), scratch, s[AT_H] + (time - 1) * row_step, time * row_step, w,
+    product(logits, 0, s[LOGITS_STEP], scratch, s[AT_H] + (time - 1) * row_step, time * row_step, w,
             s[UNEMBEDDING], batch, width, s[VOCABULARY], thread, team)  # fmt: skip
     wait_for_all(counter, team)
     return -1
