@@ -25,10 +25,10 @@ import torch
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.provenance import machine
-from moelaws.serving.compilation import compiled_step
-from moelaws.serving.compiled import CompiledDecoder
+from moelaws.serving.compiled.compilation import compiled_step
+from moelaws.serving.compiled.compiled_decoder import CompiledDecoder
+from moelaws.serving.compiled.tiles import VECTOR
 from moelaws.serving.decoder import Decoder
-from moelaws.serving.tiles import VECTOR
 from moelaws.training.recipe import tiny_model
 
 RESULTS = Path(__file__).parent / "results" / "decode_compiled.json"

@@ -15,9 +15,10 @@ from typing import Any
 import numba
 from numba import types
 
-from moelaws.serving import frame, kernels, packed, tiles, waiting
+from moelaws.serving.compiled import frame, tiles
 from moelaws.stages import stage
 from moelaws.training.storage import cache_folder
+
 
 @cache
 def compiled_step() -> Callable[..., int]:
@@ -26,7 +27,9 @@ def compiled_step() -> Callable[..., int]:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        function: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=folder is not None)(frame.run)
+        function: Any = numba.njit(
+            fastmath=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None
+        )(frame.run)
     finally:
         numba.config.CACHE_DIR = before
     with stage("compiling the decoder, once on this machine"):
@@ -40,8 +43,8 @@ def _folder() -> Path | None:
     """Where the compiled code of these sources lies, or ``None`` if no such folder can be written."""
     digest = hashlib.sha256(f"{numba.__version__} {tiles.VECTOR} {tiles.MOST_ROWS}".encode())
     try:
-        for module in (frame, kernels, packed, tiles, waiting):
-            digest.update(Path(str(module.__file__)).read_bytes())
+        for source in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(source.read_bytes())
         folder = Path(numba.config.CACHE_DIR or cache_folder()) / "compiled" / digest.hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

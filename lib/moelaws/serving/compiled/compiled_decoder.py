@@ -20,10 +20,10 @@ from torch import Tensor
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.serving.cache import KeyValueCache, make_cache
-from moelaws.serving import frame as at
-from moelaws.serving.compilation import compiled_step
-from moelaws.serving.packed import HIDDEN, N_EXPERTS, ROUTER, SHARED, SHARED_HIDDEN, Packed, pack, padded
-from moelaws.serving.tiles import MOST_ROWS, PANEL
+from moelaws.serving.compiled import places as at
+from moelaws.serving.compiled.compilation import compiled_step
+from moelaws.serving.compiled.packed import Packed, pack, padded
+from moelaws.serving.compiled.tiles import MOST_ROWS, PANEL
 
 _ROWS_AT_ONCE = 512
 """Rows that pass through the model together; a longer prompt comes in parts."""
@@ -105,7 +105,7 @@ class CompiledDecoder:
     @property
     def routed_layers(self) -> int:
         """Layers with a router."""
-        return int((self._packed.plan[:, ROUTER] >= 0).sum())
+        return int((self._packed.plan[:, at.ROUTER] >= 0).sum())
 
     def prefill(
         self,
@@ -160,7 +160,7 @@ class CompiledDecoder:
         return logits_BV
 
     def _run(self, cache: CompiledCache, ids_BT: Tensor, forced: _Ints | None) -> tuple[Tensor, _Ints]:
-        """One call of the compiled function: logits, and the experts chosen, in memory that the next call uses again."""
+        """One call of the compiled function: logits, and the experts chosen, in memory that the next call needs."""
         batch, time = ids_BT.shape
         start, end = cache.claim(time)
         ids_BT = ids_BT.to(torch.int64).contiguous()
@@ -171,8 +171,11 @@ class CompiledDecoder:
                 self._bind(cache, batch * time)
             work = cast(_Work, self._work)
             chosen = work.chosen if forced is None else forced
-            frame[at.IDS], frame[at.LOGITS] = ids_BT.data_ptr(), logits_BV.data_ptr()
-            frame[at.CHOSEN], frame[at.FORCED] = chosen.ctypes.data if forced is not None else work.chosen_at, forced is not None
+            frame[at.AT_IDS], frame[at.AT_LOGITS] = ids_BT.data_ptr(), logits_BV.data_ptr()
+            frame[at.AT_CHOSEN], frame[at.FORCED] = (
+                chosen.ctypes.data if forced is not None else work.chosen_at,
+                forced is not None,
+            )
             frame[at.TIME], frame[at.START] = time, start
             others = []
             if self._pool is not None:
@@ -191,7 +194,11 @@ class CompiledDecoder:
         """Put into the frame what stays as it is from step to step."""
         before = self._work
         if before is None or rows > before.rows or cache.capacity > before.columns:
-            most = (rows, cache.capacity) if before is None else (max(rows, before.rows), max(cache.capacity, before.columns))
+            most = (
+                (rows, cache.capacity)
+                if before is None
+                else (max(rows, before.rows), max(cache.capacity, before.columns))
+            )
             self._work = _make_work(self.config, self._packed, *most, self.threads)
         work, frame = cast(_Work, self._work), self._frame
         arrays = (
@@ -199,7 +206,11 @@ class CompiledDecoder:
             cache.last,
         )  # fmt: skip
         frame[: len(arrays)] = [array.ctypes.data for array in arrays]
-        frame[at.COUNTER], frame[at.LAYERS], frame[at.TEAM] = self._counter.ctypes.data, len(self._packed.plan), self.threads
+        frame[at.AT_COUNTER], frame[at.LAYERS], frame[at.TEAM] = (
+            self._counter.ctypes.data,
+            len(self._packed.plan),
+            self.threads,
+        )
         frame[at.BATCH], frame[at.CAPACITY], frame[at.RAGGED] = len(cache.begins), cache.capacity, cache.ragged
         self._bound = cache
 
@@ -220,9 +231,9 @@ class _Work:
 def _make_work(config: ModelConfig, model: Packed, rows: int, columns: int, threads: int) -> _Work:
     """Allocate; the order of ``sizes`` is that of ``kernels.SIZES``."""
     width, plan = padded(config.d_model), model.plan
-    experts = int(plan[:, N_EXPERTS].max())
-    hidden = padded(int(max(plan[:, HIDDEN].max(), plan[:, SHARED_HIDDEN].max())))
-    of_experts = rows * (config.top_k + int((plan[:, SHARED] >= 0).any()))
+    experts = int(plan[:, at.N_EXPERTS].max())
+    hidden = padded(int(max(plan[:, at.HIDDEN].max(), plan[:, at.SHARED_HIDDEN].max())))
+    of_experts = rows * (config.top_k + int((plan[:, at.SHARED] >= 0).any()))
     scores = max(columns + PANEL, MOST_ROWS * padded(experts))
     tile = MOST_ROWS * PANEL + padded(config.head_dim)
     parts = {
@@ -239,10 +250,10 @@ def _make_work(config: ModelConfig, model: Packed, rows: int, columns: int, thre
     sizes: list[Any] = [
         config.d_model, config.n_heads, config.top_k, config.vocab_size, config.renormalize_top_k, False,
         model.embedding, model.shift_gain, model.unembedding, experts, width, padded(3 * config.d_model),
-        padded(config.vocab_size), hidden, *places.values(), end, own, own_scores, own_tile, ints,
+        padded(config.vocab_size), hidden, padded(experts), *places.values(), end, own, own_scores, own_tile, ints,
     ]  # fmt: skip
     floats = torch.zeros(end + threads * own + PANEL).numpy()
-    chosen = np.zeros(max(1, int((plan[:, ROUTER] >= 0).sum()) * rows * config.top_k), np.int64)
+    chosen = np.zeros(max(1, int((plan[:, at.ROUTER] >= 0).sum()) * rows * config.top_k), np.int64)
     return _Work(
         rows, columns, np.array(sizes, np.int64), floats, np.zeros(threads * ints, np.int64), chosen, chosen.ctypes.data
     )

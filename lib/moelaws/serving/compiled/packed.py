@@ -1,7 +1,7 @@
 """The weights of a model in one piece of memory, in the order in which compiled decoding reads them.
 
-A matrix K x N becomes panels of ``PANEL`` columns, each K x PANEL without a gap, and for the columns left over panels of
-one vector, the last filled up with zeros: whatever is read next lies next.
+A matrix K x N becomes panels of ``PANEL`` columns, each K x PANEL without a gap, and for the columns left over panels
+of one vector, the last filled up with zeros: whatever is read next lies next.
 
 Shape suffixes: D model width, F hidden width of an expert, E experts, V vocabulary, K inputs, N outputs.
 """
@@ -14,12 +14,25 @@ import torch
 from numpy.typing import NDArray
 
 from moelaws.models import ExpertsLayer, Transformer
-from moelaws.serving.tiles import PANEL, VECTOR
+from moelaws.serving.compiled.places import (
+    BIAS,
+    EXPERTS,
+    HIDDEN,
+    HIDDEN_STEP,
+    N_EXPERTS,
+    OUT,
+    PLAN_FIELDS,
+    QK_GAIN,
+    QKV,
+    ROUTER,
+    SHARED,
+    SHARED_HIDDEN,
+    SHARED_STEP,
+    STRIDE,
+)
+from moelaws.serving.compiled.tiles import PANEL, VECTOR
 
 LINE = 16  # numbers in a cache line of 64 bytes, where every matrix begins
-
-# What the plan says of a layer: where its parts begin (-1 where it has none), and their sizes.
-QKV, QK_GAIN, OUT, ROUTER, BIAS, EXPERTS, STRIDE, N_EXPERTS, HIDDEN, SHARED, SHARED_HIDDEN, FIELDS = range(12)
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,7 @@ class Packed:
 
     Attributes:
         weights: all of them.
-        plan: where each part begins, layers x ``FIELDS``. An expert is its gate, up and down projections in turn, the
-            experts of a layer follow each other at a distance of ``STRIDE``.
+        plan: where each part begins, a row of ``places.PLAN`` a layer.
         embedding: where V x D, unpacked, begins.
         shift_gain: where the gain of the token shift begins, or -1.
         unembedding: where D x V begins.
@@ -87,7 +99,7 @@ class _Memory:
 def pack(model: Transformer) -> Packed:
     """Lay a model's weights out; the gain of the norm before a matrix becomes part of the matrix."""
     memory = _Memory()
-    plan = np.full((model.config.n_layers, FIELDS), -1, dtype=np.int64)
+    plan = np.full((model.config.n_layers, PLAN_FIELDS), -1, dtype=np.int64)
     embedding = memory.add(model.embedding)
     shift_gain = -1 if model.shift is None else memory.add(model.shift.gain)
     for row, block in zip(plan, model.blocks, strict=True):
@@ -108,8 +120,10 @@ def _pack_block(memory: _Memory, row: NDArray[np.int64], block: Any) -> None:
             row[BIAS] = memory.add(experts.balance_bias)
         if experts.shared is not None:
             row[SHARED_HIDDEN] = experts.shared.w_out.shape[1]
+            row[SHARED_STEP] = padded(int(row[SHARED_HIDDEN]))
             row[SHARED] = _pack_experts(memory, experts.shared, gain_D)[0]
     row[N_EXPERTS], row[HIDDEN] = experts.w_out.shape[:2]
+    row[HIDDEN_STEP] = padded(int(row[HIDDEN]))
     begins = _pack_experts(memory, experts, gain_D)
     row[EXPERTS], row[STRIDE] = begins[0], begins[1] - begins[0] if len(begins) > 1 else 0
 

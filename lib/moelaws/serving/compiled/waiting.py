@@ -24,7 +24,7 @@ def _address(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 
 @intrinsic  # type: ignore[misc, unused-ignore]
 def _add_one(typing: Any, counter: Any) -> Any:
-    """Add one to the first number of the array; returns what it was. What was written before is seen by whoever reads it."""
+    """Add one to the first number of the array; returns what it was. Whoever sees it sees all written before."""
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature.args[0], arguments[0])

@@ -1,0 +1,1 @@
+"""Decoding compiled by numba: one call a step. Needs torch and numba."""

@@ -1,0 +1,129 @@
+"""One step of the model as one compiled function: everything between token ids and logits.
+
+Memory is flat and arrays carry no shape: a place is a number. With several threads all of them run ``step`` together:
+a product's panels and the rows of everything else are dealt to them in turn, and they wait for each other where a part
+needs all of the one before.
+
+Shape suffixes: B requests, T time steps, R = B T rows, D model width, H heads, P head width, K experts a token,
+L columns of the cache, V vocabulary.
+"""
+
+from moelaws.serving.compiled.cached_attention import attend, place_keys
+from moelaws.serving.compiled.dispatch import combine, feed, route
+from moelaws.serving.compiled.places import (
+    AT_H,
+    AT_MIXED,
+    AT_QKV,
+    AT_X,
+    AT_Y,
+    EMBEDDING,
+    LOGITS_STEP,
+    OUT,
+    QK_GAIN,
+    QKV,
+    QKV_STEP,
+    ROUTER,
+    ROW_STEP,
+    SHIFT_GAIN,
+    TOP_K,
+    UNEMBEDDING,
+    VOCABULARY,
+    D,
+)
+from moelaws.serving.compiled.vectors import F32, normalise, part, product, view
+from moelaws.serving.compiled.waiting import wait_for_all
+
+
+@part
+def embed(s, w, scratch, last, ids, begins, batch, time, start, thread, team):
+    """Embeddings of the rows, each with the previous token's share if the model shifts tokens."""
+    width, step, gain = s[D], s[ROW_STEP], s[SHIFT_GAIN]
+    for row in range(thread, batch * time, team):
+        b, t = row // time, row % time
+        x = view(scratch, s[AT_X] + row * step, width)
+        token = view(w, s[EMBEDDING] + ids[row] * width, width)
+        # With a shift padding is nothing: a request's first token has it before itself.
+        seen = F32(1) if gain < 0 or start + t >= begins[b] else F32(0)
+        for i in range(width):
+            x[i] = seen * token[i]
+        if gain < 0:
+            continue
+        if t == 0:
+            for i in range(width):
+                x[i] += w[gain + i] * last[b * width + i]
+        elif start + t - 1 >= begins[b]:
+            before = s[EMBEDDING] + ids[row - 1] * width
+            for i in range(width):
+                x[i] += w[gain + i] * w[before + i]
+
+
+@part
+def remember(s, w, last, ids, begins, batch, time, start):
+    """Keep the embeddings of the last tokens, for the next step's shift."""
+    width = s[D]
+    for b in range(batch):
+        token = s[EMBEDDING] + ids[b * time + time - 1] * width
+        seen = F32(1) if start + time - 1 >= begins[b] else F32(0)
+        for i in range(width):
+            last[b * width + i] = seen * w[token + i]
+
+
+@part
+def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chosen, logits, counter, batch, time, start,
+         capacity, ragged, forced, thread, team):  # fmt: skip
+    """Read ``time`` more tokens of every request.
+
+    Args:
+        w, plan: the model, see ``packed`` and ``places``.
+        s: sizes and places, see ``places``.
+        scratch, ints: working memory.
+        keys, values: the cache, filled further: layers x B x H x P x L and layers x B x H x L x P.
+        turns: rotations of queries and keys by column, 2 x (B if ragged, else 1) x L x D.
+        begins: first column of each request.
+        last: embedding of each request's last token, B x D; for a token shift.
+        ids: tokens, B x T.
+        chosen: gets the experts of each routed layer, R x K; holds them already if ``forced``.
+        logits: gets those after the last tokens, B rows of a whole number of vectors.
+        counter: for waiting, 0 at first.
+        batch, time, start, capacity: B, T, first column to fill, L.
+        ragged, forced: 1 or 0.
+        thread, team: which of how many threads this is.
+
+    Returns:
+        -1, or the row whose token is none of the vocabulary; nothing is done then.
+    """
+    width, rows = s[D], batch * time
+    row_step, chosen_at = s[ROW_STEP], 0
+    for row in range(rows):
+        if ids[row] < 0 or ids[row] >= s[VOCABULARY]:
+            return row
+    embed(s, w, scratch, last, ids, begins, batch, time, start, thread, team)
+    for row in range(thread, rows, team):
+        normalise(scratch, s[AT_H] + row * row_step, scratch, s[AT_X] + row * row_step, width)
+    wait_for_all(counter, team)
+    if thread == 0 and s[SHIFT_GAIN] >= 0:
+        remember(s, w, last, ids, begins, batch, time, start)
+    for layer in range(len(plan)):
+        row_of_plan = plan[layer]
+        product(scratch, s[AT_QKV], s[QKV_STEP], scratch, s[AT_H], row_step, w, row_of_plan[QKV], rows, width,
+                3 * width, thread, team)  # fmt: skip
+        wait_for_all(counter, team)
+        place_keys(s, layer, w, scratch, keys, values, turns, ragged, batch, time, start, capacity, thread, team,
+                   row_of_plan[QK_GAIN])  # fmt: skip
+        wait_for_all(counter, team)
+        attend(s, layer, scratch, keys, values, begins, batch, time, start, capacity, thread, team)
+        wait_for_all(counter, team)
+        product(scratch, s[AT_Y], row_step, scratch, s[AT_MIXED], row_step, w, row_of_plan[OUT], rows, width, width,
+                thread, team)  # fmt: skip
+        wait_for_all(counter, team)
+        route(s, row_of_plan, w, scratch, chosen, chosen_at, rows, forced, thread, team)
+        wait_for_all(counter, team)
+        feed(s, row_of_plan, w, scratch, ints, chosen, chosen_at, rows, counter, thread, team)
+        combine(s, row_of_plan, scratch, ints, rows, thread, team)
+        wait_for_all(counter, team)
+        if row_of_plan[ROUTER] >= 0:
+            chosen_at += rows * s[TOP_K]
+    product(logits, 0, s[LOGITS_STEP], scratch, s[AT_H] + (time - 1) * row_step, time * row_step, w,
+            s[UNEMBEDDING], batch, width, s[VOCABULARY], thread, team)  # fmt: skip
+    wait_for_all(counter, team)
+    return -1
