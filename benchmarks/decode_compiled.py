@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from moelaws.config import ModelConfig
+from moelaws.decoding.compiled.compilation import compiled_step
+from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
+from moelaws.decoding.compiled.tiles import VECTOR
+from moelaws.decoding.decoder import Decoder
 from moelaws.models import Transformer
 from moelaws.provenance import machine
-from moelaws.serving.compiled.compilation import compiled_step
-from moelaws.serving.compiled.compiled_decoder import CompiledDecoder
-from moelaws.serving.compiled.tiles import VECTOR
-from moelaws.serving.decoder import Decoder
 from moelaws.training.recipe import tiny_model
 
 RESULTS = Path(__file__).parent / "results" / "decode_compiled.json"

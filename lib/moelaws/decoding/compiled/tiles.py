@@ -60,7 +60,8 @@ def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
         return module.globals[name]
     function = ir.Function(module, _TILE, name)
     function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
+    for word in ("noinline", "optsize"):  # what is unrolled is unrolled here
+        function.attributes.add(word)
     y, y_step, x, x_step, w, w_step, depth = function.args
     for pointer in (y, x, w):
         pointer.add_attribute("noalias")
@@ -126,7 +127,8 @@ def _tiles(module: ir.Module) -> ir.Function:
         return module.globals[name]
     function = ir.Function(module, _TILES, name)
     function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
+    for word in ("noinline", "optsize"):  # what is unrolled is unrolled here
+        function.attributes.add(word)
     *arguments, rows, vectors = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     done = function.append_basic_block("done")

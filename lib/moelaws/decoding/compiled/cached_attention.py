@@ -3,7 +3,7 @@
 Shape suffixes: B requests, T time steps, R = B T rows, D model width, H heads, P head width, L columns of the cache.
 """
 
-from moelaws.serving.compiled.places import (
+from moelaws.decoding.compiled.places import (
     AT_MIXED,
     AT_OWN,
     AT_QKV,
@@ -15,7 +15,7 @@ from moelaws.serving.compiled.places import (
     ROW_STEP,
     D,
 )
-from moelaws.serving.compiled.vectors import normalise, part, softmax, turn_pairs, weigh
+from moelaws.decoding.compiled.vectors import normalise, part, softmax, turn_pairs, weigh
 
 
 @part

@@ -8,30 +8,53 @@ Shape suffixes: B requests, T time steps, R = B T rows, D model width, H heads, 
 L columns of the cache, V vocabulary.
 """
 
-from moelaws.serving.compiled.cached_attention import attend, place_keys
-from moelaws.serving.compiled.dispatch import combine, feed, route
-from moelaws.serving.compiled.places import (
+from moelaws.decoding.compiled.cached_attention import attend, place_keys
+from moelaws.decoding.compiled.dispatch import combine, feed, route
+from moelaws.decoding.compiled.places import (
+    AT_BEGINS,
+    AT_CHOSEN,
+    AT_COUNTER,
+    AT_FLOATS,
     AT_H,
+    AT_IDS,
+    AT_INTS,
+    AT_KEYS,
+    AT_LAST,
+    AT_LOGITS,
     AT_MIXED,
+    AT_PLAN,
     AT_QKV,
+    AT_SIZES,
+    AT_TURNS,
+    AT_VALUES,
+    AT_WEIGHTS,
     AT_X,
     AT_Y,
+    BATCH,
+    CAPACITY,
     EMBEDDING,
+    FORCED,
+    LAYERS,
     LOGITS_STEP,
     OUT,
+    PLAN_FIELDS,
     QK_GAIN,
     QKV,
     QKV_STEP,
+    RAGGED,
     ROUTER,
     ROW_STEP,
     SHIFT_GAIN,
+    START,
+    TEAM,
+    TIME,
     TOP_K,
     UNEMBEDDING,
     VOCABULARY,
     D,
 )
-from moelaws.serving.compiled.vectors import F32, normalise, part, product, view
-from moelaws.serving.compiled.waiting import wait_for_all
+from moelaws.decoding.compiled.vectors import F32, floats, normalise, part, product, view, whole_numbers
+from moelaws.decoding.compiled.waiting import wait_for_all
 
 
 @part
@@ -68,30 +91,24 @@ def remember(s, w, last, ids, begins, batch, time, start):
             last[b * width + i] = seen * w[token + i]
 
 
-@part
-def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chosen, logits, counter, batch, time, start,
-         capacity, ragged, forced, thread, team):  # fmt: skip
-    """Read ``time`` more tokens of every request.
+def step(f, thread):
+    """Read some more tokens of every request.
 
     Args:
-        w, plan: the model, see ``packed`` and ``places``.
-        s: sizes and places, see ``places``.
-        scratch, ints: working memory.
-        keys, values: the cache, filled further: layers x B x H x P x L and layers x B x H x L x P.
-        turns: rotations of queries and keys by column, 2 x (B if ragged, else 1) x L x D.
-        begins: first column of each request.
-        last: embedding of each request's last token, B x D; for a token shift.
-        ids: tokens, B x T.
-        chosen: gets the experts of each routed layer, R x K; holds them already if ``forced``.
-        logits: gets those after the last tokens, B rows of a whole number of vectors.
-        counter: for waiting, 0 at first.
-        batch, time, start, capacity: B, T, first column to fill, L.
-        ragged, forced: 1 or 0.
-        thread, team: which of how many threads this is.
+        f: the frame, see ``places.FRAME``. An array argument costs a call some tenths of a microsecond, as much as
+            half a layer of a small model; so there is one, which holds the addresses of the others.
+        thread: which of the team this is.
 
     Returns:
         -1, or the row whose token is none of the vocabulary; nothing is done then.
     """
+    w, plan, s = floats(f[AT_WEIGHTS]), whole_numbers(f[AT_PLAN]), whole_numbers(f[AT_SIZES])
+    scratch, ints, counter = floats(f[AT_FLOATS]), whole_numbers(f[AT_INTS]), whole_numbers(f[AT_COUNTER])
+    keys, values, turns = floats(f[AT_KEYS]), floats(f[AT_VALUES]), floats(f[AT_TURNS])
+    begins, last = whole_numbers(f[AT_BEGINS]), floats(f[AT_LAST])
+    ids, chosen, logits = whole_numbers(f[AT_IDS]), whole_numbers(f[AT_CHOSEN]), floats(f[AT_LOGITS])
+    batch, time, start, capacity, ragged = f[BATCH], f[TIME], f[START], f[CAPACITY], f[RAGGED]
+    forced, team = f[FORCED], f[TEAM]
     width, rows = s[D], batch * time
     row_step, chosen_at = s[ROW_STEP], 0
     for row in range(rows):
@@ -103,8 +120,8 @@ def step(w, plan, s, scratch, ints, keys, values, turns, begins, last, ids, chos
     wait_for_all(counter, team)
     if thread == 0 and s[SHIFT_GAIN] >= 0:
         remember(s, w, last, ids, begins, batch, time, start)
-    for layer in range(len(plan)):
-        row_of_plan = plan[layer]
+    for layer in range(f[LAYERS]):
+        row_of_plan = view(plan, layer * PLAN_FIELDS, PLAN_FIELDS)
         product(scratch, s[AT_QKV], s[QKV_STEP], scratch, s[AT_H], row_step, w, row_of_plan[QKV], rows, width,
                 3 * width, thread, team)  # fmt: skip
         wait_for_all(counter, team)

@@ -26,4 +26,14 @@ FRAME = (
     AT_CHOSEN, AT_LOGITS, AT_COUNTER,
     LAYERS, BATCH, TIME, START, CAPACITY, RAGGED, FORCED, TEAM,
 ) = range(22)  # fmt: skip
-"""Addresses of arrays, and the numbers of a step: see ``step.step``."""
+"""Of one call: addresses of arrays, then its numbers.
+
+The arrays are the model's weights and plan and the sizes; working memory, real and whole; keys, layers x B x H x P x L,
+and values, layers x B x H x L x P, filled further; rotations of queries and keys, 2 x (B if ragged, else 1) x L x D;
+each request's first column; the embedding of its last token; the tokens, B x T; the experts chosen in each routed
+layer, R x K, which are there already if ``FORCED``; the logits after the last tokens, B rows of a whole number of
+vectors; a counter for waiting, 0 at first.
+
+The numbers are those of layers, B and T, the first column to fill, L, 1 or 0 for requests that begin in different
+columns, 1 or 0 for experts that are given, and how many threads run the step.
+"""

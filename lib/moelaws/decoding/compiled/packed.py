@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from moelaws.models import ExpertsLayer, Transformer
-from moelaws.serving.compiled.places import (
+from moelaws.decoding.compiled.places import (
     BIAS,
     EXPERTS,
     HIDDEN,
@@ -30,7 +29,8 @@ from moelaws.serving.compiled.places import (
     SHARED_STEP,
     STRIDE,
 )
-from moelaws.serving.compiled.tiles import PANEL, VECTOR
+from moelaws.decoding.compiled.tiles import PANEL, VECTOR
+from moelaws.models import ExpertsLayer, Transformer
 
 LINE = 16  # numbers in a cache line of 64 bytes, where every matrix begins
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moelaws.config import ModelConfig
+from moelaws.decoding.cache import KeyValueCache, make_cache
+from moelaws.decoding.compiled import places as at
+from moelaws.decoding.compiled.compilation import compiled_step
+from moelaws.decoding.compiled.packed import Packed, pack, padded
+from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL
 from moelaws.models import Transformer
-from moelaws.serving.cache import KeyValueCache, make_cache
-from moelaws.serving.compiled import places as at
-from moelaws.serving.compiled.compilation import compiled_step
-from moelaws.serving.compiled.packed import Packed, pack, padded
-from moelaws.serving.compiled.tiles import MOST_ROWS, PANEL
 
 _ROWS_AT_ONCE = 512
 """Rows that pass through the model together; a longer prompt comes in parts."""

@@ -15,33 +15,35 @@ from typing import Any
 import numba
 from numba import types
 
-from moelaws.serving.compiled import frame, tiles
+from moelaws.decoding.compiled import tiles
+from moelaws.decoding.compiled.step import step
+from moelaws.models.norm import NORM_EPSILON
 from moelaws.stages import stage
-from moelaws.training.storage import cache_folder
+from moelaws.text.storage import cache_folder
 
 
 @cache
 def compiled_step() -> Callable[..., int]:
-    """``frame.run`` as machine code for this processor: compiled in seconds, or found on the disk."""
+    """``step.step`` as machine code for this processor: compiled in seconds, or found on the disk."""
     folder = _folder()
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")
     try:
         function: Any = numba.njit(
             fastmath=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None
-        )(frame.run)
+        )(step)
     finally:
         numba.config.CACHE_DIR = before
     with stage("compiling the decoder, once on this machine"):
         function.compile((types.int64[::1], types.int64))
     function.disable_compile()
-    step: Callable[..., int] = function
-    return step
+    ready: Callable[..., int] = function
+    return ready
 
 
 def _folder() -> Path | None:
     """Where the compiled code of these sources lies, or ``None`` if no such folder can be written."""
-    digest = hashlib.sha256(f"{numba.__version__} {tiles.VECTOR} {tiles.MOST_ROWS}".encode())
+    digest = hashlib.sha256(f"{numba.__version__} {tiles.VECTOR} {tiles.MOST_ROWS} {NORM_EPSILON}".encode())
     try:
         for source in sorted(Path(__file__).parent.glob("*.py")):
             digest.update(source.read_bytes())

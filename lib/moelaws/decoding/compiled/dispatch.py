@@ -3,7 +3,7 @@
 Shape suffixes: R rows, D model width, E experts, K experts a token, M = R K rows of experts, F hidden width.
 """
 
-from moelaws.serving.compiled.places import (
+from moelaws.decoding.compiled.places import (
     ACT_STEP,
     AT_ACT,
     AT_GATES,
@@ -33,9 +33,9 @@ from moelaws.serving.compiled.places import (
     TOP_K,
     D,
 )
-from moelaws.serving.compiled.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
-from moelaws.serving.compiled.vectors import F32, LEAST, add, copy, gate, normalise, part, product, softmax
-from moelaws.serving.compiled.waiting import wait_for_all
+from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
+from moelaws.decoding.compiled.vectors import F32, LEAST, add, copy, gate, normalise, part, product, softmax
+from moelaws.decoding.compiled.waiting import wait_for_all
 
 
 @part
