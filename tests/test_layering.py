@@ -42,9 +42,10 @@ ALLOWED = {
     "training": {"allocator", "config", "counting", "field", "models", "provenance", "runs", "text"},
     "sweeping": {"config", "counting", "field", "files", "process", "runs", "text", "training", "workers"},
     "probing": {"config", "counting", "files", "models", "provenance", "runs", "sweeping", "text", "training"},
-    "decoding": {"config", "models"},
+    "decoding": {"config", "files", "models"},
     "measuring": {
-        "allocator", "config", "counting", "decoding", "models", "provenance", "runs", "serving", "text", "training",
+        "allocator", "config", "counting", "decoding", "files", "models", "provenance", "runs", "serving", "text",
+        "training",
     },
     "charts": {"formulas", "laws", "runs", "surfaces"},
     "cli": {

@@ -20,6 +20,14 @@ EXHAUSTED = frozenset({
 _LONGEST_CHAIN = 40  # links in a row, as the system itself allows
 
 
+def cache_folder() -> Path:
+    """Where what was made once is kept, texts, models, code: ``$MOELAWS_CACHE``, or moelaws in the user's cache."""
+    chosen = os.environ.get("MOELAWS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moelaws"
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file in one step: a reader finds the old file or the whole new one, whatever is killed when.
 

@@ -19,7 +19,7 @@ from moelaws.stages import stage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from moelaws.decoding.decoder import Decoder
+    from moelaws.decoding.engine import AnyDecoder, Engine
     from moelaws.measuring.requests import Requests
 
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
@@ -48,7 +48,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--routing", choices=("router", "uniform"), default="router", help="or experts drawn evenly")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=whole(1, 256), default=1, help="of torch on a CPU (default 1)")
+    parser.add_argument("--threads", type=whole(1, 256), default=1, help="on a CPU (default 1)")
+    parser.add_argument(
+        "--engine", choices=("auto", "compiled", "eager"), default="auto", help="compiled is what auto takes on a CPU"
+    )
     parser.add_argument(
         "--clock", choices=("wall", "processor"), default="wall", help="processor: for a busy machine, one thread"
     )
@@ -90,8 +93,11 @@ def run(options: argparse.Namespace) -> int:
 def _model(options: argparse.Namespace) -> int:
     from moelaws.measuring.grid import in_passes, measure_batches
 
-    decoder, requests, weights = open_model(options.model, options.device)
-    title = f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock"
+    decoder, requests, weights = open_model(options.model, options.device, options.engine, options.threads)
+    title = (
+        f"{options.model}: {weights} weights, requests from {requests.name}, {options.clock} clock, "
+        f"{decoder.engine} decoding"
+    )
     settings = len(options.batch)
     rows = in_passes(
         lambda _: measure_batches(
@@ -107,13 +113,17 @@ def _model(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace) -> int:
+    from moelaws.decoding.engine import make_decoder
     from moelaws.measuring.grid import measure_grid
     from moelaws.measuring.loads import measure_touched
     from moelaws.measuring.requests import BATCHES
     from moelaws.measuring.rows import TOUCHED, record_rows
 
     out, passes = options.out or TIMINGS, options.passes or 9
-    rows = measure_grid(passes, options.repeats or 1, options.clock, on_event=tell)
+    rows = measure_grid(
+        passes, options.repeats or 1, options.clock, on_event=tell,
+        ready=lambda model: make_decoder(model, options.engine, options.threads),
+    )  # fmt: skip
     written = _record(rows, passes, out, at_once=len(BATCHES))
     tell("counting the experts that groups of tokens touch")
     touched = list(measure_touched())
@@ -127,12 +137,14 @@ def _calibrate(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from moelaws.measuring.grid import measure_calibration
+    from moelaws.measuring.subjects import random_decoder
     from moelaws.serving.calibration import calibrate
 
     passes = options.passes or 9
     found_rows = measure_calibration(
-        options.device, options.clock, passes, options.repeats or 1, float(options.seconds)
-    )
+        lambda config: random_decoder(config, options.device, options.engine, options.threads),
+        options.clock, passes, options.repeats or 1, float(options.seconds),
+    )  # fmt: skip
     rows = _record(_for_seconds(found_rows, options.seconds), passes, options.out, at_once=36)
     found = calibrate(pd.DataFrame(rows))
     for name, value in asdict(found.machine).items():
@@ -194,7 +206,9 @@ def _record(
     return list(last.values())
 
 
-def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]":
+def open_model(
+    name: str, device: str = "cpu", engine: "Engine" = "auto", threads: int = 1
+) -> "tuple[AnyDecoder, Requests, str]":
     """A model to measure, where its requests come from, and whether its weights are trained or random.
 
     A checkpoint with the default corpus's vocabulary reads its held-out text; any other model uniform tokens.
@@ -202,7 +216,7 @@ def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]
     Raises:
         ValueError: no such folder or file, or a configuration that no model can have.
     """
-    from moelaws.decoding.decoder import Decoder
+    from moelaws.decoding.engine import make_decoder
     from moelaws.measuring.requests import requests_of, uniform_requests
     from moelaws.measuring.subjects import COPIES, random_decoder
     from moelaws.models.checkpoint import load_checkpoint
@@ -211,12 +225,12 @@ def open_model(name: str, device: str = "cpu") -> "tuple[Decoder, Requests, str]
     if not name:
         raise ValueError(f"no name of a model; expected {_EXPECTED}")
     if not name.startswith("tiny:") and Path(name).is_dir():
-        decoder = Decoder(load_checkpoint(name, COPIES).to(device))
+        decoder = make_decoder(load_checkpoint(name, COPIES).to(device), engine, threads)
         vocab_size = decoder.config.vocab_size
         requests = requests_of(load_corpus()) if vocab_size == VOCAB_SIZE else uniform_requests(vocab_size)
         return decoder, requests, "trained"
     config = parse_config(name)
-    return random_decoder(config, device), uniform_requests(config.vocab_size), "random"
+    return random_decoder(config, device, engine, threads), uniform_requests(config.vocab_size), "random"
 
 
 def parse_config(name: str) -> ModelConfig:

@@ -67,6 +67,8 @@ class Decoder:
         layers: the blocks' weights.
     """
 
+    engine = "eager"
+
     def __init__(self, model: Transformer) -> None:
         self.config = model.config
         self.device = model.embedding.device
@@ -80,6 +82,11 @@ class Decoder:
             self.layers = [_layer(cast(Block, block)) for block in model.blocks]
 
     @property
+    def threads(self) -> int:
+        """Threads of torch."""
+        return torch.get_num_threads()
+
+    @property
     def routed_layers(self) -> int:
         """Layers with a router."""
         return sum(layer.router is not None for layer in self.layers)
@@ -90,7 +97,7 @@ class Decoder:
         prompts: Sequence[Sequence[int]] | Tensor,
         room: int,
         routes: list[Tensor] | None = None,
-        forced: Sequence[Tensor] | None = None,
+        forced: Sequence[Tensor] | Tensor | None = None,
     ) -> tuple[Tensor, KeyValueCache]:
         """Read the prompts.
 
@@ -120,7 +127,7 @@ class Decoder:
         cache: KeyValueCache,
         ids_BT: Tensor,
         routes: list[Tensor] | None = None,
-        forced: Sequence[Tensor] | None = None,
+        forced: Sequence[Tensor] | Tensor | None = None,
     ) -> Tensor:
         """Read so many more tokens of every request: a decode step with T = 1.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.engine import AnyDecoder, Engine, make_decoder
 from moelaws.decoding.sampling import GREEDY, Sampling, choose
 from moelaws.models import Transformer
 
@@ -29,12 +29,13 @@ class Generation:
 
 
 def generate(
-    model: Transformer | Decoder,
+    model: "Transformer | AnyDecoder",
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
     sampling: Sampling = GREEDY,
     stop: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    engine: Engine = "auto",
 ) -> Generation:
     """Continue prompts, all together. A request that has stopped is carried along until the last one stops.
 
@@ -47,14 +48,16 @@ def generate(
         sampling: how each token is chosen.
         stop: token that ends a request.
         on_step: called after each step with (tokens so far, new_tokens).
+        engine: what decodes, see ``make_decoder``; of no effect where the model was made ready already.
 
     Returns:
         The new tokens. A request's tokens do not depend on the others, up to rounding.
 
     Raises:
-        ValueError: no prompts, an empty one, a token id that is not the model's, or fewer than one new token.
+        ValueError: no prompts, an empty one, a token id that is not the model's, or fewer than one new token; or an
+            engine that cannot decode this model.
     """
-    decoder = model if isinstance(model, Decoder) else Decoder(model)
+    decoder = make_decoder(model, engine)
     _check(prompts, new_tokens, decoder.config.vocab_size)
     draws = sampling.draws(len(prompts), new_tokens) if sampling.temperature > 0 else None
     # The last token is never read, so it needs no room.

@@ -8,12 +8,13 @@ from typing import Any
 
 from moelaws.available_memory import require_memory
 from moelaws.config import ModelConfig
-from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.engine import AnyDecoder, make_decoder
 from moelaws.measuring.loads import loads_of
 from moelaws.measuring.measure import Clock, Routing, measure
 from moelaws.measuring.requests import BATCHES, NEW, PROMPT, Requests, requests_of, uniform_requests
 from moelaws.measuring.rows import over_passes, setting, timing_row
 from moelaws.measuring.subjects import EXPERTS, WIDTHS, random_decoder, trained_model
+from moelaws.models import Transformer
 from moelaws.serving.calibration import FEWEST
 from moelaws.text.corpus import load_corpus
 from moelaws.training.recipe import tiny_model
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 
 
 def measure_batches(
-    decoder: Decoder,
+    decoder: AnyDecoder,
     requests: Requests,
     batches: Sequence[int],
     weights: str,
@@ -95,11 +96,17 @@ def measure_grid(
     repeats: int = 1,
     clock: Clock = "wall",
     batches: Sequence[int] = BATCHES,
+    ready: Callable[[Transformer], AnyDecoder] = make_decoder,
     on_event: Callable[[str], None] = print,
 ) -> Iterator[Row]:
     """The book's grid, on trained routers and on experts drawn evenly; rows carry the loads of the trained routers.
 
     Every model is read anew in every pass, so that the memory of a row is one model's.
+
+    Args:
+        passes, repeats, clock, batches: as in ``measure_batches`` and ``in_passes``.
+        ready: makes a model ready for decoding.
+        on_event: told what is measured.
     """
     corpus = load_corpus()
     loads: dict[tuple[int, int], str] = {}
@@ -107,7 +114,7 @@ def measure_grid(
     def one_pass(number: int) -> Iterator[Row]:
         for width, n_experts in ((width, n_experts) for width in WIDTHS for n_experts in EXPERTS):
             on_event(f"pass {number + 1} of {passes}: d = {width}, E = {n_experts}")
-            decoder = Decoder(trained_model(width, n_experts))
+            decoder = ready(trained_model(width, n_experts))
             routings: tuple[Routing, ...] = ("router", "uniform") if n_experts > 1 else ("router",)
             if n_experts > 1 and number == 0:
                 shares = [[round(share, 5) for share in layer] for layer in loads_of(decoder, corpus)]
@@ -127,7 +134,7 @@ CALIBRATION_SECONDS = 60.0
 
 
 def measure_calibration(
-    device: str = "cpu",
+    subject: Callable[[ModelConfig], AnyDecoder] = random_decoder,
     clock: Clock = "wall",
     passes: int = 9,
     repeats: int = 1,
@@ -138,7 +145,8 @@ def measure_calibration(
     """A small grid of random models, to calibrate a machine in a minute: what a step costs needs no training.
 
     Args:
-        device, clock, repeats: as in ``measure``.
+        subject: makes a model of a configuration, ready for decoding.
+        clock, repeats: as in ``measure``.
         passes: over all settings, at most.
         seconds: how long to measure; on a slow or busy machine passes are fewer, and the last one may be cut short.
         widths: of the models; each is timed with every number of experts.
@@ -153,7 +161,7 @@ def measure_calibration(
 
     def one_pass(_: int) -> Iterator[Row]:
         for width, n_experts in models:
-            decoder = random_decoder(tiny_model(width, n_experts), device)
+            decoder = subject(tiny_model(width, n_experts))
             requests = uniform_requests(decoder.config.vocab_size)
             yield from measure_batches(
                 decoder, requests, batches, "random", prompt_tokens=32, new_tokens=16, repeats=repeats, clock=clock

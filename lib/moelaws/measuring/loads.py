@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.engine import AnyDecoder
 from moelaws.measuring.requests import BATCHES, HELD_OUT_SHARE, Requests, requests_of
 from moelaws.measuring.subjects import trained_model
 from moelaws.serving.touched import even_experts, experts_of_loads
@@ -21,7 +22,7 @@ _WINDOWS = 512
 
 
 @torch.inference_mode()
-def routes_of(decoder: Decoder, windows_BT: Tensor) -> list[Tensor]:
+def routes_of(decoder: AnyDecoder, windows_BT: Tensor) -> list[Tensor]:
     """Experts that each token of some text chooses: B x T x K for each routed layer."""
     length = windows_BT.shape[1]
     layers: list[list[Tensor]] = []
@@ -32,7 +33,7 @@ def routes_of(decoder: Decoder, windows_BT: Tensor) -> list[Tensor]:
     return [torch.cat(parts) for parts in zip(*layers, strict=True)]
 
 
-def loads_of(decoder: Decoder, corpus: Corpus) -> list[list[float]]:
+def loads_of(decoder: AnyDecoder, corpus: Corpus) -> list[list[float]]:
     """Share of the choices that each expert of each routed layer receives, on the first half of the held-out text."""
     text = Requests(corpus.name, corpus.vocab_size, corpus.validation[: int(HELD_OUT_SHARE * len(corpus.validation))])
     length = decoder.config.context

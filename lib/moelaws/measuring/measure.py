@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moelaws.allocator import keep_freed_memory
-from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.engine import AnyDecoder
+from moelaws.decoding.sampling import choose
 from moelaws.measuring.footprint import peak_bytes, settle
 
 Clock = Literal["wall", "processor"]
@@ -80,7 +81,7 @@ class Measurement:
 
 
 def measure(
-    decoder: Decoder,
+    decoder: AnyDecoder,
     requests_BT: Tensor,
     prompt_tokens: int,
     repeats: int = 5,
@@ -148,14 +149,14 @@ def measure(
 
 
 def touched_by_step(
-    decoder: Decoder, requests_BT: Tensor, prompt_tokens: int, forced: list[list[Tensor]] | None = None
+    decoder: AnyDecoder, requests_BT: Tensor, prompt_tokens: int, forced: list[Tensor] | None = None
 ) -> NDArray[np.int64]:
     """Distinct experts that each decode step reads.
 
     Args:
         decoder, requests_BT, prompt_tokens: as in ``measure``.
-        forced: experts of the prefill and of every decode step, a tensor for each routed layer, in place of the
-            router's choices.
+        forced: experts of the prefill and of every decode step, routed layers x rows x K, in place of the router's
+            choices.
 
     Returns:
         Counts, decode steps x routed layers.
@@ -172,8 +173,8 @@ def touched_by_step(
 
 
 def _serve(
-    decoder: Decoder, requests_BT: Tensor, prompt_tokens: int, now: Callable[[], float],
-    forced: list[list[Tensor]] | None,
+    decoder: AnyDecoder, requests_BT: Tensor, prompt_tokens: int, now: Callable[[], float],
+    forced: list[Tensor] | None,
 ) -> tuple[float, list[float], int]:  # fmt: skip
     """Serve the batch once: seconds of the prefill, of each decode step, and the cache's bytes."""
     length = requests_BT.shape[1]
@@ -183,32 +184,31 @@ def _serve(
         _wait(decoder.device)
         start = now()
         logits_BV, cache = decoder.prefill(prompts_BT, length - prompt_tokens, forced=_at(forced, 0))
-        logits_BV.argmax(-1)
+        choose(logits_BV)
         _wait(decoder.device)
         first = now() - start
         later = []
         for step, ids_B1 in enumerate(columns, start=1):
             start = now()
-            decoder.extend(cache, ids_B1, forced=_at(forced, step)).argmax(-1)
+            choose(decoder.extend(cache, ids_B1, forced=_at(forced, step)))
             _wait(decoder.device)
             later.append(now() - start)
     return first, later, cache.bytes
 
 
-def _uniform(decoder: Decoder, batch: int, prompt_tokens: int, length: int) -> list[list[Tensor]]:
+def _uniform(decoder: AnyDecoder, batch: int, prompt_tokens: int, length: int) -> list[Tensor]:
     """K different experts for every token, each set as likely as any other: prefill, then every decode step."""
     config, generator = decoder.config, torch.Generator().manual_seed(0)
     rows = [batch * prompt_tokens] + [batch] * (length - prompt_tokens)
     return [
-        [
-            torch.rand(count, config.n_experts, generator=generator).topk(config.top_k).indices.to(decoder.device)
-            for _ in range(decoder.routed_layers)
-        ]
+        torch.rand(decoder.routed_layers, count, config.n_experts, generator=generator)
+        .topk(config.top_k)
+        .indices.to(decoder.device)
         for count in rows
     ]
 
 
-def _at(forced: list[list[Tensor]] | None, step: int) -> list[Tensor] | None:
+def _at(forced: list[Tensor] | None, step: int) -> Tensor | None:
     """Experts to take in the prefill (0) or in a decode step, if they are not the router's."""
     return None if forced is None else forced[step]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from moelaws.counting import count_parameters
-from moelaws.decoding.decoder import Decoder
+from moelaws.decoding.engine import AnyDecoder
 from moelaws.measuring.measure import Measurement
 from moelaws.provenance import code_version, machine
 from moelaws.runs.timings import SETTING, TIMINGS
@@ -28,7 +28,7 @@ TOUCHED = Measured(
 """The table of ``routes.measure_touched``."""
 
 
-def timing_row(decoder: Decoder, found: Measurement, weights: str, text: str) -> dict[str, Any]:
+def timing_row(decoder: AnyDecoder, found: Measurement, weights: str, text: str) -> dict[str, Any]:
     """A measurement as a row of the timing table.
 
     Args:
@@ -67,7 +67,8 @@ def timing_row(decoder: Decoder, found: Measurement, weights: str, text: str) ->
         "dtype": "float32",
         "device": "cpu" if decoder.device.type == "cpu" else torch.cuda.get_device_name(decoder.device),
         "machine": machine(),
-        "threads": torch.get_num_threads(),
+        "threads": decoder.threads,
+        "engine": decoder.engine,
         "torch_version": torch.__version__,
         "code_version": code_version(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ _MEASURED = ("batch", "prompt_tokens", "new_tokens", "prefill_seconds", "decode_
 
 SETTING = (
     *_MODEL, "weights", "routing", "text", "batch", "prompt_tokens", "new_tokens", "dtype", "device", "machine",
-    "threads",
+    "threads", "engine",
 )  # fmt: skip
 """What makes two rows measurements of the same thing, so that the later one replaces the earlier."""
 
@@ -30,10 +30,11 @@ TIMINGS = Measured(
         "decode_step_low", "decode_step_high", "tokens_per_second", "repeats", "passes", "clock", "processor_share",
         "peak_memory_bytes", "cache_bytes", "experts_touched", "experts_touched_by_layer", "dtype", "device",
         "machine", "threads", "torch_version", "code_version", "measured_at", "expert_load",
+        "engine",
     ),
     SETTING,
     frozenset({"expert_load"}),
-    {name: value for name, value in LATER_FIELDS.items() if name in _MODEL},
+    {name: value for name, value in LATER_FIELDS.items() if name in _MODEL} | {"engine": "eager"},
 )  # fmt: skip
 """The table of ``moelaws measure``; the grid's rows also have the loads of the experts."""
 
@@ -78,8 +79,16 @@ def model_of(row: pd.Series) -> ModelConfig:
     return ModelConfig(**{field.name: value_of(field, cells, field.absent) for field in _FIELDS})
 
 
+def engines(table: pd.DataFrame) -> list[str]:
+    """The programs that decoded: see ``moelaws.decoding.engine``. Rows that do not say were decoded by the first."""
+    before = str(TIMINGS.before["engine"])
+    if "engine" not in table.columns:
+        return [before]
+    return sorted({before if name != name or name == "" else str(name) for name in table["engine"]})
+
+
 def configurations(table: pd.DataFrame) -> np.ndarray:
     """A number for each row's model, equal for rows of one model: groups to leave out together."""
-    table = with_later_columns(table, TIMINGS.before)
+    table = with_later_columns(table, [name for name in TIMINGS.before if name in _MODEL])
     names = [name for name in _MODEL if name in table.columns and name != "context"]
     return table.groupby(names, sort=False, dropna=False).ngroup().to_numpy()

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from moelaws.runs.timings import configurations, model_of
+from moelaws.quote import listed
+from moelaws.runs.timings import configurations, engines, model_of
 from moelaws.serving.roofline import Machine, Work, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_config
 from moelaws.serving.touched import Rule
@@ -120,9 +121,14 @@ def calibrate(
         The machine, with errors in the fit and on left-out configurations.
 
     Raises:
-        ValueError: fewer rows than twice the constants, or fewer than three configurations.
+        ValueError: fewer rows than twice the constants, or fewer than three configurations; rows of several engines,
+            whose overheads differ.
     """
     group = configurations(timings)
+    if len(found := engines(timings)) > 1:
+        raise ValueError(
+            f"column 'engine': found {listed(found)}; a machine's constants are those of one, so keep the rows of one"
+        )
     if len(timings) < FEWEST or group.max() < 2:
         raise ValueError(
             f"a calibration needs {FEWEST} timings of 3 configurations, found {len(timings)} of {group.max() + 1}"

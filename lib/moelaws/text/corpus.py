@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from moelaws.files import cache_folder
 from moelaws.text.batches import Windows, pool_tokens, training_batches, validation_windows
 from moelaws.text.documents import CorpusError
 from moelaws.text.domains import NAMED, find_domains
 from moelaws.text.heldout import HeldOut
-from moelaws.text.storage import build, cache_folder, fingerprint, read
+from moelaws.text.storage import build, fingerprint, read
 from moelaws.text.synthetic import is_language
 from moelaws.text.tokenizer import detokenize, open_tokenizer, tokenize
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -26,14 +25,6 @@ class Tokens:
     sha256: str
     tokenizer_file: Path
     domains: tuple[tuple[str, int, int], ...]
-
-
-def cache_folder() -> Path:
-    """Where tokenized text is kept: ``$MOELAWS_CACHE``, or moelaws in the user's cache folder."""
-    chosen = os.environ.get("MOELAWS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moelaws"
 
 
 def build(folder: Path, domains: tuple[Domain, ...], vocab_size: int) -> None:

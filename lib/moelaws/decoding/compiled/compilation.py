@@ -17,9 +17,9 @@ from numba import types
 
 from moelaws.decoding.compiled import tiles
 from moelaws.decoding.compiled.step import step
+from moelaws.files import cache_folder
 from moelaws.models.norm import NORM_EPSILON
 from moelaws.stages import stage
-from moelaws.text.storage import cache_folder
 
 
 @cache

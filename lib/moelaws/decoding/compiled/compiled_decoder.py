@@ -1,75 +1,31 @@
 """The decoder as one compiled function a step: no call of an operation, no allocation, each weight read once.
 
-It is ``decoder.Decoder`` again, in fp32 on a CPU: the same prefill and steps, equal logits within rounding.
+It is ``decoding.decoder`` again, in fp32 on a CPU: the same prefill and steps, equal logits within rounding.
 
-Shape suffixes: B requests, T time steps at hand, R = B T rows, K experts a token, L columns, V vocabulary.
+Shape suffixes: B requests, T time steps at hand, R = B T rows, K experts a token, V vocabulary.
 """
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moelaws.config import ModelConfig
-from moelaws.decoding.cache import KeyValueCache, make_cache
+from moelaws.decoding.cache import CacheError, KeyValueCache
 from moelaws.decoding.compiled import places as at
 from moelaws.decoding.compiled.compilation import compiled_step
-from moelaws.decoding.compiled.packed import Packed, pack, padded
-from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL
+from moelaws.decoding.compiled.flat_cache import FlatCache, make_flat_cache
+from moelaws.decoding.compiled.packed import pack, padded
+from moelaws.decoding.compiled.working_memory import working_memory
 from moelaws.models import Transformer
 
 _ROWS_AT_ONCE = 512
 """Rows that pass through the model together; a longer prompt comes in parts."""
-
-_Floats = NDArray[np.float32]
-_Ints = NDArray[np.int64]
-
-
-@dataclass(kw_only=True)
-class CompiledCache(KeyValueCache):
-    """A key-value cache in flat memory.
-
-    Attributes:
-        flat: keys, values and rotations, as ``kernels.step`` takes them; ``keys`` and ``values`` are views of it.
-        begins: first column of each request.
-        last: embedding of each request's last token.
-        ragged: whether requests begin in different columns.
-    """
-
-    flat: tuple[_Floats, _Floats, _Floats]
-    begins: _Ints
-    last: _Floats
-    ragged: bool
-
-
-def make_compiled_cache(config: ModelConfig, lengths: Sequence[int], room: int) -> CompiledCache:
-    """An empty cache; as ``make_cache``.
-
-    Raises:
-        CacheError: no request, or an empty prompt.
-    """
-    plain = make_cache(config, lengths, room, torch.device("cpu"))
-    layers, batch = config.n_layers, len(lengths)
-    # A tile reads a whole number of vectors, at the end beyond the last one.
-    keys, values = (torch.zeros(layers * each[0].numel() + PANEL) for each in (plain.keys, plain.values))
-    hidden = plain.hidden_BL
-    return CompiledCache(
-        keys=list(keys[:-PANEL].view(layers, *plain.keys[0].shape)),
-        values=list(values[:-PANEL].view(layers, *plain.values[0].shape)),
-        turns=plain.turns,
-        hidden_BL=hidden,
-        flat=(keys.numpy(), values.numpy(), torch.view_as_real(plain.turns).reshape(-1).numpy()),
-        begins=np.zeros(batch, np.int64) if hidden is None else hidden.sum(1).numpy(),
-        last=np.zeros(batch * config.d_model, np.float32),
-        ragged=hidden is not None,
-    )
 
 
 class CompiledDecoder:
@@ -77,14 +33,18 @@ class CompiledDecoder:
 
     Args:
         model: the model, on a CPU. Its weights are copied: training it further does not change the decoder.
-        threads: that work on a step together.
+        threads: that work on a step together. A step of less than a tenth of a millisecond is done sooner by one.
 
     Attributes:
         config: the architecture.
         device: the CPU.
         threads: as given.
+
+    Raises:
+        ValueError: fewer than one thread.
     """
 
+    engine = "compiled"
     device = torch.device("cpu")
 
     def __init__(self, model: Transformer, threads: int = 1) -> None:
@@ -95,12 +55,12 @@ class CompiledDecoder:
         self._step = compiled_step()
         self._packed = pack(model)
         self._logits_step = padded(model.config.vocab_size)
-        self._counter = np.zeros(8, np.int64)
+        self._counter = np.zeros(2, np.int64)
         self._frame = np.zeros(len(at.FRAME), np.int64)
-        self._work: _Work | None = None
-        self._bound: CompiledCache | None = None
+        self._memory = working_memory(self.config, self._packed, 1, 1, threads)
+        self._cache: FlatCache | None = None
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(threads - 1, "decoder") if threads > 1 else None
+        self._others = ThreadPoolExecutor(threads - 1, "decoder") if threads > 1 else None
 
     @property
     def routed_layers(self) -> int:
@@ -112,36 +72,45 @@ class CompiledDecoder:
         prompts: Sequence[Sequence[int]] | Tensor,
         room: int,
         routes: list[Tensor] | None = None,
-        forced: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, CompiledCache]:
+        forced: Sequence[Tensor] | Tensor | None = None,
+    ) -> tuple[Tensor, FlatCache]:
         """Read the prompts; arguments, results and errors as those of ``Decoder.prefill``."""
-        cache = make_compiled_cache(self.config, [len(prompt) for prompt in prompts], room)
-        if isinstance(prompts, Tensor):
-            ids_BT = prompts
-        else:
+        cache = make_flat_cache(self.config, [len(prompt) for prompt in prompts], room)
+        if not isinstance(prompts, Tensor):
             longest = max(map(len, prompts))
-            ids_BT = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        return self.extend(cache, ids_BT, routes, forced), cache
+            prompts = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        return self.extend(cache, prompts, routes, forced), cache
 
     def extend(
         self,
-        cache: CompiledCache,
+        cache: KeyValueCache,
         ids_BT: Tensor,
         routes: list[Tensor] | None = None,
-        forced: Sequence[Tensor] | None = None,
+        forced: Sequence[Tensor] | Tensor | None = None,
     ) -> Tensor:
         """Read so many more tokens of every request; arguments, results and errors as those of ``Decoder.extend``."""
         batch, time = ids_BT.shape
-        if time * batch > _ROWS_AT_ONCE and time > 1:
+        if not isinstance(cache, FlatCache):
+            raise CacheError("the cache is another decoder's: expected one from this decoder's prefill")
+        if time > 1 and batch * time > _ROWS_AT_ONCE:
             return self._in_parts(cache, ids_BT, routes, forced)
-        logits_BV, chosen = self._run(cache, ids_BT, None if forced is None else _stacked(forced))
-        if routes is not None and self.routed_layers:
-            shape = (self.routed_layers, batch * time, self.config.top_k)
-            routes += torch.from_numpy(chosen[: math.prod(shape)].reshape(shape).copy()).unbind(0)
-        return logits_BV
+        ids_BT = ids_BT.to(torch.int64).contiguous()
+        logits_BV = torch.empty(batch, self._logits_step)
+        given = None if forced is None else _flat(forced)
+        with self._lock:
+            wrong = self._run(cache, ids_BT, logits_BV, given)
+            if routes is not None and wrong == at.DONE:
+                shape = (self.routed_layers, batch * time, self.config.top_k)
+                chosen = self._memory.chosen if given is None else given
+                routes += torch.from_numpy(chosen[: math.prod(shape)].reshape(shape).copy()).unbind()
+        if wrong >= 0:
+            raise IndexError(f"token {int(ids_BT.flatten()[wrong])}: expected 0 to {self.config.vocab_size - 1}")
+        if wrong == at.WRONG_EXPERT:
+            raise IndexError(f"forced: an expert that is none; expected 0 to {self.config.n_experts - 1}")
+        return logits_BV if self._logits_step == self.config.vocab_size else logits_BV[:, : self.config.vocab_size]
 
     def _in_parts(
-        self, cache: CompiledCache, ids_BT: Tensor, routes: list[Tensor] | None, forced: Sequence[Tensor] | None
+        self, cache: FlatCache, ids_BT: Tensor, routes: list[Tensor] | None, forced: Sequence[Tensor] | Tensor | None
     ) -> Tensor:
         """Many tokens, a stretch of every request at a time."""
         batch, time = ids_BT.shape
@@ -150,116 +119,75 @@ class CompiledDecoder:
         parts: list[list[Tensor]] = []
         for first in range(0, time, length):
             stretch = slice(first, first + length)
-            these = forced and [ids_RK.unflatten(0, (batch, time))[:, stretch].flatten(0, 1) for ids_RK in forced]
+            these = None
+            if forced is not None:
+                these = [ids_RK.unflatten(0, (batch, time))[:, stretch].flatten(0, 1) for ids_RK in forced]
             parts.append([])
             logits_BV = self.extend(cache, ids_BT[:, stretch], parts[-1], these)
         if routes is not None:
             for layer in zip(*parts, strict=True):
-                whole = torch.cat([ids_RK.unflatten(0, (batch, -1)) for ids_RK in layer], dim=1)
-                routes.append(whole.flatten(0, 1))
+                routes.append(torch.cat([ids_RK.unflatten(0, (batch, -1)) for ids_RK in layer], dim=1).flatten(0, 1))
         return logits_BV
 
-    def _run(self, cache: CompiledCache, ids_BT: Tensor, forced: _Ints | None) -> tuple[Tensor, _Ints]:
-        """One call of the compiled function: logits, and the experts chosen, in memory that the next call needs."""
+    def _run(self, cache: FlatCache, ids_BT: Tensor, logits_BV: Tensor, given: NDArray[np.int64] | None) -> int:
+        """One call of the compiled function; returns what ``step.step`` returns."""
         batch, time = ids_BT.shape
         start, end = cache.claim(time)
-        ids_BT = ids_BT.to(torch.int64).contiguous()
-        logits_BV = torch.empty(batch, self._logits_step)
+        if cache is not self._cache or batch * time > self._memory.rows:
+            self._bind(cache, batch * time)
         frame = self._frame
-        with self._lock:
-            if self._bound is not cache or self._work is None or batch * time > self._work.rows:
-                self._bind(cache, batch * time)
-            work = cast(_Work, self._work)
-            chosen = work.chosen if forced is None else forced
-            frame[at.AT_IDS], frame[at.AT_LOGITS] = ids_BT.data_ptr(), logits_BV.data_ptr()
-            frame[at.AT_CHOSEN], frame[at.FORCED] = (
-                chosen.ctypes.data if forced is not None else work.chosen_at,
-                forced is not None,
-            )
-            frame[at.TIME], frame[at.START] = time, start
-            others = []
-            if self._pool is not None:
-                others = [self._pool.submit(self._step, frame, thread) for thread in range(1, self.threads)]
-            wrong = self._step(frame, 0)
-            for other in others:
-                other.result()
-        if wrong >= 0:
-            raise IndexError(f"token {int(ids_BT.flatten()[wrong])}: expected 0 to {self.config.vocab_size - 1}")
-        cache.length = end
-        if self._logits_step != self.config.vocab_size:
-            logits_BV = logits_BV[:, : self.config.vocab_size]
-        return logits_BV, chosen
+        frame[at.AT_IDS], frame[at.AT_LOGITS] = ids_BT.data_ptr(), logits_BV.data_ptr()
+        frame[at.TIME], frame[at.START], frame[at.FORCED] = time, start, given is not None
+        if given is not None:
+            frame[at.AT_CHOSEN] = given.ctypes.data
+        try:
+            wrong = self._step(frame, 0) if self._others is None else self._together(self._others)
+        finally:
+            if given is not None:
+                frame[at.AT_CHOSEN] = self._memory.chosen.ctypes.data
+        if wrong == at.DONE:
+            cache.length = end
+        return wrong
 
-    def _bind(self, cache: CompiledCache, rows: int) -> None:
+    def _together(self, pool: ThreadPoolExecutor) -> int:
+        """The step by all threads; none is left waiting for one that never came."""
+        others: list[Future[int]] = []
+        try:
+            for thread in range(1, self.threads):
+                others.append(pool.submit(self._step, self._frame, thread))
+            wrong = self._step(self._frame, 0)
+        except BaseException:
+            self._counter[1] = 1
+            wait(others)
+            self._counter[:] = 0
+            raise
+        wait(others)
+        return wrong
+
+    def _bind(self, cache: FlatCache, rows: int) -> None:
         """Put into the frame what stays as it is from step to step."""
-        before = self._work
-        if before is None or rows > before.rows or cache.capacity > before.columns:
-            most = (
-                (rows, cache.capacity)
-                if before is None
-                else (max(rows, before.rows), max(cache.capacity, before.columns))
-            )
-            self._work = _make_work(self.config, self._packed, *most, self.threads)
-        work, frame = cast(_Work, self._work), self._frame
-        arrays = (
-            self._packed.weights, self._packed.plan, work.sizes, work.floats, work.ints, *cache.flat, cache.begins,
-            cache.last,
-        )  # fmt: skip
-        frame[: len(arrays)] = [array.ctypes.data for array in arrays]
-        frame[at.AT_COUNTER], frame[at.LAYERS], frame[at.TEAM] = (
-            self._counter.ctypes.data,
-            len(self._packed.plan),
-            self.threads,
-        )
-        frame[at.BATCH], frame[at.CAPACITY], frame[at.RAGGED] = len(cache.begins), cache.capacity, cache.ragged
-        self._bound = cache
+        memory = self._memory
+        if rows > memory.rows or cache.capacity > memory.columns:
+            most = max(rows, memory.rows), max(cache.capacity, memory.columns)
+            memory = self._memory = working_memory(self.config, self._packed, *most, self.threads)
+        arrays: dict[int, NDArray[Any]] = {
+            at.AT_WEIGHTS: self._packed.weights, at.AT_PLAN: self._packed.plan, at.AT_SIZES: memory.sizes,
+            at.AT_FLOATS: memory.floats, at.AT_INTS: memory.ints, at.AT_KEYS: cache.flat[0],
+            at.AT_VALUES: cache.flat[1], at.AT_TURNS: cache.flat[2], at.AT_BEGINS: cache.begins,
+            at.AT_LAST: cache.last, at.AT_CHOSEN: memory.chosen, at.AT_COUNTER: self._counter,
+        }  # fmt: skip
+        numbers = {
+            at.LAYERS: self.config.n_layers, at.BATCH: len(cache.begins), at.CAPACITY: cache.capacity,
+            at.RAGGED: cache.hidden_BL is not None, at.TEAM: self.threads,
+        }  # fmt: skip
+        for place, number in ({place: array.ctypes.data for place, array in arrays.items()} | numbers).items():
+            self._frame[place] = number
+        self._cache = cache
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Working memory of a step of at most so many rows, with at most so many columns."""
-
-    rows: int
-    columns: int
-    sizes: _Ints
-    floats: _Floats
-    ints: _Ints
-    chosen: _Ints
-    chosen_at: int
-
-
-def _make_work(config: ModelConfig, model: Packed, rows: int, columns: int, threads: int) -> _Work:
-    """Allocate; the order of ``sizes`` is that of ``kernels.SIZES``."""
-    width, plan = padded(config.d_model), model.plan
-    experts = int(plan[:, at.N_EXPERTS].max())
-    hidden = padded(int(max(plan[:, at.HIDDEN].max(), plan[:, at.SHARED_HIDDEN].max())))
-    of_experts = rows * (config.top_k + int((plan[:, at.SHARED] >= 0).any()))
-    scores = max(columns + PANEL, MOST_ROWS * padded(experts))
-    tile = MOST_ROWS * PANEL + padded(config.head_dim)
-    parts = {
-        "x": rows * width, "h": rows * width, "qkv": rows * padded(3 * config.d_model), "mixed": rows * width,
-        "gates": rows * config.top_k, "act": of_experts * hidden, "y": of_experts * width,
-    }  # fmt: skip
-    places, end = {}, 0
-    for name, length in parts.items():
-        places[name], end = end, end + -(-length // PANEL) * PANEL
-    own_scores = -(-of_experts * width // PANEL) * PANEL
-    own_tile = own_scores + -(-scores // PANEL) * PANEL
-    own = own_tile + -(-tile // PANEL) * PANEL
-    ints = experts + 1 + rows * config.top_k
-    sizes: list[Any] = [
-        config.d_model, config.n_heads, config.top_k, config.vocab_size, config.renormalize_top_k, False,
-        model.embedding, model.shift_gain, model.unembedding, experts, width, padded(3 * config.d_model),
-        padded(config.vocab_size), hidden, padded(experts), *places.values(), end, own, own_scores, own_tile, ints,
-    ]  # fmt: skip
-    floats = torch.zeros(end + threads * own + PANEL).numpy()
-    chosen = np.zeros(max(1, int((plan[:, at.ROUTER] >= 0).sum()) * rows * config.top_k), np.int64)
-    return _Work(
-        rows, columns, np.array(sizes, np.int64), floats, np.zeros(threads * ints, np.int64), chosen, chosen.ctypes.data
-    )
-
-
-def _stacked(forced: Sequence[Tensor]) -> _Ints:
+def _flat(forced: Sequence[Tensor] | Tensor) -> NDArray[np.int64]:
     """Experts to take, of all layers in turn."""
+    if isinstance(forced, Tensor):
+        return forced.reshape(-1).numpy()
     layers = [ids_RK.to(torch.int64).flatten() for ids_RK in forced]
     return torch.cat(layers).numpy() if layers else np.zeros(1, np.int64)

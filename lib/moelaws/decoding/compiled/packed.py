@@ -84,9 +84,9 @@ class _Memory:
         self.length += len(flat)
         return begin
 
-    def joined(self, slack: int) -> NDArray[np.float32]:
-        """All parts, and some numbers more, which are read but count for nothing."""
-        whole = torch.zeros(self.length + slack)
+    def joined(self) -> NDArray[np.float32]:
+        """All parts; memory of its own, so that no part is left."""
+        whole = torch.empty(self.length)
         begin = 0
         while self._parts:
             part = self._parts.pop(0)
@@ -105,7 +105,7 @@ def pack(model: Transformer) -> Packed:
     for row, block in zip(plan, model.blocks, strict=True):
         _pack_block(memory, row, block)
     unembedding = memory.add(panels((model.output_weight * model.final_norm.gain).t()))
-    return Packed(memory.joined(1024), plan, embedding, shift_gain, unembedding)
+    return Packed(memory.joined(), plan, embedding, shift_gain, unembedding)
 
 
 def _pack_block(memory: _Memory, row: NDArray[np.int64], block: Any) -> None:

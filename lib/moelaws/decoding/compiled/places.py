@@ -37,3 +37,6 @@ vectors; a counter for waiting, 0 at first.
 The numbers are those of layers, B and T, the first column to fill, L, 1 or 0 for requests that begin in different
 columns, 1 or 0 for experts that are given, and how many threads run the step.
 """
+
+DONE, WRONG_EXPERT = -1, -2
+"""What a step returns; or else the row whose token is none of the vocabulary."""

@@ -32,10 +32,12 @@ from moelaws.decoding.compiled.places import (
     AT_Y,
     BATCH,
     CAPACITY,
+    DONE,
     EMBEDDING,
     FORCED,
     LAYERS,
     LOGITS_STEP,
+    N_EXPERTS,
     OUT,
     PLAN_FIELDS,
     QK_GAIN,
@@ -51,6 +53,7 @@ from moelaws.decoding.compiled.places import (
     TOP_K,
     UNEMBEDDING,
     VOCABULARY,
+    WRONG_EXPERT,
     D,
 )
 from moelaws.decoding.compiled.vectors import F32, floats, normalise, part, product, view, whole_numbers
@@ -100,7 +103,7 @@ def step(f, thread):
         thread: which of the team this is.
 
     Returns:
-        -1, or the row whose token is none of the vocabulary; nothing is done then.
+        ``DONE``; or, and nothing is done, ``WRONG_EXPERT`` or the row whose token is none of the vocabulary.
     """
     w, plan, s = floats(f[AT_WEIGHTS]), whole_numbers(f[AT_PLAN]), whole_numbers(f[AT_SIZES])
     scratch, ints, counter = floats(f[AT_FLOATS]), whole_numbers(f[AT_INTS]), whole_numbers(f[AT_COUNTER])
@@ -114,6 +117,15 @@ def step(f, thread):
     for row in range(rows):
         if ids[row] < 0 or ids[row] >= s[VOCABULARY]:
             return row
+    if forced:
+        for layer in range(f[LAYERS]):
+            row_of_plan = view(plan, layer * PLAN_FIELDS, PLAN_FIELDS)
+            if row_of_plan[ROUTER] >= 0:
+                for m in range(chosen_at, chosen_at + rows * s[TOP_K]):
+                    if chosen[m] < 0 or chosen[m] >= row_of_plan[N_EXPERTS]:
+                        return WRONG_EXPERT
+                chosen_at += rows * s[TOP_K]
+        chosen_at = 0
     embed(s, w, scratch, last, ids, begins, batch, time, start, thread, team)
     for row in range(thread, rows, team):
         normalise(scratch, s[AT_H] + row * row_step, scratch, s[AT_X] + row * row_step, width)
@@ -143,4 +155,4 @@ def step(f, thread):
     product(logits, 0, s[LOGITS_STEP], scratch, s[AT_H] + (time - 1) * row_step, time * row_step, w,
             s[UNEMBEDDING], batch, width, s[VOCABULARY], thread, team)  # fmt: skip
     wait_for_all(counter, team)
-    return -1
+    return DONE

@@ -146,7 +146,7 @@ def _tiles(module: ir.Module) -> ir.Function:
     return function
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def tile(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, w: Any, w_at: Any, w_step: Any,
          depth: Any, rows: Any, vectors: Any) -> Any:  # fmt: skip
     """y = x w for one tile.
@@ -174,7 +174,7 @@ def tile(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step:
     return signature, lower
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def exponential(typing: Any, x: Any) -> Any:
     """e to the x for one float32, relative error 2e-7, no branch and no call: loops of it stay in vector registers.
 

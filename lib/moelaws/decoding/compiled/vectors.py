@@ -30,7 +30,7 @@ def _array(context: Any, builder: Any, kind: Any, first: Any, count: Any) -> Any
     return array._getvalue()
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def view(typing: Any, x: Any, at: Any, count: Any) -> Any:
     """``x[at : at + count]``, unchecked: what a compiler can see through."""
 
@@ -44,7 +44,7 @@ def view(typing: Any, x: Any, at: Any, count: Any) -> Any:
 
 
 def _memory(dtype: Any) -> Any:
-    @intrinsic  # type: ignore[misc, unused-ignore]
+    @intrinsic
     def memory(typing: Any, address: Any) -> Any:
         kind = types.Array(dtype, 1, "C")
 

@@ -22,7 +22,7 @@ def _address(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return builder.bitcast(context.make_array(kind)(context, builder, array).data, ir.PointerType())
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def _add_one(typing: Any, counter: Any) -> Any:
     """Add one to the first number of the array; returns what it was. Whoever sees it sees all written before."""
 
@@ -33,7 +33,7 @@ def _add_one(typing: Any, counter: Any) -> Any:
     return types.int64(counter), lower
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def _look(typing: Any, counter: Any) -> Any:
     """The first number of the array as it is now."""
 
@@ -44,7 +44,7 @@ def _look(typing: Any, counter: Any) -> Any:
     return types.int64(counter), lower
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@intrinsic
 def _give_way(typing: Any) -> Any:
     """Let another thread have the core."""
 
@@ -56,9 +56,9 @@ def _give_way(typing: Any) -> Any:
     return types.void(), lower
 
 
-@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[misc, unused-ignore]
-def wait_for_all(counter, team):  # type: ignore[no-untyped-def]
-    """Go on when all threads of the team have come here; alone, at once."""
+@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def wait_for_all(counter, team):
+    """Go on when all threads of the team have come here; alone, at once, and when the second number is not 0, too."""
     if team == 1:
         return
     wanted = (_add_one(counter) // team + 1) * team
@@ -66,4 +66,6 @@ def wait_for_all(counter, team):  # type: ignore[no-untyped-def]
     while _look(counter) < wanted:
         looks += 1
         if looks > _PATIENCE:
+            if counter[1] != 0:
+                return
             _give_way()

@@ -1,0 +1,65 @@
+"""Which program decodes: the compiled one where it can, or the eager one, which defines what is computed."""
+
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from moelaws.decoding.decoder import Decoder
+from moelaws.models import Transformer
+
+if TYPE_CHECKING:
+    from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
+
+Engine = Literal["auto", "compiled", "eager"]
+"""``compiled`` needs numba and a model on the CPU; ``auto`` takes it where these are there."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+AnyDecoder: TypeAlias = "Decoder | CompiledDecoder"
+"""Both have ``config``, ``device``, ``engine``, ``threads``, ``routed_layers``, ``prefill`` and ``extend``."""
+
+
+class EngineError(ValueError):
+    """A model cannot be decoded by the program that was asked for."""
+
+
+class EngineWarning(UserWarning):
+    """A model is decoded by the slower program."""
+
+
+def make_decoder(model: "Transformer | AnyDecoder", engine: Engine = "auto", threads: int = 1) -> AnyDecoder:
+    """Make a model ready for decoding.
+
+    Compiling takes some seconds the first time on a machine; later it is read from the disk.
+
+    Args:
+        model: on its device; its weights are copied. A decoder is given back as it is.
+        engine: ``auto``, ``compiled`` or ``eager``.
+        threads: of the compiled decoder; those of the eager one are torch's.
+
+    Raises:
+        EngineError: ``compiled`` without numba, or for a model that is not on the CPU; an engine that is none.
+    """
+    if not isinstance(model, Transformer):
+        return model
+    if engine not in ENGINES:
+        raise EngineError(f"engine = {engine!r}: expected one of {', '.join(ENGINES)}")
+    device = model.embedding.device.type
+    if engine == "compiled" and device != "cpu":
+        raise EngineError(f"engine = 'compiled': runs on a CPU, and the model is on {device}; take engine = 'eager'")
+    if engine == "eager" or device != "cpu":
+        return Decoder(model)
+    try:
+        from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
+    except ImportError as error:
+        missing = f"numba cannot be imported ({error}): pip install numba"
+        if engine == "compiled":
+            raise EngineError(f"engine = 'compiled': {missing}, or take engine = 'eager'") from None
+        _warn(f"{missing} decodes several times faster; until then torch decodes")
+        return Decoder(model)
+    return CompiledDecoder(model, threads)
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Once is enough."""
+    warnings.warn(sentence, EngineWarning, stacklevel=3)
