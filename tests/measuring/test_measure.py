@@ -23,8 +23,8 @@ from moelaws.measuring.rows import over_passes, record_rows, timing_row
 from moelaws.measuring.subjects import random_decoder
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import save_checkpoint
-from moelaws.runs.timings import model_of, read_timings
-from moelaws.serving.calibration import FEWEST, works
+from moelaws.runs.timings import engines, model_of, read_timings
+from moelaws.serving.calibration import FEWEST, calibrate, works
 from moelaws.serving.touched import even_experts, experts_of_loads
 from moelaws.text.corpus import Corpus
 
@@ -115,6 +115,28 @@ def test_rows_are_a_timing_table_and_later_ones_replace_earlier(tmp_path: Path) 
     assert second["decode_step_seconds"].iloc[0] == first["decode_step_seconds"].iloc[0]
     assert second["measured_at"].notna().all()
     assert [file.name for file in tmp_path.iterdir()] == ["cpu.csv"]
+
+
+def test_rows_say_what_decoded_and_a_machine_is_fitted_to_one_engine(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.csv"
+
+    def rows(engine: str, batches: tuple[int, ...]) -> list[dict]:
+        decoder = random_decoder(SMALL, engine=engine)
+        return list(measure_batches(decoder, uniform_requests(96), batches, "random", 8, 4, repeats=1))
+
+    record_rows(path, rows("eager", (1, 4)))
+    # What was recorded before there was the column is eager, and is measured again by that engine alone.
+    table = pd.read_csv(path).drop(columns="engine")
+    table.to_csv(path, index=False)
+    record_rows(path, rows("compiled", (1,)))
+    record_rows(path, rows("eager", (1,)))
+    read = read_timings(path)
+    assert list(zip(read["batch"], read["engine"], strict=True)) == [(1, "eager"), (4, "eager"), (1, "compiled")]
+    assert engines(read) == ["compiled", "eager"]
+    assert engines(table) == ["eager"]
+    with pytest.raises(ValueError, match=r"column 'engine': found 'compiled', 'eager'; .* keep the rows of one"):
+        calibrate(read)
+    assert read.loc[read["engine"] == "compiled", "threads"].tolist() == [1]
 
 
 def _timed(batch: int, milliseconds: float) -> dict:
@@ -260,6 +282,7 @@ def test_the_command_prints_a_line_a_batch_and_writes_the_table(tmp_path: Path, 
     assert main(["measure", *arguments, "--clock", "processor", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "random weights, requests from uniform" in printed
+    assert "compiled decoding" in printed
     assert len([line for line in printed.splitlines() if " router " in line]) == 2
     table = read_timings(out)
     assert table["batch"].tolist() == [1, 4]

@@ -103,7 +103,7 @@ def over_passes(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def setting(row: dict[str, Any]) -> tuple[Any, ...]:
     """What a row measures: equal for two rows that measure the same again."""
-    return tuple(row[name] for name in SETTING)
+    return tuple(row.get(name, TIMINGS.before.get(name)) for name in SETTING)
 
 
 def record_rows(path: Path, rows: Sequence[dict[str, Any]], kind: Measured = TIMINGS) -> None:

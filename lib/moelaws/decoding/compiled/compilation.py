@@ -16,7 +16,7 @@ import numba
 from numba import types
 
 from moelaws.decoding.compiled import tiles
-from moelaws.decoding.compiled.step import step
+from moelaws.decoding.compiled.decode_step import step
 from moelaws.files import cache_folder
 from moelaws.models.norm import NORM_EPSILON
 from moelaws.stages import stage
@@ -24,7 +24,7 @@ from moelaws.stages import stage
 
 @cache
 def compiled_step() -> Callable[..., int]:
-    """``step.step`` as machine code for this processor: compiled in seconds, or found on the disk."""
+    """``decode_step.step`` as machine code for this processor: compiled in seconds, or found on the disk."""
     folder = _folder()
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")

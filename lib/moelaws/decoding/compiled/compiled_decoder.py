@@ -130,7 +130,7 @@ class CompiledDecoder:
         return logits_BV
 
     def _run(self, cache: FlatCache, ids_BT: Tensor, logits_BV: Tensor, given: NDArray[np.int64] | None) -> int:
-        """One call of the compiled function; returns what ``step.step`` returns."""
+        """One call of the compiled function; returns what ``decode_step.step`` returns."""
         batch, time = ids_BT.shape
         start, end = cache.claim(time)
         if cache is not self._cache or batch * time > self._memory.rows:
