@@ -23,7 +23,7 @@ from moelaws.measuring.rows import over_passes, record_rows, timing_row
 from moelaws.measuring.subjects import random_decoder
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import save_checkpoint
-from moelaws.runs.timings import engines, model_of, read_timings
+from moelaws.runs.timings import TimingError, engines, model_of, read_timings
 from moelaws.serving.calibration import FEWEST, calibrate, works
 from moelaws.serving.touched import even_experts, experts_of_loads
 from moelaws.text.corpus import Corpus
@@ -59,6 +59,10 @@ def test_a_measurement_reports_its_own_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.cache_bytes == 2 * 20 * 4 * 2 * 32 * 4
     assert found.peak_bytes > sum(p.nbytes for p in Transformer(SMALL).parameters())
     assert np.allclose(found.touched, touched_by_step(decoder, _ids(4, 20), 12).mean(0))
+
+    assert measure(Transformer(SMALL), _ids(4, 14), 12, repeats=1).touched == pytest.approx(
+        measure(decoder, _ids(4, 14), 12, repeats=1).touched
+    )
 
     slow = decoder.extend
 
@@ -133,6 +137,9 @@ def test_rows_say_what_decoded_and_a_machine_is_fitted_to_one_engine(tmp_path: P
     read = read_timings(path)
     assert list(zip(read["batch"], read["engine"], strict=True)) == [(1, "eager"), (4, "eager"), (1, "compiled")]
     assert engines(read) == ["compiled", "eager"]
+    assert read_timings(path, "eager")["batch"].tolist() == [1, 4]
+    with pytest.raises(TimingError, match=r"cpu\.csv: no row with engine = 'quick'; found 'compiled', 'eager'"):
+        read_timings(path, "quick")
     assert engines(table) == ["eager"]
     with pytest.raises(ValueError, match=r"column 'engine': found 'compiled', 'eager'; .* keep the rows of one"):
         calibrate(read)

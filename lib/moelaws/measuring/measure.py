@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moelaws.allocator import keep_freed_memory
-from moelaws.decoding.engine import AnyDecoder
+from moelaws.decoding.engine import AnyDecoder, make_decoder
 from moelaws.decoding.sampling import choose
 from moelaws.measuring.footprint import peak_bytes, settle
+from moelaws.models import Transformer
 
 Clock = Literal["wall", "processor"]
 Routing = Literal["router", "uniform"]
@@ -81,7 +82,7 @@ class Measurement:
 
 
 def measure(
-    decoder: AnyDecoder,
+    decoder: "Transformer | AnyDecoder",
     requests_BT: Tensor,
     prompt_tokens: int,
     repeats: int = 5,
@@ -95,7 +96,7 @@ def measure(
     round, which is not timed, counts the experts and warms up.
 
     Args:
-        decoder: the model.
+        decoder: the model made ready for decoding; or a model, which is then made so by ``make_decoder``.
         requests_BT: prompts and their continuations, one a decode step.
         prompt_tokens: how many of the tokens are prompt.
         repeats: prefills measured, each followed by all decode steps.
@@ -108,6 +109,7 @@ def measure(
     Raises:
         ValueError: no token is left to decode, or fewer than one repeat.
     """
+    decoder = make_decoder(decoder)
     batch, length = requests_BT.shape
     if not 1 <= prompt_tokens < length:
         raise ValueError(f"prompt of {prompt_tokens} tokens: expected 1 to {length - 1} of the requests' {length}")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from moelaws.config import ModelConfig
 from moelaws.field import NEEDED, described
+from moelaws.quote import listed
 from moelaws.runs import read_runs
 from moelaws.runs.configured import LATER_FIELDS, value_of, with_later_columns
 from moelaws.runs.writing.measured import Measured
@@ -43,7 +44,7 @@ class TimingError(ValueError):
     """A timing table cannot be used; the message names file, row and column."""
 
 
-def read_timings(path: str | Path) -> pd.DataFrame:
+def read_timings(path: str | Path, engine: str | None = None) -> pd.DataFrame:
     """Read and check a timing table.
 
     The columns of the model are the run table's; ``context`` is the model's training length, and a decode step's
@@ -53,12 +54,13 @@ def read_timings(path: str | Path) -> pd.DataFrame:
         path: a ``.csv``, ``.csv.gz`` or ``.parquet`` file with the model's columns, ``batch``, ``prompt_tokens``,
             ``new_tokens``, ``prefill_seconds``, ``decode_step_seconds``, and if it was measured ``experts_touched``
             (distinct experts per routed layer, mean over layers and steps).
+        engine: ``compiled`` or ``eager``: only what this program decoded; rows that do not say are eager.
 
     Returns:
         One row a measurement.
 
     Raises:
-        TimingError: a missing column, or a cell that is not a number > 0.
+        TimingError: a missing column, a cell that is not a number > 0, or no row of the engine.
     """
     table = read_runs(path, required=(*_NEEDED, *_MEASURED))
     for name in (*_NEEDED, *_MEASURED):
@@ -70,6 +72,11 @@ def read_timings(path: str | Path) -> pd.DataFrame:
                 f"{Path(path).name}: row {row}, column {name!r}: found {table[name].loc[row]}, expected a number > 0"
             )
         table[name] = numbers
+    if engine is not None:
+        there = engines(table)
+        table = table[_engine(table) == engine]
+        if table.empty:
+            raise TimingError(f"{Path(path).name}: no row with engine = {engine!r}; found {listed(there)}")
     return table
 
 
@@ -81,10 +88,14 @@ def model_of(row: pd.Series) -> ModelConfig:
 
 def engines(table: pd.DataFrame) -> list[str]:
     """The programs that decoded: see ``moelaws.decoding.engine``. Rows that do not say were decoded by the first."""
-    before = str(TIMINGS.before["engine"])
+    return sorted(_engine(table).unique())
+
+
+def _engine(table: pd.DataFrame) -> pd.Series:
+    """The program of each row."""
     if "engine" not in table.columns:
-        return [before]
-    return sorted({before if name != name or name == "" else str(name) for name in table["engine"]})
+        return pd.Series(TIMINGS.before["engine"], index=table.index)
+    return table["engine"].replace("", np.nan).fillna(TIMINGS.before["engine"]).astype(str)
 
 
 def configurations(table: pd.DataFrame) -> np.ndarray:
