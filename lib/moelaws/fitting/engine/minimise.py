@@ -67,7 +67,7 @@ def minimise(
     )  # fmt: skip
     # A law is not defined everywhere; what is not finite is noticed.
     with stage("descents", n) as done, np.errstate(all="ignore"):
-        chunk = max(4, _CELLS // problem.blocks[0].n_runs)
+        chunk = max(4, _CELLS // problem.blocks[0].points.count)
         first = 0
         moving = Moving.none(theta.shape[1])
         while first < n or len(moving.start):
@@ -185,24 +185,26 @@ def _model(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray)
 
 
 def _model_of_block(problem: Problem, theta: np.ndarray, kind: Hessian, rows: np.ndarray) -> Model:
-    (starts, count), root = theta.shape, problem.program.root
-    weights = problem.weights if problem.weights.shape[0] == 1 else problem.weights[rows]
+    points = problem.points
+    (starts, count), root = theta.shape, points.program.root
+    weights = points.weights if points.weights.shape[0] == 1 else points.weights[rows]
     gradient, metric = np.zeros((starts, count)), np.zeros((starts, count))
     hessian = np.zeros((starts, count * count))
-    residuals, around = problem.expand(theta, rows)
+    residuals, around = points.expand(theta)
     value, pull, cap = problem.objective.measure(residuals, weights)
     if not root.support:
         return value, gradient, hessian.reshape(starts, count, count), metric
     slopes = around.block
-    if slopes.shape[::2] != residuals.shape:
-        slopes = np.broadcast_to(slopes, (starts, slopes.shape[1], problem.n_runs))
+    pull, cap = points.gathered(pull), points.gathered(cap)
+    if slopes.shape[::2] != pull.shape:
+        slopes = np.broadcast_to(slopes, (starts, slopes.shape[1], points.count))
     gradient[:, root.columns] = np.matmul(slopes, pull[:, :, None])[:, :, 0]
     bend = cap
     if kind != "majorant" and problem.objective.robust:
-        bend = problem.objective.curvatures(residuals, weights)
+        bend = points.gathered(problem.objective.curvatures(residuals, weights))
         metric[:, root.columns] = np.matmul(slopes * slopes, cap[:, :, None])[:, :, 0]
     product = np.matmul(slopes * bend[:, None, :], slopes.transpose(0, 2, 1))
-    hessian[:, problem.program.places(root, root)] = product.reshape(starts, -1)
+    hessian[:, points.program.places(root, root)] = product.reshape(starts, -1)
     hessian = hessian.reshape(starts, count, count)
     if bend is cap:
         metric = hessian.diagonal(axis1=1, axis2=2).copy()

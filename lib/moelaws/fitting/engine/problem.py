@@ -1,12 +1,13 @@
 """A law bound to runs: residuals and exact derivatives as functions of the free parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from moelaws.fitting.engine.points import Points, order_of
 from moelaws.fitting.objective import FitError, Objective
 from moelaws.formulas.assembly import assemble
 from moelaws.formulas.expansion import Expansion, expand, values_at
@@ -38,7 +39,8 @@ class Problem:
         observed: ln L or L, [1, runs].
         weights: weight of each run's term, [1, runs], or [replicates, runs] for a bootstrap.
         objective: what is minimised.
-        programs: see ``program``.
+        point: a label for each run, [runs], the same for runs of one design point.
+        programs: see ``program`` and ``points``.
     """
 
     law: Law
@@ -50,7 +52,8 @@ class Problem:
     observed: np.ndarray
     weights: np.ndarray
     objective: Objective
-    programs: dict[bool, Program] = field(default_factory=dict, repr=False)
+    point: np.ndarray
+    programs: dict[tuple[str, bool], Program] = field(default_factory=dict, repr=False)
 
     @property
     def n_runs(self) -> int:
@@ -71,6 +74,7 @@ class Problem:
             tree=cut(self.tree, self.n_runs, runs),
             observed=self.observed[:, runs],
             weights=self.weights[:, runs],
+            point=self.point[runs],
             programs={},
         )
 
@@ -83,10 +87,17 @@ class Problem:
     @property
     def program(self) -> Program:
         """The law's steps, taken apart once for this problem and all that differ from it in weights or objective."""
-        on_log = self.objective.on_log
-        if on_log not in self.programs:
-            self.programs[on_log] = assemble(self.tree, self.free, self.positive.tolist(), on_log)
-        return self.programs[on_log]
+        return self._program("runs", lambda: self.tree)
+
+    @cached_property
+    def points(self) -> Points:
+        """The runs sorted by design point, for a descent, which asks for sums over runs only."""
+        sorted_runs = order_of(self.point)
+        if sorted_runs is None:
+            return Points(self.program, self.observed, self.weights)
+        order, point, first = sorted_runs
+        program = self._program("points", lambda: cut(self.tree, self.n_runs, order[first]))
+        return Points(program, self.observed[:, order], self.weights[:, order], point, first)
 
     def residuals(self, theta: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
         """Predicted minus observed, [starts, runs], for coordinates [starts, P]."""
@@ -140,6 +151,12 @@ class Problem:
     def with_objective(self, objective: Objective) -> "Problem":
         """The same problem under another objective of the same residuals."""
         return replace(self, objective=objective)
+
+    def _program(self, over: str, tree: Callable[[], Node]) -> Program:
+        key = over, self.objective.on_log
+        if key not in self.programs:
+            self.programs[key] = assemble(tree(), self.free, self.positive.tolist(), key[1])
+        return self.programs[key]
 
     def _rows(self, array: np.ndarray, rows: Any) -> np.ndarray:
         return array if array.shape[0] == 1 else array[rows]
@@ -207,4 +224,11 @@ def bind(
         observed=np.log(observed) if objective.on_log else observed,
         weights=np.ones_like(observed) if weights is None else np.asarray(weights, dtype=float)[None, :],
         objective=objective,
+        point=_labels(constants),
     )
+
+
+def _labels(constants: dict[str, np.ndarray]) -> np.ndarray:
+    """A label for each run, [runs]: runs with equal variables have equal ones."""
+    together = np.concatenate(list(constants.values())).T
+    return np.unique(together, axis=0, return_inverse=True)[1].reshape(-1)
