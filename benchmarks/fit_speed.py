@@ -9,14 +9,22 @@
 * one certified fit of that law
 * 4,000 bootstrap refits of it
 * time against the number of runs, 1e2 to 1e5, and the memory that goes with it
+* a fit of every law, on 332 runs that follow it and on the 332 recorded ones of ``data/runs/isoflop.csv``, user and
+  system seconds apart: the median and the worst of three seeds
+* a law of ten parameters on 1e5 runs
+
+``load`` is the machine's load average, before and after: beside other work CPU seconds grow, too.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fit_tables import make_table
@@ -27,9 +35,14 @@ from moelaws.fitting.engine.minimise import minimise
 from moelaws.fitting.engine.problem import Problem, bind
 from moelaws.fitting.engine.starts import grid
 from moelaws.fitting.fit import fit
+from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.intervals.uncertainty import bootstrap
-from moelaws.fitting.objective import Objective
+from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.table import prepare
+from moelaws.laws import LAWS, LawError
+from moelaws.runs import derive, read_runs
+
+RECORDED = Path(__file__).parents[1] / "data" / "runs" / "isoflop.csv"
 
 # Hoffmann et al. 2022, App. D.3: 4,500 starts, logs of the amplitudes and the exponents on a grid.
 HOFFMANN_GRID = {
@@ -137,18 +150,60 @@ def growth() -> list[dict[str, float]]:
     return rows
 
 
+def timed_fit(name: str, table: Any, seed: int) -> tuple[float, float]:
+    """User and system seconds of one fit."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    fit(name, table, seed=seed)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+
+
+def every_law(n_runs: int = 332, seeds: int = 3) -> list[dict[str, Any]]:
+    """Each law on runs that follow it, and on the recorded isoFLOP runs where these have what it needs."""
+    recorded = derive(read_runs(RECORDED))[0]
+    rows = []
+    for name, law in LAWS.items():
+        for kind, table in (("follows the law", make_table(name, n_runs, 0.01, seed=1)[1]), ("recorded", recorded)):
+            try:
+                prepared = prepare(law, table)
+            except (LawError, FitError):
+                continue  # a column that these runs lack, or that does not vary
+            fit(name, table)
+            seconds = np.array([timed_fit(name, table, seed) for seed in range(seeds)])
+            whole = seconds.sum(axis=1)
+            rows.append({
+                "law": name, "runs": kind, "n_runs": len(prepared.target), "parameters": len(law.parameters),
+                "median_cpu_s": float(np.median(whole)), "worst_cpu_s": float(whole.max()),
+                "system_share": float(seconds[:, 1].sum() / whole.sum()),
+            })  # fmt: skip
+            print(*rows[-1].values(), flush=True)
+    return rows
+
+
+def many_runs(name: str = "abnar2025", n_runs: int = 100_000) -> dict[str, Any]:
+    """Ten parameters on very many runs."""
+    user, system = timed_fit(name, make_table(name, n_runs, 0.01, seed=1)[1], 0)
+    return {"law": name, "n_runs": n_runs, "parameters": len(LAWS[name].parameters), "cpu_s": user + system,
+            "system_share": system / (user + system)}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=100, help="starts that SciPy runs")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    warnings.simplefilter("ignore", OpenDesignWarning)
+    load = os.getloadavg()[0]
     results = {
         "machine": platform.processor() or platform.machine(),
+        "every_law": every_law(),
+        "many_runs": many_runs(),
         "growth": growth(),
         "one_fit": one_fit(),
         "refits": refits(),
         "many_starts": many_starts(options.sample),
     }
+    results["load"] = [load, os.getloadavg()[0]]
     print(json.dumps(results, indent=2))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

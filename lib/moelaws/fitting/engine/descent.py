@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moelaws.fitting.engine.first_descent import descend_many, first_descent
+from moelaws.fitting.engine.first_descent import ENOUGH_RUNS, descend_many, first_descent
 from moelaws.fitting.engine.linear import eigen
 from moelaws.fitting.engine.minimise import Minima
 from moelaws.fitting.engine.problem import Problem
@@ -113,13 +113,14 @@ def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:
     Returns:
         The best minimum found, one row.
     """
+    few = problem.thinned(ENOUGH_RUNS)
     for _ in range(_ROUNDS):
         size = np.repeat([1.0, 3.0, 10.0], 4)[:, None]
         valley = _valley(problem, best.theta[0])
         theta = best.theta + size * (rng.standard_normal((len(size), len(valley))) @ valley.T)
         theta = np.clip(theta, problem.lower, problem.upper)
         theta[::2] = with_amplitudes(problem, theta[::2], rng)
-        down = first_descent(problem, np.concatenate([theta, leap(problem, best.theta[0], rng)]), 30)
+        down = first_descent(few, np.concatenate([theta, leap(problem, best.theta[0], rng)]), 30)
         near, leaps = _rows(down, slice(0, len(size))), _rows(down, slice(len(size), None))
         ends, _ = _distinct(problem, leaps, np.ones(len(leaps.theta), dtype=int))
         again = polish(problem, np.concatenate([near.theta, ends[:_LANDED]]), best)

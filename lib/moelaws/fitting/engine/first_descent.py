@@ -9,6 +9,10 @@ _FIRST_DELTA = 0.03
 _COARSE_DELTA = 0.1
 _RUNS_PER_PARAMETER = 8
 """Runs of the table that a crowd sees first, for each free parameter."""
+ENOUGH_RUNS = 2_000
+"""Runs that tell one valley from another; more of them only say where in its valley a minimum is."""
+_FOLLOWED = 32
+"""Ends on so many runs that descend on all of many more."""
 
 
 def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minima:
@@ -22,14 +26,15 @@ def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarra
     """The first descent of a published grid's hundreds of thousands of starts, or on very many runs.
 
     All descend on a few runs of the table, to a coarse tolerance; those that then predict the same go on together, to
-    a fine one; those that then predict the same descend on all runs.
+    a fine one; those that then predict the same descend on all runs, or first on enough of very many, of which the best
+    ones go on.
 
     Args:
         problem: the fit's problem.
         theta: starting coordinates, [starts, P].
 
     Returns:
-        The distinct ends, and for every start the index of its end, [starts].
+        The distinct ends, those not followed at an infinite value, and for every start the index of its end, [starts].
     """
     coarse = problem.thinned(_RUNS_PER_PARAMETER * len(problem.free))
     if coarse.objective.robust:
@@ -39,7 +44,17 @@ def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarra
         ends = minimise(coarse, theta, steps, tolerance, brake=8.0)
         first, kind = merge(coarse, ends)
         theta, label = ends.theta[first], kind[label]
-    return first_descent(problem, theta), label
+    if problem.n_runs <= ENOUGH_RUNS:
+        return first_descent(problem, theta), label
+    enough = problem.thinned(ENOUGH_RUNS)
+    ends = first_descent(enough, theta)
+    first, kind = merge(enough, ends)
+    label = kind[label]
+    followed = np.argsort(ends.value[first], kind="stable")[:_FOLLOWED]
+    on = first_descent(problem, ends.theta[first[followed]])
+    found = Minima(ends.theta[first], np.full(len(first), np.inf), np.zeros(len(first), dtype=bool), ends.steps[first])
+    found.theta[followed], found.value[followed], found.converged[followed] = on.theta, on.value, on.converged
+    return found, label
 
 
 def merge(problem: Problem, minima: Minima) -> tuple[np.ndarray, np.ndarray]:

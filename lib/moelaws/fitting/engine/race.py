@@ -18,7 +18,7 @@ _STRIDE, _WALKED, _LEAPT = 12, 5, 12
 _LEAPERS = 4
 """Ends that leap."""
 _LEAPS = np.array([0.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-_PATIENCE = 30.0
+_PATIENCE = 10.0
 _LEAP_PATIENCE = 3.0
 """Rounds at the pace of the last one, without and with leaps, within which an end must be able to reach the best."""
 _SAME_END = 1e-5
