@@ -57,12 +57,12 @@ def default_fit(case: str, seed: int, search: bool = False) -> tuple[FitResult, 
 def repetition(case: str, seed: int, search: bool = False) -> dict[str, Any]:
     """One repetition: for each parameter its estimate, the ends in coordinates, and whether it is identified."""
     result, truth = default_fit(case, seed, search)
-    row: dict[str, Any] = {"case": case, "seed": seed, "method": result.interval_method, "parameters": {}}
+    row: dict[str, Any] = {"case": case, "seed": seed, "method": result.uncertainty.method, "parameters": {}}
     for name, (low, high) in result.intervals.items():
         places = [_place(result.law, name, value) for value in (truth[name], result.params[name], low, high)]
         row["parameters"][name] = {
             "truth": places[0], "estimate": places[1], "low": places[2], "high": places[3],
-            "found": result.ends[name] == ("found", "found"), "identified": result.identified[name],
+            "found": result.uncertainty.ends[name] == ("found", "found"), "identified": result.identified[name],
         }  # fmt: skip
     return row
 

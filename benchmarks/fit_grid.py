@@ -32,15 +32,15 @@ def main() -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     drawn = fit("abnar2025", table)
     summary = {
-        "starts": result.starts,
+        "starts": result.search.starts,
         "runs": result.n_runs,
         "wall_s": wall,
         "cpu_s": cpu,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "objective": result.objective_value,
-        "starts_at_optimum": result.starts_at_optimum,
+        "objective": result.search.objective_value,
+        "starts_at_optimum": result.search.starts_at_optimum,
         "status": result.status,
-        "objective_of_384_drawn_starts": drawn.objective_value,
+        "objective_of_384_drawn_starts": drawn.search.objective_value,
         "seconds_of_384_drawn_starts": drawn.seconds,
         "fitted_over_true": {name: result.params[name] / truth[name] for name in truth},
     }

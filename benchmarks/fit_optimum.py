@@ -116,20 +116,20 @@ def main() -> None:
             best, theirs = known[name, seed]
         else:
             began = time.process_time()
-            best = reference(result.problem, result.problem.coordinates(params)[0], options.starts, seed)
+            best = reference(result.solved.problem, result.solved.problem.coordinates(params)[0], options.starts, seed)
             theirs = time.process_time() - began
         floor = n_runs * 1e-20  # both found an exact fit
-        excess = result.objective_value / best - 1 if best > floor else 0.0
-        reached = bool(excess <= 1e-6 or result.objective_value <= floor)
+        excess = result.search.objective_value / best - 1 if best > floor else 0.0
+        reached = bool(excess <= 1e-6 or result.search.objective_value <= floor)
         worst = max(
             (abs(result.params[key] / params[key] - 1) for key, known in result.identified.items() if known), default=0
         )
         rows.append(
             {
                 "law": name, "seed": seed, "n_runs": n_runs, "noise": noise, "objective": objective,
-                "ours": result.objective_value, "scipy": best, "excess": excess, "reached": reached,
-                "status": result.status, "worst_parameter": worst, "starts_at_optimum": result.starts_at_optimum,
-                "starts": result.starts, "our_cpu_s": round(ours, 3), "scipy_cpu_s": round(theirs, 1),
+                "ours": result.search.objective_value, "scipy": best, "excess": excess, "reached": reached,
+                "status": result.status, "worst_parameter": worst, "starts_at_optimum": result.search.starts_at_optimum,
+                "starts": result.search.starts, "our_cpu_s": round(ours, 3), "scipy_cpu_s": round(theirs, 1),
             }
         )  # fmt: skip
         print(*rows[-1].values(), flush=True)

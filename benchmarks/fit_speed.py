@@ -89,19 +89,19 @@ def many_starts(sample: int) -> dict[str, float]:
     began = time.process_time()
     ends = minimise(problem, first_descent(problem, theta).theta, steps=60, tolerance=1e-8)
     unmerged = time.process_time() - began
-    best = result.objective_value
+    best = result.search.objective_value
     pick = np.random.default_rng(0).choice(len(theta), sample, replace=False)
     began = time.process_time()
     values = np.array([scipy_start(problem, data, theta[i]) for i in pick])
     theirs = time.process_time() - began
     return {
-        "starts": result.starts,
+        "starts": result.search.starts,
         "fit_cpu_s": ours,
         "fit_ms_per_start": 1e3 * ours / len(theta),
         "scipy_ms_per_start": 1e3 * theirs / sample,
         "ratio": theirs / sample / (ours / len(theta)),
         "ratio_without_merging": theirs / sample / (unmerged / len(theta)),
-        "fit_share_at_optimum": result.starts_at_optimum / result.starts,
+        "fit_share_at_optimum": result.search.starts_at_optimum / result.search.starts,
         "without_merging_share_at_optimum": float(np.mean(ends.value <= best * (1 + 1e-6))),
         "scipy_share_at_optimum": float(np.mean(values <= best * (1 + 1e-6))),
         "scipy_share_within_1e-3": float(np.mean(values <= best * (1 + 1e-3))),

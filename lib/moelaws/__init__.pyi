@@ -18,6 +18,7 @@ from .decoding.generate import generate as generate
 from .fitting.engine.descent import FitFailed as FitFailed
 from .fitting.fit import fit as fit
 from .fitting.objective import FitError as FitError
+from .fitting.report.fit_file import load_fit as load_fit
 from .fitting.result import FitResult as FitResult
 from .fitting.selection import compare as compare
 from .fitting.selection import extrapolate as extrapolate

@@ -11,6 +11,7 @@ import pytest
 from moelaws.cli import main
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import bootstrap
+from moelaws.fitting.report.fit_file import load_fit
 from moelaws.laws import law
 from moelaws.serving.forecasters import read_fit
 from repository import ROOT
@@ -235,6 +236,16 @@ def test_bad_arguments_are_refused_in_one_sentence(table, tmp_path, capsys, argu
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_the_family_is_written_with_the_fit(table, tmp_path):
+    out = tmp_path / "out.json"
+    assert main(["fit", str(table), "--law", "bilinear", "--family", "switch", "--json", str(out)]) == 0
+    record = json.loads(out.read_text())
+    check(record)
+    assert record["family"] == {"name": "switch", "vocab_size": 50257, "aspect": 64.0}
+    assert read_fit(out).family.settings == {"vocab_size": 50257, "aspect": 64.0}
+    assert load_fit(out).status == record["status"]
 
 
 def test_no_such_file_and_no_such_folder(table, tmp_path, capsys):

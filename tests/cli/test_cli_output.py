@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moelaws.cli import main
-from moelaws.cli.output import check_json, write_json
+from moelaws.document import check_json, write_json
 from repository import ROOT, TESTS
 
 CASES = TESTS / "cases" / "hostile"
@@ -161,7 +161,9 @@ _DOCUMENTS = st.dictionaries(
 _CONTENTS = st.binary(min_size=1) | _DOCUMENTS | st.tuples(_DOCUMENTS, st.binary(max_size=3)).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(content=_CONTENTS)
 def test_any_content_is_replaced_only_if_it_says_it_is_a_plan(tmp_path: Path, content: bytes) -> None:
     out = tmp_path / "out.json"

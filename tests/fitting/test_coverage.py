@@ -34,7 +34,7 @@ def test_a_repetition_is_the_search_s_own_optimum():
     """The simulations start at the truth; a search from dispersed starts must end at the same minimum."""
     for case in ("small delta", "unequal lsq", "configurations"):
         near, far = (fit_coverage.default_fit(case, 7, search)[0] for search in (False, True))
-        assert far.objective_value == pytest.approx(near.objective_value, rel=1e-6)
+        assert far.search.objective_value == pytest.approx(near.search.objective_value, rel=1e-6)
         for name, ends in near.intervals.items():
             assert far.intervals[name] == pytest.approx(ends, rel=0.02)
 

@@ -13,6 +13,7 @@ from moelaws.fitting.engine.starts import dispersed, grid
 from moelaws.fitting.fit import default_starts, fit
 from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.objective import FitError, Objective
+from moelaws.fitting.report.fit_record import record_of
 from moelaws.fitting.selection import aicc, compare, extrapolate, leave_one_out
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
@@ -55,17 +56,17 @@ def test_the_dense_optimum_is_scipys_from_the_truth(objective):
         value = 2 * least_squares(residuals, start, x_scale="jac", xtol=1e-15, ftol=1e-15).cost
     result = fit("hoffmann2022", runs, objective)
     assert result.status == "converged"
-    assert result.objective_value <= value * (1 + 1e-6)
+    assert result.search.objective_value <= value * (1 + 1e-6)
     recomputed = np.log(result.predict(runs) / loss) if objective != "lsq" else result.predict(runs) - loss
     direct = huber(recomputed) if objective == "huber-log" else float((recomputed**2).sum())
-    assert result.objective_value == pytest.approx(direct, rel=1e-9)
+    assert result.search.objective_value == pytest.approx(direct, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["clark2022", "krajewski2024", "abnar2025"])
 def test_no_start_of_scipy_finds_a_lower_objective(name):
     runs = runs_of(name, 40, 0.01, 2)
     result = fit(name, runs, "lsq-log")
-    problem = result.problem
+    problem = result.solved.problem
     starts = dispersed(problem, 5, np.random.default_rng(9))
     starts[0] = problem.coordinates(truth(name))[0]
     for theta in starts:
@@ -75,15 +76,15 @@ def test_no_start_of_scipy_finds_a_lower_objective(name):
             lambda x: np.nan_to_num(problem.linearise(x[None])[1][0].T),
             bounds=(problem.lower, problem.upper), x_scale="jac", max_nfev=50,
         )  # fmt: skip
-        assert result.objective_value <= 2 * found.cost * (1 + 1e-6)
+        assert result.search.objective_value <= 2 * found.cost * (1 + 1e-6)
 
 
 def test_same_seed_same_result_and_other_seed_same_optimum():
     runs = runs_of("gadre2024", 60)
     first, again, other = (fit("gadre2024", runs, seed=seed) for seed in (0, 0, 1))
     assert first.params == again.params
-    assert other.objective_value == pytest.approx(first.objective_value, rel=1e-8)
-    assert first.starts_at_optimum >= 2
+    assert other.search.objective_value == pytest.approx(first.search.objective_value, rel=1e-8)
+    assert first.search.starts_at_optimum >= 2
 
 
 def test_the_sum_is_weighted():
@@ -92,10 +93,10 @@ def test_the_sum_is_weighted():
     weights = np.r_[np.full(20, 2.0), np.ones(40)]
     by_weight = fit("hoffmann2022", runs, "lsq-log", weights=weights)
     by_row = fit("hoffmann2022", doubled, "lsq-log")
-    assert by_weight.objective_value == pytest.approx(by_row.objective_value, rel=1e-9)
+    assert by_weight.search.objective_value == pytest.approx(by_row.search.objective_value, rel=1e-9)
     assert by_weight.params["alpha"] == pytest.approx(by_row.params["alpha"], rel=1e-5)
     column = fit("hoffmann2022", runs.assign(w=weights), "lsq-log", weights="w")
-    assert column.objective_value == pytest.approx(by_weight.objective_value, rel=1e-12)
+    assert column.search.objective_value == pytest.approx(by_weight.search.objective_value, rel=1e-12)
 
 
 def test_an_asymmetric_objective_predicts_lower():
@@ -134,7 +135,7 @@ def test_runs_that_did_not_finish_are_left_out_and_columns_derived():
     table = pd.concat([runs.drop(columns="tokens").assign(status="finished"), broken], ignore_index=True)
     result = fit("hoffmann2022", table)
     assert result.n_runs == 40
-    assert result.derived == {"tokens": "C / (6 N_a)"}
+    assert result.origin.derived == {"tokens": "C / (6 N_a)"}
     assert result.params == pytest.approx(fit("hoffmann2022", runs).params, rel=1e-6)
 
 
@@ -144,22 +145,24 @@ def test_a_dense_table_with_compute_and_size_is_enough():
         {"total_params": runs["active_params"], "train_flops": 6 * runs["active_params"] * runs["tokens"],
          "loss": runs["loss"]}
     )  # fmt: skip
-    assert fit("hoffmann2022", table).derived == {"active_params": "N, dense", "tokens": "C / (6 N_a)"}
+    assert fit("hoffmann2022", table).origin.derived == {"active_params": "N, dense", "tokens": "C / (6 N_a)"}
 
 
 def test_a_reader_fits_a_law_of_their_own():
     own = law_from_formula("own", "E + A/N^alpha + B/D^beta", {"N": "active_params", "D": "tokens"})
     runs = runs_of("hoffmann2022", 60)
-    assert fit(own, runs).objective_value == pytest.approx(fit("hoffmann2022", runs).objective_value, rel=1e-8)
+    assert fit(own, runs).search.objective_value == pytest.approx(
+        fit("hoffmann2022", runs).search.objective_value, rel=1e-8
+    )
 
 
 def test_a_grid_of_starts_is_run_in_full():
     runs = runs_of("hoffmann2022", 40)
     axes = {"A": [1.0, 1e4], "B": [1.0, 1e4], "E": [1.0], "alpha": [0.0, 0.5], "beta": [0.0, 0.5, 1.0]}
     result = fit("hoffmann2022", runs, starts=axes)
-    assert result.starts == 2 * 2 * 2 * 3
-    assert result.objective_value == pytest.approx(fit("hoffmann2022", runs).objective_value, rel=1e-8)
-    theta = grid(result.problem, axes)
+    assert result.search.starts == 2 * 2 * 2 * 3
+    assert result.search.objective_value == pytest.approx(fit("hoffmann2022", runs).search.objective_value, rel=1e-8)
+    theta = grid(result.solved.problem, axes)
     assert theta.shape == (24, 5)
     assert np.exp(theta[:, 0]).min() == pytest.approx(1.0)
 
@@ -170,9 +173,9 @@ def test_a_huge_grid_is_merged_on_the_way_and_finds_the_same_minimum(monkeypatch
     axes = {name: list(np.exp([0.0, 5.0, 10.0, 15.0])) for name in "AB"}
     axes |= {"E": [1.0], "alpha": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5], "beta": [0.0, 0.3, 0.6, 0.9, 1.2, 1.5]}
     result = fit("hoffmann2022", runs, starts=axes)
-    assert result.starts == 4 * 4 * 36
-    assert result.starts_at_optimum > 10
-    assert result.objective_value == pytest.approx(fit("hoffmann2022", runs).objective_value, rel=1e-8)
+    assert result.search.starts == 4 * 4 * 36
+    assert result.search.starts_at_optimum > 10
+    assert result.search.objective_value == pytest.approx(fit("hoffmann2022", runs).search.objective_value, rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -237,19 +240,19 @@ def test_one_pass_over_the_residuals_equals_three(name):
 @pytest.mark.parametrize("kind", ["majorant", "slopes", "exact"])
 def test_every_hessian_leads_to_the_minimum_and_held_coordinates_stay(kind):
     result = fit("hoffmann2022", runs_of("hoffmann2022", 80, 0.01, 1))
-    theta = np.repeat(result.theta[None], 300, axis=0)
+    theta = np.repeat(result.solved.theta[None], 300, axis=0)
     theta += 0.003 * np.random.default_rng(0).standard_normal(theta.shape)
-    free = minimise(result.problem, theta, steps=400, tolerance=1e-12, hessian=kind)
-    assert np.median(free.value) == pytest.approx(result.objective_value, rel=1e-4)
-    assert free.value.min() == pytest.approx(result.objective_value, rel=1e-6)
+    free = minimise(result.solved.problem, theta, steps=400, tolerance=1e-12, hessian=kind)
+    assert np.median(free.value) == pytest.approx(result.search.objective_value, rel=1e-4)
+    assert free.value.min() == pytest.approx(result.search.objective_value, rel=1e-6)
     held = np.zeros(theta.shape, dtype=bool)
     held[:, 3] = True
-    kept = minimise(result.problem, theta, steps=400, tolerance=1e-12, hessian=kind, held=held)
+    kept = minimise(result.solved.problem, theta, steps=400, tolerance=1e-12, hessian=kind, held=held)
     assert (kept.theta[:, 3] == theta[:, 3]).all()
     assert (kept.theta[:, 4] != theta[:, 4]).all()
-    i = int(np.abs(theta[:, 3] - result.theta[3]).argmax())
+    i = int(np.abs(theta[:, 3] - result.solved.theta[3]).argmax())
     again = fit("hoffmann2022", runs_of("hoffmann2022", 80, 0.01, 1), fixed={"alpha": theta[i, 3]})
-    assert kept.value[i] == pytest.approx(again.objective_value, rel=1e-4)
+    assert kept.value[i] == pytest.approx(again.search.objective_value, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["hoffmann2022", "clark2022", "yun2024"])
@@ -326,10 +329,17 @@ def test_extrapolation_holds_out_the_largest():
 
 def test_the_result_is_what_the_schema_says():
     schema = json.loads((ROOT / "data" / "fit.schema.json").read_text())
-    record = fit("hoffmann2022", runs_of("hoffmann2022", 30)).to_dict()
-    assert set(record) == set(schema["required"])
-    # What the command adds when it writes a fit down: what the file is, a bootstrap's refits, and where the runs were.
-    assert set(schema["properties"]) - set(schema["required"]) == {"kind", "design", "replicates", "ranges"}
+    record = record_of(fit("hoffmann2022", runs_of("hoffmann2022", 30)))
+    always = {
+        "positive",
+        "ranges",
+        "interval_level",
+        "covariance",
+    }  # since files hold a whole fit; older ones lack them
+    assert set(record) == set(schema["required"]) | always
+    # What a fit has only where there is something to say.
+    others = {"kind", "design", "replicates", "family", "definitions", "target"}
+    assert set(schema["properties"]) - set(record) == others
     json.dumps(record, allow_nan=False)
 
 

@@ -36,7 +36,7 @@ def ends_well(name, runs, objective, seed, starts):
     if isinstance(result, str):
         assert 20 < len(result) < 400
         return
-    assert np.isfinite(result.objective_value)
+    assert np.isfinite(result.search.objective_value)
     assert all(np.isfinite(value) for value in result.params.values())
 
 
@@ -52,7 +52,7 @@ def ends_well(name, runs, objective, seed, starts):
 def test_fits_that_once_failed_end(name, table, objective, seed):
     runs = runs_of(table)
     result = fit(name, runs.assign(dense_params=runs["active_params"]), objective, seed=seed, starts=24)
-    assert np.isfinite(result.objective_value)
+    assert np.isfinite(result.search.objective_value)
 
 
 @pytest.mark.validate

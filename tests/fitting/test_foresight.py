@@ -12,6 +12,7 @@ from moelaws.fitting.engine.problem import bind
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning, foreseen
 from moelaws.fitting.objective import Objective
+from moelaws.fitting.report.fit_record import record_of
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, law, law_from_formula
 from moelaws.runs import derive, read_runs
@@ -71,9 +72,9 @@ def test_a_design_that_cannot_tell_is_named_with_its_reason(name, change, messag
     with pytest.warns(OpenDesignWarning, match=message) as caught:
         result = fit(name, runs, "lsq-log", starts=16)
     assert result.status != "converged"
-    assert result.design == str(caught[0].message)
-    assert result.to_dict()["design"] == result.design
-    assert len(result.design) < 400
+    assert result.origin.design == str(caught[0].message)
+    assert record_of(result)["design"] == result.origin.design
+    assert len(result.origin.design) < 400
 
 
 def test_few_values_are_enough_for_a_law_that_needs_no_more():
@@ -93,8 +94,8 @@ def test_the_design_is_judged_not_the_starts():
     """A published grid's starts may all lie far from the runs."""
     runs = runs_of("hoffmann2022", 60)
     far = {"A": [1.0, 1e6], "B": [1.0, 1e6], "E": [1.0], "alpha": [0.0, 1.5], "beta": [0.0, 1.5]}
-    assert fit("hoffmann2022", runs, starts=far).design == ""
-    assert fit("hoffmann2022", runs, starts=1).design == ""
+    assert fit("hoffmann2022", runs, starts=far).origin.design == ""
+    assert fit("hoffmann2022", runs, starts=1).origin.design == ""
 
 
 def test_what_is_held_needs_no_runs():

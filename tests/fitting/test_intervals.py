@@ -53,7 +53,7 @@ def test_five_runs_and_four_parameters_have_one_degree_of_freedom(tmp_path, caps
     assert "leave 1 degree of freedom" in record["message"]
     assert not any(record["identified"].values())
     result = fit("gadre2024", pd.read_csv(FIVE_RUNS), "lsq")
-    error = covariance(result.problem, result.theta).error
+    error = covariance(result.solved.problem, result.solved.theta).error
     wide = large_sample(result)
     for i, name in enumerate(("a", "b", "E")):
         assert width(wide, name) == pytest.approx(2 * t.ppf(0.975, 1) * error[i], rel=1e-6)
@@ -85,14 +85,14 @@ def test_without_a_degree_of_freedom_there_is_no_interval(tmp_path, capsys):
 def test_fixed_parameters_and_unequal_weights_count_in_the_degrees_of_freedom():
     runs = dense_runs(12, 0.01)
     result = fit("hoffmann2022", runs, "lsq-log")
-    assert covariance(result.problem, result.theta).freedom == 7
+    assert covariance(result.solved.problem, result.solved.theta).freedom == 7
     held = fit("hoffmann2022", runs, "lsq-log", fixed={"E": 1.69, "beta": 0.28})
-    assert covariance(held.problem, held.theta).freedom == 9
+    assert covariance(held.solved.problem, held.solved.theta).freedom == 9
     weights = np.repeat([1.0, 0.0], 6)
     weights[6:8] = 0.5
     weighed = fit("hoffmann2022", runs, "lsq-log", weights=weights, fixed={"E": 1.69, "beta": 0.28})
     effective = weights.sum() ** 2 / (weights**2).sum()  # Kish's
-    assert covariance(weighed.problem, weighed.theta).freedom == pytest.approx(effective - 3)
+    assert covariance(weighed.solved.problem, weighed.solved.theta).freedom == pytest.approx(effective - 3)
 
 
 def test_a_perfect_fit_is_no_proof_of_anything_with_few_runs():
@@ -110,21 +110,30 @@ def test_a_perfect_fit_is_no_proof_of_anything_with_few_runs():
 # ---- unequal, robust and shared noise
 
 
+def at(result, theta, value):
+    """The result, had its descent ended elsewhere."""
+    return replace(
+        result,
+        solution=replace(result.solved, theta=theta),
+        search=replace(result.search, objective_value=value),
+    )
+
+
 def jackknife(result, groups):
     """Covariance of refits without one group each: what the sandwich must be for a law that is almost straight."""
-    problem = result.problem
+    problem = result.solved.problem
     count = int(groups.max()) + 1
     weights = problem.weights * (groups[None] != np.arange(count)[:, None])
-    theta, fine = refit(problem.reweighted(weights), np.tile(result.theta, (count, 1)))
+    theta, fine = refit(problem.reweighted(weights), np.tile(result.solved.theta, (count, 1)))
     assert fine.all()
-    moved = theta - result.theta
+    moved = theta - result.solved.theta
     return moved.T @ moved
 
 
 def test_unequal_noise_is_told_by_leaving_runs_out():
     noise = np.where(np.arange(120) < 60, 0.001, 0.01)
     result = fit("hoffmann2022", dense_runs(120, noise), "lsq-log")
-    spread = covariance(result.problem, result.theta)
+    spread = covariance(result.solved.problem, result.solved.theta)
     assert spread.words == "unequal noise"
     np.testing.assert_allclose(spread.error, np.sqrt(np.diag(jackknife(result, np.arange(120)))), rtol=0.03)
 
@@ -133,7 +142,7 @@ def test_replicates_of_a_design_point_are_left_out_together():
     runs = pd.concat([dense_runs(40, 0.01)] * 3, ignore_index=True)
     runs["loss"] *= np.exp(0.001 * np.random.default_rng(1).standard_normal(120))
     result = fit("hoffmann2022", runs, "lsq-log")
-    spread = covariance(result.problem, result.theta, result.groups)
+    spread = covariance(result.solved.problem, result.solved.theta, result.solved.groups)
     assert spread.freedom == 35
     assert spread.observed == "120 runs at 40 design points"
     codes = np.tile(np.arange(40), 3)
@@ -141,7 +150,7 @@ def test_replicates_of_a_design_point_are_left_out_together():
     # Three copies of a run say no more than one: as wide as the fit to one copy alone.
     one = likelihood(fit("hoffmann2022", runs.head(40), "lsq-log"))
     assert width(likelihood(result), "A") == pytest.approx(width(one, "A"), rel=0.15)
-    alone = covariance(result.problem, result.theta)
+    alone = covariance(result.solved.problem, result.solved.theta)
     assert (spread.error > 1.4 * alone.error).all()
 
 
@@ -150,11 +159,11 @@ def test_a_small_delta_sees_the_noise_and_not_the_delta():
     errors = []
     for delta in (1e-5, 5e-4):
         result = fit("hoffmann2022", dense_runs(240, 0.01), delta=delta)
-        errors.append(covariance(result.problem, result.theta).error)
+        errors.append(covariance(result.solved.problem, result.solved.theta).error)
     np.testing.assert_allclose(errors[0], errors[1], rtol=0.15)
     # And the variance of a median is pi / 2 that of a mean, for normal noise.
     mean = fit("hoffmann2022", dense_runs(240, 0.01), "lsq-log")
-    ratio = errors[0] / covariance(mean.problem, mean.theta).error
+    ratio = errors[0] / covariance(mean.solved.problem, mean.solved.theta).error
     assert np.median(ratio) == pytest.approx(np.sqrt(np.pi / 2), rel=0.15)
 
 
@@ -162,7 +171,7 @@ def test_a_wide_delta_is_least_squares():
     errors = []
     for objective in ("lsq-log", "huber-log"):
         result = fit("hoffmann2022", dense_runs(60, 0.01), objective, delta=1.0)
-        errors.append(covariance(result.problem, result.theta).error)
+        errors.append(covariance(result.solved.problem, result.solved.theta).error)
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-4)
 
 
@@ -176,10 +185,10 @@ def by_seed(shift, seed=0):
 
 def test_a_shift_that_seeds_share_is_found_and_said():
     shifted = likelihood(fit("hoffmann2022", by_seed(0.02), "lsq-log"))
-    assert "a shift shared by the runs of one seed (8 of them)" in shifted.interval_method
+    assert "a shift shared by the runs of one seed (8 of them)" in shifted.uncertainty.method
     blind = likelihood(fit("hoffmann2022", by_seed(0.02).drop(columns="seed"), "lsq-log"))
     assert width(shifted, "A") > 1.5 * width(blind, "A")
-    spread = covariance(shifted.problem, shifted.theta, shifted.groups)
+    spread = covariance(shifted.solved.problem, shifted.solved.theta, shifted.solved.groups)
     assert spread.degrees[0] < 8 < 100 < spread.freedom
     # Without a shift, looking for one must cost next to nothing.
     even = likelihood(fit("hoffmann2022", by_seed(0.0), "lsq-log"))
@@ -190,9 +199,9 @@ def test_a_shift_that_seeds_share_is_found_and_said():
 def test_clusters_are_named_and_refused_where_they_say_nothing(tmp_path, capsys):
     runs = by_seed(0.0).assign(machine=np.arange(240) // 4, place="here")
     result = fit("hoffmann2022", runs, "lsq-log", clusters="machine", intervals=0.95)
-    assert "60 clusters by machine" in result.interval_method
+    assert "60 clusters by machine" in result.uncertainty.method
     codes = runs["machine"].to_numpy()
-    spread = covariance(result.problem, result.theta, result.groups)
+    spread = covariance(result.solved.problem, result.solved.theta, result.solved.groups)
     assert (spread.error >= 0.97 * np.sqrt(np.diag(jackknife(result, codes)))).all()
     with pytest.raises(FitError, match="no column 'node'"):
         fit("hoffmann2022", runs, "lsq-log", clusters="node")
@@ -225,7 +234,7 @@ def test_an_interval_never_passes_a_bound(intervals, capsys):
     bound = {"E": (0.5 * (low + free.params["E"]), 0.5 * (high + free.params["E"])), "alpha": (-1.0, 0.35)}
     result = intervals(fit("hoffmann2022", runs, "lsq-log", bounds=bound))
     assert result.intervals["E"] == pytest.approx(bound["E"])
-    assert result.ends["E"] == ("bound", "bound")
+    assert result.uncertainty.ends["E"] == ("bound", "bound")
     assert not result.identified["E"]
     for name, (least, most) in bound.items():
         assert least - 1e-12 <= result.intervals[name][0] <= result.intervals[name][1] <= most + 1e-12
@@ -268,29 +277,29 @@ def test_a_floor_that_vanished_is_one_thing_under_all_objectives(no_floor):
     for result in found.values():
         assert result.params["E"] < 0.3
         assert not result.identified["E"]
-        assert result.ends["E"] == ("open", "found")
+        assert result.uncertainty.ends["E"] == ("open", "found")
 
 
 def test_a_profile_that_starts_from_nothing_finds_its_end(no_floor):
     """The walk by factors of 1.6 from a floor of 1e-31 jumped over the end and returned a midpoint, unconverged."""
     best = fit("hoffmann2022", no_floor, "lsq-log")
-    i = best.problem.free.index("E")
-    gone = replace(best, theta=np.where(np.arange(5) == i, np.log(1e-31), best.theta))
+    i = best.solved.problem.free.index("E")
+    gone = at(best, np.where(np.arange(5) == i, np.log(1e-31), best.solved.theta), best.search.objective_value)
     from moelaws.fitting.engine.race import polish
 
-    minimum = polish(best.problem, gone.theta[None])
-    gone = replace(gone, theta=minimum.theta[0], objective_value=float(minimum.value[0]))
-    assert np.exp(gone.theta[i]) < 1e-9
+    minimum = polish(best.solved.problem, gone.solved.theta[None])
+    gone = at(gone, minimum.theta[0], float(minimum.value[0]))
+    assert np.exp(gone.solved.theta[i]) < 1e-9
     found = profile(gone, "E")
     assert found.ends == ("open", "found")
     assert not found.bounded
     end = found.interval[1]
     assert 0.01 < end < 2
     # An independent fit with the floor held there: the rise is the limit.
-    spread = covariance(gone.problem, gone.theta, gone.groups)
+    spread = covariance(gone.solved.problem, gone.solved.theta, gone.solved.groups)
     limit = 0.5 * spread.unit[i] * spread.quantile(0.95)[i] ** 2
     held = fit("hoffmann2022", no_floor, "lsq-log", fixed={"E": end})
-    assert (held.objective_value - gone.objective_value) / limit == pytest.approx(1, rel=0.03)
+    assert (held.search.objective_value - gone.search.objective_value) / limit == pytest.approx(1, rel=0.03)
 
 
 def test_a_floor_is_known_only_with_what_stands_in_for_it():
@@ -314,7 +323,7 @@ def test_what_is_identified_has_a_bounded_interval():
                 if known:
                     low, high = result.intervals[name]
                     assert 0 < high - low < np.inf
-                    assert result.ends[name] == ("found", "found")
+                    assert result.uncertainty.ends[name] == ("found", "found")
 
 
 @pytest.mark.parametrize("objective", ["huber-log", "lsq-log"])

@@ -52,7 +52,7 @@ def test_three_ways_to_an_interval_agree(squares):
 
 def test_intervals_hold_the_truth_and_the_fit(huber):
     result = bootstrap(huber, 300).result
-    assert "bootstrap over runs, 300 refits" in result.interval_method
+    assert "bootstrap over runs, 300 refits" in result.uncertainty.method
     for name, (low, high) in result.intervals.items():
         assert low < result.params[name] < high
         assert 0.8 * low < TRUTH[name] < 1.25 * high
@@ -92,7 +92,7 @@ def test_strata_keep_their_size_and_clusters_stay_together(squares):
     counts = draw_counts(15, 40, rng, None, clusters)
     assert (counts.reshape(40, 5, 3).std(axis=2) == 0).all()
     budgets = dense_runs()["budget"].to_numpy()
-    assert "stratified bootstrap" in bootstrap(squares, 20, strata=budgets).result.interval_method
+    assert "stratified bootstrap" in bootstrap(squares, 20, strata=budgets).result.uncertainty.method
     with pytest.raises(FitError, match="3 labels of clusters for 120 runs"):
         bootstrap(squares, 20, clusters=[1, 2, 3])
     with pytest.raises(FitError, match="strata: run 4 has no label"):
@@ -109,7 +109,7 @@ def test_clustered_seeds_give_wider_intervals_than_pretending_they_are_new_runs(
     assert honest[1] - honest[0] > 1.4 * (naive[1] - naive[0])
     # Nobody has to ask for it: runs at one design point are drawn together.
     plain = bootstrap(result, 200).result
-    assert plain.interval_method.startswith("bootstrap over design points")
+    assert plain.uncertainty.method.startswith("bootstrap over design points")
     low, high = plain.intervals["alpha"]
     assert high - low == pytest.approx(honest[1] - honest[0], rel=0.3)
 
@@ -130,11 +130,11 @@ def test_likelihood_intervals_end_where_refits_say(objective, low_floor):
     The floor ends at zero here, where its term has no slope to come back by as the other parameters move away.
     """
     result = fit("sardana2024", low_floor, objective, intervals=0.95)
-    assert result.interval_method == "likelihood, 95 %, t with 55 degrees of freedom; unequal noise"
+    assert result.uncertainty.method == "likelihood, 95 %, t with 55 degrees of freedom; unequal noise"
     assert result.intervals["E"][0] == 0
-    assert result.ends["E"] == ("open", "found")
+    assert result.uncertainty.ends["E"] == ("open", "found")
     assert not result.identified["E"]
-    units = noise_scale(result.problem, result.theta)
+    units = noise_scale(result.solved.problem, result.solved.theta)
     for (name, ends), unit in zip(result.intervals.items(), units, strict=True):
         limit = 0.5 * unit * t.ppf(0.975, 55) ** 2
         for sign, end in zip((-1, 1), ends, strict=True):
@@ -144,7 +144,11 @@ def test_likelihood_intervals_end_where_refits_say(objective, low_floor):
             assert np.sign(away) == sign
             for beyond in (-1, 1):
                 held = fit("sardana2024", low_floor, objective, fixed={name: end + beyond * away})
-                assert (held.objective_value - result.objective_value > limit) == (beyond > 0), (name, end, beyond)
+                assert (held.search.objective_value - result.search.objective_value > limit) == (beyond > 0), (
+                    name,
+                    end,
+                    beyond,
+                )
 
 
 def test_likelihood_intervals_are_the_profiles(huber):
@@ -171,19 +175,19 @@ def test_a_profile_without_an_end_means_not_identified(low_floor):
 def test_where_refits_pile_up_at_a_boundary_the_likelihood_speaks(low_floor, squares):
     result = fit("sardana2024", low_floor, "lsq-log")
     refits = bootstrap(result, 100)
-    assert refits.result.interval_method.startswith("likelihood, 95 %")
-    assert refits.result.interval_method.endswith(", as bootstrap refits leave E open")
+    assert refits.result.uncertainty.method.startswith("likelihood, 95 %")
+    assert refits.result.uncertainty.method.endswith(", as bootstrap refits leave E open")
     assert refits.result.intervals == likelihood(result).intervals
     assert len(refits.theta) == 100
     # Runs that depend on each other have no such likelihood.
     clustered = bootstrap(result, 100, clusters=np.arange(60) // 2).result
-    assert clustered.interval_method.startswith("clustered bootstrap over runs, 100 refits, percentiles")
+    assert clustered.uncertainty.method.startswith("clustered bootstrap over runs, 100 refits, percentiles")
     assert not clustered.identified["E"]
-    assert "percentiles" in bootstrap(squares, 50).result.interval_method
+    assert "percentiles" in bootstrap(squares, 50).result.uncertainty.method
 
 
 def test_a_term_at_zero_comes_back_in_sight(low_floor):
-    problem = fit("sardana2024", low_floor, "lsq-log").problem
+    problem = fit("sardana2024", low_floor, "lsq-log").solved.problem
     params = {"A": 5.0, "B": 9.0, "E": 1e-30, "alpha": 0.1, "beta": 0.1}
     theta = problem.coordinates(params)
     back = revived(problem, theta)
@@ -199,8 +203,10 @@ def test_profile_rise_is_chi_squared_for_few_runs_and_squares(squares):
     few = fit("hoffmann2022", dense_runs(18), "lsq-log")
     found = profile(few, "beta")
     held = fit("hoffmann2022", dense_runs(18), "lsq-log", fixed={"beta": found.interval[1]})
-    variance = few.objective_value / (few.n_runs - 5)
-    assert (held.objective_value - few.objective_value) / variance == pytest.approx(t.ppf(0.975, 13) ** 2, rel=0.01)
+    variance = few.search.objective_value / (few.n_runs - 5)
+    assert (held.search.objective_value - few.search.objective_value) / variance == pytest.approx(
+        t.ppf(0.975, 13) ** 2, rel=0.01
+    )
     assert found.points["rise"].min() == 0
     with pytest.raises(FitError, match="'gamma' was not fitted"):
         profile(squares, "gamma")
@@ -249,4 +255,4 @@ def test_results_from_elsewhere_have_no_runs_to_resample(squares):
     from dataclasses import replace
 
     with pytest.raises(FitError, match="holds no runs"):
-        bootstrap(replace(squares, problem=None), 10)
+        bootstrap(replace(squares, solution=None), 10)

@@ -1,9 +1,12 @@
 """Optima under constraints: the recomputed tables of the papers, closed forms, first-order conditions, edges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from moelaws.fitting.fit import fit
 from moelaws.laws import law
 from moelaws.optimum.family import alternating, glu, proportional, switch
 from moelaws.optimum.optimum import (
@@ -212,3 +215,84 @@ def test_searches():
     np.testing.assert_allclose(crossing(lambda x: np.log(x) - 1, np.array([1.0]), np.array([100.0])), np.e, rtol=1e-9)
     infeasible = minimise(lambda x: np.where(x < 1, np.nan, x), np.zeros(1), np.full(1, 2.0))
     assert infeasible[0][0] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Abnar's law fitted to runs of its own: what a reader has before asking for the best model."""
+    rng = np.random.default_rng(0)
+    size, tokens, experts = (each.ravel() for each in np.meshgrid(
+        np.geomspace(3e7, 1e10, 6), np.geomspace(1e9, 3e11, 5), [1.0, 2, 4, 8, 16, 64]
+    ))  # fmt: skip
+    runs = {"total_params": size, "tokens": tokens, "n_experts": experts, "top_k": np.ones(len(size))}
+    runs |= {"active_params": size / experts, "train_flops": 6 * size / experts * tokens}
+    exact = ABNAR.law.predict(ABNAR.params, runs | {"sparsity": 1 - 1 / experts})
+    runs["loss"] = exact * np.exp(0.001 * rng.normal(size=len(size)))
+    held = {name: ABNAR.params[name] for name in ("e", "c", "lambda", "gamma", "delta")}
+    return fit(ABNAR.law, runs, "lsq-log", fixed=held)
+
+
+def test_a_fit_forecasts_with_its_own_uncertainty(fitted):
+    assert fitted.status == "converged"
+    forecaster = Forecaster(fitted)
+    assert forecaster.params == fitted.params
+    assert forecaster.count == 201
+    assert forecaster.budgets == fitted.origin.ranges["train_flops"]
+    best = forecaster.best(1e21, experts=[1, 4, 16, 64])
+    true = Forecaster(ABNAR.law, ABNAR.params).best(1e21, experts=[1, 4, 16, 64])
+    for name in ("total_params", "active_params", "tokens", "n_experts", "top_k", "sparsity", "loss"):
+        low, high = best.intervals[name]
+        assert low <= getattr(best, name) <= high, name
+        assert low <= getattr(true, name) <= high, name
+    low, high = best.intervals["tokens"]
+    assert low < high < 2 * low
+    one = forecaster.best(1e21, experts=16)
+    assert one == best_size(forecaster, 1e21, 16, 1)
+    gain = forecaster.speedup(1e21, 16)
+    assert gain.low < compute_multiplier(ABNAR, 1e21, 16).value < gain.high
+    assert forecaster.speedup(1e21, 16, over=(16, 1)).value == pytest.approx(1, rel=1e-6)
+
+
+def test_each_draw_chooses_its_own_experts():
+    other = dict(ABNAR.params) | {"d": 3 * ABNAR.params["d"], "gamma": 0.0}
+    replicates = {name: [ABNAR.params[name]] * 5 + [other[name]] * 5 for name in other}
+    banded = Forecaster(ABNAR.law, ABNAR.params, replicates=replicates)
+    best = banded.best(1e20, experts=[1, 8, 64])
+    alone = Forecaster(ABNAR.law, other).best(1e20, experts=[1, 8, 64])
+    assert alone.n_experts < best.n_experts == 64
+    assert best.intervals["n_experts"] == (alone.n_experts, 64)
+
+
+def test_the_family_saved_with_a_fit_is_used(fitted):
+    saved = fitted.with_family(switch(vocab_size=512))
+    assert Forecaster(saved).family.settings == {"vocab_size": 512, "aspect": 64.0}
+    assert Forecaster(saved, family=glu()).family.name == "glu"
+    assert Forecaster(fitted).family.name == "proportional"
+    for family, message in (
+        ({"name": "dense"}, "no family 'dense'; there are proportional, glu"),
+        ({"name": "switch", "width": 3}, "family 'switch' has no setting 'width'; it has vocab_size, aspect"),
+        ({"name": "switch", "vocab_size": 2.5}, "vocab_size = 2.5: expected a whole number > 0"),
+        ({"name": "switch", "aspect": -1}, "aspect = -1: expected a number > 0"),
+        ({"name": "alternating", "count_active": 1}, "count_active = 1: expected true or false"),
+    ):
+        wrong = replace(fitted, origin=replace(fitted.origin, family=family))
+        with pytest.raises(ValueError, match=message):
+            Forecaster(wrong)
+
+
+def test_a_law_by_name_brings_what_its_paper_prints():
+    abnar = Forecaster("abnar2025")
+    assert (dict(abnar.params), abnar.family.name) == (dict(ABNAR.params), "glu")
+    assert Forecaster("ludziejewski2025").family.name == "switch"
+    assert Forecaster("abnar2025", family=proportional()).family.name == "proportional"
+    assert Forecaster(law("abnar2025")).budgets == abnar.budgets
+    with pytest.raises(OptimumError, match="'clark2022' cannot plan"):
+        Forecaster("clark2022")
+    with pytest.raises(ValueError, match="no law 'nobody2030'"):
+        Forecaster("nobody2030")
+
+
+def test_an_allocation_knows_its_size():
+    best = best_size(JOINT, 1e20, 8, 1)
+    assert JOINT.family.total_params(best.size, 8, 1) == pytest.approx(best.total_params, rel=1e-12)
+    assert "size" not in best.intervals

@@ -10,14 +10,23 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pytest
 
+from moelaws.fitting.fit import fit
 from moelaws.laws import law_from_formula
+from moelaws.optimum import forecaster as forecaster_module
+from moelaws.optimum import optimum as optimum_module
+from moelaws.optimum import search as searches
+from moelaws.optimum.family import switch
 from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.serving import frontier as frontier_module
 from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, loss_optimal, with_memory
-from moelaws.serving.cost import Deployment, Traffic
+from moelaws.serving.cost import Deployment, Traffic, deploy
 from moelaws.serving.forecasters import ours, published, read_fit
 from moelaws.serving.frontier import least_dollars, same_loss_models
+from moelaws.serving.hardware import accelerator
 from moelaws.serving.plan import PlanError, Request, Row, ask
+from moelaws.serving.planner import plan
 from moelaws.serving.shape import ShapeRule
+from published_runs import runs_of
 
 A, B, C = 1e8, 2e9, 1.2e20
 LAW = law_from_formula("toy", "e + a/N^alpha + b/D^beta", {"N": "total_params", "D": "tokens"})
@@ -335,3 +344,43 @@ def test_laws_that_cannot_plan_say_so(tmp_path, monkeypatch):
     found = ours()
     assert found is not None
     assert found.params == {"a": 3.0}
+
+
+def test_no_optimum_is_searched_twice(monkeypatch):
+    """It was: three minima for each number of experts, and 133 roots a law."""
+    counts = {"crossing": 0, "minimise": 0}
+
+    def counted(name, search):
+        def call(*arguments):
+            counts[name] += 1
+            return search(*arguments)
+
+        return call
+
+    for name in counts:
+        asked = counted(name, getattr(searches, name))
+        for module in (forecaster_module, optimum_module, frontier_module):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, asked)
+    experts = (1, 2, 4, 8, 16, 32, 64)
+    deployment = deploy(accelerator("a100-40gb"), (1, 2, 4, 8))
+    ask(Request(1e21, 1e12, experts), deployment, {"abnar2025": published("abnar2025")})
+    assert counts["minimise"] == len(experts)
+    assert counts["crossing"] <= 7 * len(experts)
+
+
+def test_a_plan_asks_a_fit_or_its_file(tmp_path):
+    fitted = fit("hoffmann2022", runs_of("hoffmann2022", 60, noise=0.002), "lsq-log").with_family(
+        switch(vocab_size=256)
+    )
+    out = tmp_path / "mine.json"
+    fitted.to_json(out)
+    found = plan(1e20, 1e10, laws={"fit": fitted, "file": out}, experts=(1,))
+    one, other = (each.cheapest for each in found.laws)
+    assert other.total_params == pytest.approx(one.total_params, rel=1e-6)
+    assert one.loss_low < one.loss < one.loss_high
+    assert other.loss_high == pytest.approx(one.loss_high, rel=1e-6)
+    assert read_fit(out).family.settings == {"vocab_size": 256, "aspect": 64.0}
+    out.write_text(out.read_text().replace('"switch"', '"dense"'))
+    with pytest.raises(ValueError, match=r"mine\.json: no family 'dense'"):
+        read_fit(out)

@@ -14,6 +14,7 @@ from .fits import forecast as forecast
 from .fits import gain_by_size as gain_by_size
 from .fits import multipliers as multipliers
 from .fits import objective_by_start as objective_by_start
+from .fits import observed_against_predicted as observed_against_predicted
 from .fits import predicted_loss_by_experts as predicted_loss_by_experts
 from .fits import profile_curve as profile_curve
 from .fits import valley as valley

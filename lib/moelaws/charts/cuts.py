@@ -1,6 +1,7 @@
 """Figures of fitted isoFLOP surfaces: runs and cuts by budget, errors beside noise, and a walk along the optimum."""
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import altair as alt
 import numpy as np
@@ -8,7 +9,25 @@ import pandas as pd
 
 from moelaws.charts.losses import LOSS, SIZES, budget_name, experts_colour
 from moelaws.charts.theme import CATEGORIES, INK, QUIET
-from moelaws.surfaces.surface import Surface
+
+
+class Surface(Protocol):
+    """What is drawn of a surface, such as ``fit_surface`` makes."""
+
+    @property
+    def variable(self) -> str: ...
+
+    @property
+    def budget(self) -> float: ...
+
+    @property
+    def sparsities(self) -> Any: ...
+
+    def sizes(self, sparsity: float) -> tuple[float, float]: ...
+
+    def predict(self, n: Any, sparsity: Any) -> Any: ...
+
+    def band(self, n: Any, sparsity: Any) -> tuple[Any, Any]: ...
 
 
 def surface_curves(surface: Surface, points: int = 60) -> pd.DataFrame:

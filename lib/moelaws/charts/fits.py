@@ -171,3 +171,29 @@ def forecast(table: pd.DataFrame, truth: pd.DataFrame, runs: pd.DataFrame) -> Ch
         description="Forecast of the best size with its interval, which widens outside the grey range of budgets that "
         "were run; crosses are the truth.",
     )
+
+
+def observed_against_predicted(runs: pd.DataFrame, target: str = "loss", law: str = "the law") -> alt.VConcatChart:
+    """Losses against what a law says of them, and below what it leaves over.
+
+    Arguments:
+        runs: `observed`, `predicted`, `residual`, one row a run.
+        target: what is predicted.
+        law: its name, for the description.
+    """
+    x = alt.X("predicted:Q", title=f"predicted {target}").scale(zero=False, nice=False, padding=12)
+    ends = runs[["observed", "predicted"]].agg(["min", "max"])
+    both = pd.DataFrame({"at": [ends.loc["min"].min(), ends.loc["max"].max()]})
+    agree = alt.Chart(both).mark_line(color=QUIET, strokeDash=[4, 3], strokeWidth=1.5).encode(x="at:Q", y="at:Q")
+    base = alt.Chart(runs).encode(x=x, tooltip=["observed", "predicted", "residual"])
+    points = base.mark_point(color=CATEGORIES[0]).encode(
+        y=alt.Y("observed:Q", title=f"observed {target}").scale(zero=False, nice=False, padding=12)
+    )
+    zero = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="y:Q")
+    left = base.mark_point(color=CATEGORIES[0]).encode(y=alt.Y("residual:Q", title="residual"))
+    return alt.vconcat(
+        (agree + points).properties(width=420, height=260), (zero + left).properties(width=420, height=120)
+    ).properties(
+        description=f"{len(runs)} observed values against the predictions of {law}, along a dashed diagonal where they "
+        "agree; below, the residuals around zero."
+    )

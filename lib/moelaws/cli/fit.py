@@ -5,24 +5,22 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from moelaws.cli.boundary import tell
-from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
+from moelaws.document import check_json
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning
-from moelaws.fitting.intervals.uncertainty import bootstrap, likelihood
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
 from moelaws.laws import LAWS, Law, LawError, law, law_from_formula
+from moelaws.optimum.family import FAMILIES
 from moelaws.quote import shown
 from moelaws.runs import Loaded, derive, finished
 from moelaws.runs.reading.rename import our_name, parse_map
@@ -55,6 +53,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--cluster", metavar="COLUMN", help="runs of one value share noise: intervals allow for it")
     parser.add_argument("--seed", type=seed, default=0, help="of starts and bootstrap (default 0)")
     parser.add_argument("--holdout", metavar="CONDITION", help='rows to test on, not to fit: "sparsity > 0.97"')
+    parser.add_argument(
+        "--family", choices=FAMILIES, help="sizes of the models: what plan --law-fit reads the fit with"
+    )
     parser.add_argument("--json", type=path, metavar="OUT", help="write the result to this file too")
     parser.set_defaults(run=run)
 
@@ -71,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
     use_our_names(options, "weights", "stratify", "cluster")
     chosen = _law(options)
     loaded, kept, held_out = _rows(options, chosen)
-    runs = derive(finished(kept))[0]
     name = Path(options.table).name
     try:
         with _warnings_told():
@@ -79,16 +79,21 @@ def run(options: argparse.Namespace) -> int:
                 chosen, kept, options.objective, options.delta, options.weights, _fixed(options.fix),
                 _bounds(options.bound), options.starts, options.seed, options.over, clusters=_cluster(options, kept),
             )  # fmt: skip
-        result = _intervals(result, runs, options)
+        result = _intervals(result, kept, options)
         if held_out is not None:
             result = result.with_holdout(held_out)
     except (FitError, LawError) as error:
         raise FitError(f"{name}: {error}") from None
     except FitFailed as error:
         raise FitFailed(f"{name}: {error}") from None
+    if options.family:
+        result = result.with_family(FAMILIES[options.family]())
     if options.json:
-        write_json(options.json, "fit", result.to_dict() | {"ranges": _ranges(result, runs)})
-    _print(result, loaded)
+        result.to_json(options.json)
+    summary = result.summary()
+    print(*summary.head, sep="\n")
+    say(loaded, result.origin.derived)
+    print(*summary.parameters, *summary.foot, sep="\n")
     return 0
 
 
@@ -142,56 +147,15 @@ def _cluster(options: argparse.Namespace, runs: pd.DataFrame) -> str | None:
     return options.cluster
 
 
-def _intervals(result: FitResult, runs: pd.DataFrame, options: argparse.Namespace) -> FitResult:
+def _intervals(result: FitResult, kept: pd.DataFrame, options: argparse.Namespace) -> FitResult:
     if not options.bootstrap:
-        return likelihood(result)
+        return result.with_intervals()
+    runs = derive(finished(kept))[0]
     groups = {
         what: None if column is None else runs[column].to_numpy()
         for what, column in (("stratify", options.stratify), ("cluster", options.cluster))
     }
-    refits = bootstrap(result, options.bootstrap, options.seed, groups["stratify"], groups["cluster"])
-    return replace(refits.result, replicates=refits.params)
-
-
-def _ranges(result: FitResult, runs: pd.DataFrame) -> dict[str, list[float]]:
-    """Where the runs were: beyond it, what the law says is an extrapolation."""
-    names = [*result.columns.values(), "train_flops"]
-    return {name: [float(runs[name].min()), float(runs[name].max())] for name in names if name in runs.columns}
-
-
-def _print(result: FitResult, loaded: Loaded) -> None:
-    print(f"{result.law.name}: {result.law.formula}")
-    print(f"{result.n_runs} runs, {result.objective.name}, {result.status}: {result.message}")
-    say(loaded, result.derived)
-    print(f"{'parameter':10} {'value':>13}  {result.interval_method}")
-    for name, value in result.params.items():
-        if name in result.fixed:
-            shown = "fixed"
-        else:
-            shown = _interval(result, name) + ("" if result.identified[name] else "  not identified")
-        print(f"{name:10} {value:13.6g}  {shown}")
-    print(f"objective {result.objective_value:.10g}, reached by {result.starts_at_optimum} of {result.starts} starts")
-    for what, measured in (("fit", result.quality), ("holdout", result.holdout)):
-        if measured is not None:
-            print(
-                f"{what}: n {measured.n}, "
-                + (f"rmse of ln L {measured.rmse_log:.5f}, " if np.isfinite(measured.rmse_log) else "")
-                + f"mse {measured.mse:.3g}, R2 {measured.r2:.4f}"
-            )
-
-
-def _interval(result: FitResult, name: str) -> str:
-    """An interval as text, with what its ends are where they are none: at a bound, or not found."""
-    if name not in result.intervals:
-        return "no interval"
-    sides = zip(("below", "above"), result.intervals[name], result.ends[name], strict=True)
-    notes = [
-        f"open {side}" if kind == "open" else f"at its bound {side}" if kind == "bound" else f"end {side} not found"
-        for side, _, kind in sides
-        if kind != "found"
-    ]
-    low, high = result.intervals[name]
-    return f"{low:.6g} to {high:.6g}" + (f" ({', '.join(notes)})" if notes else "")
+    return result.bootstrap(options.bootstrap, options.seed, groups["stratify"], groups["cluster"])
 
 
 def _fixed(text: str | None) -> dict[str, float]:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.cli.optima_table import budget_lines, rows_of, surface_lines, too_few_lines
-from moelaws.cli.output import check_json, write_json
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, numbers, path, seed, whole
+from moelaws.document import check_json, write_json
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.quote import shown
 from moelaws.runs import finished

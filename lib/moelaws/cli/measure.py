@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moelaws.cli.boundary import tell
-from moelaws.cli.output import write_json
 from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.config import ModelConfig
+from moelaws.document import write_json
 from moelaws.interrupt import promise
 from moelaws.json_file import read_object
 from moelaws.quote import shown

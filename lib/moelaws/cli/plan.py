@@ -2,8 +2,8 @@
 
 import argparse
 
-from moelaws.cli.output import check_json, write_json
 from moelaws.cli.values import number, path, whole, wholes
+from moelaws.document import check_json, write_json
 from moelaws.serving.cost import Deployment, Traffic, deploy, deploy_measured
 from moelaws.serving.forecasters import FAMILIES
 from moelaws.serving.hardware import ACCELERATORS, accelerator

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from moelaws.cli.output import check_json
+from moelaws.document import check_json
 from moelaws.files import is_stream
 from moelaws.runs.writing.measured import check_measured
 

@@ -17,14 +17,15 @@ from moelaws.fitting.intervals.groups import Groups
 from moelaws.fitting.intervals.identifiability import at_bound, pinned_down, quick_ends, status_of
 from moelaws.fitting.intervals.uncertainty import likelihood
 from moelaws.fitting.objective import FitError, Objective, ObjectiveName
-from moelaws.fitting.result import FitResult, quality
-from moelaws.fitting.table import prepare
+from moelaws.fitting.quality import quality
+from moelaws.fitting.result import FitResult
+from moelaws.fitting.result_parts import LEVEL, Origin, Search, Solution, Uncertainty
+from moelaws.fitting.table import Prepared, prepare
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
+from moelaws.runs import derive
+from moelaws.runs.numbers import as_numbers
 from moelaws.stages import stage
-
-_LEVEL = 0.95
-"""Of the intervals by which a fit without intervals says what is pinned down."""
 
 Starts = int | Mapping[str, Sequence[float]] | np.ndarray | None
 
@@ -74,7 +75,7 @@ def fit(
 
     Warns:
         OpenDesignWarning: before the descent, that the runs cannot pin some parameters down, whatever their losses;
-            the result keeps the sentence in ``design``.
+            the result keeps the sentence in ``origin.design``.
     """
     began = time.perf_counter()
     law = law_named(law) if isinstance(law, str) else law
@@ -96,7 +97,7 @@ def fit(
     with stage(f"fitting {law.name}"):
         found = find_minimum(problem, theta, rng, more=not isinstance(starts, Mapping | np.ndarray))
     result = as_result(law, problem, prepared, found, dict(fixed or {}), time.perf_counter() - began, clusters)
-    result = replace(result, design=design)
+    result = replace(result, origin=replace(result.origin, design=design))
     return result if intervals is None else likelihood(result, intervals)
 
 
@@ -119,7 +120,7 @@ def _starts(problem: Problem, starts: Starts, rng: np.random.Generator) -> np.nd
 
 
 def as_result(
-    law: Law, problem: Problem, prepared: Any, found: Found, fixed: dict[str, float],
+    law: Law, problem: Problem, prepared: Prepared, found: Found, fixed: dict[str, float],
     seconds: float, clusters: Any | None = None,
 ) -> FitResult:  # fmt: skip
     """What a minimum says: parameters, status, what the runs pin down.
@@ -145,7 +146,7 @@ def as_result(
     params = {name: by_name[name] for name in law.parameter_names}
     groups = Groups.of_runs(prepared.data, prepared.table, clusters)
     spread = covariance(problem, theta, groups)
-    known = pinned_down(problem, spread, quick_ends(problem, theta, found.value, spread, _LEVEL))
+    known = pinned_down(problem, spread, quick_ends(problem, theta, found.value, spread, LEVEL))
     known |= dict.fromkeys(at_bound(problem, theta), False)
     status, message = status_of(problem, theta, spread, known)
     if status == "converged" and not found.converged:
@@ -158,19 +159,24 @@ def as_result(
         law=law,
         objective=problem.objective,
         n_runs=problem.n_runs,
+        params=params,
         status=status,
         message=message,
-        params=params,
-        objective_value=found.value,
         quality=quality(law, params, prepared.table),
-        starts=found.starts,
-        starts_at_optimum=found.reached,
-        seconds=seconds,
-        identified={name: known.get(name, True) for name in law.parameter_names},
-        columns=prepared.columns,
-        derived=prepared.derived,
-        fixed=fixed,
-        theta=theta,
-        problem=problem,
-        groups=groups,
+        uncertainty=Uncertainty({name: known.get(name, True) for name in law.parameter_names}),
+        search=Search(found.value, found.starts, found.reached, seconds),
+        origin=Origin(prepared.columns, prepared.derived, fixed, _ranges(prepared)),
+        solution=Solution(problem, theta, groups),
     )
+
+
+def _ranges(prepared: Prepared) -> dict[str, tuple[float, float]]:
+    """Where the runs were: of each variable's column, and of the training FLOPs where the table tells them."""
+    table, _ = derive(prepared.table, ["train_flops"])
+    names = [name for name in (*prepared.columns.values(), "train_flops") if name in table.columns]
+    ranges = {}
+    for name in names:
+        numbers = as_numbers(table[name].to_numpy())
+        if np.isfinite(numbers).any():
+            ranges[name] = (float(np.nanmin(numbers)), float(np.nanmax(numbers)))
+    return ranges

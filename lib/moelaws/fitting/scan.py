@@ -37,8 +37,8 @@ def scan(
         least objective found anywhere, so a free fit that missed the best minimum is found out, not followed.
     """
     options = {"objective": "lsq-log"} | options
-    rows = [(value, fit(law, runs, fixed={name: value}, **options).objective_value) for value in values]
-    rows.append((best.params[name], best.objective_value))
+    rows = [(value, fit(law, runs, fixed={name: value}, **options).search.objective_value) for value in values]
+    rows.append((best.params[name], best.search.objective_value))
     table = pd.DataFrame(rows, columns=["value", "objective"]).sort_values("value", ignore_index=True)
     return table.assign(rise=(table["objective"] - table["objective"].min()) / rise_unit(best, name, LIMIT))
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import refit
 from moelaws.fitting.objective import FitError
@@ -29,7 +28,7 @@ def aicc(result: FitResult) -> float:
         infinite when there are too few runs.
     """
     n = result.n_runs
-    k = len(result.params) - len(result.fixed) + 1
+    k = len(result.params) - len(result.origin.fixed) + 1
     if n - k - 1 <= 0:
         return float("inf")
     return n * float(np.log(max(result.quality.rmse_log, 1e-15) ** 2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
@@ -44,7 +43,7 @@ def leave_one_out(result: FitResult) -> np.ndarray:
     Returns:
         ln L_hat - ln L of each left-out run (or L_hat - L for the objective ``lsq``), [runs].
     """
-    problem = _problem(result)
+    problem = result.solved.problem
     n = problem.n_runs
     errors = np.empty(n)
     batch = max(1, 2_000_000 // n)
@@ -52,7 +51,7 @@ def leave_one_out(result: FitResult) -> np.ndarray:
         out = np.arange(first, min(first + batch, n))
         weights = np.repeat(problem.weights, len(out), axis=0)
         weights[np.arange(len(out)), out] = 0.0
-        starts = np.tile(result.theta, (len(out), 1))
+        starts = np.tile(result.solved.theta, (len(out), 1))
         theta, _ = refit(problem.reweighted(weights), starts)
         errors[out] = problem.residuals(theta)[np.arange(len(out)), out]
     return errors
@@ -117,7 +116,7 @@ def compare(laws: Iterable[Law | str], runs: pd.DataFrame, holdout: str | None =
         result = fit(law, runs, **options) if holdout is None else extrapolate(law, runs, holdout, **options)
         row = {
             "law": law.name,
-            "parameters": len(result.params) - len(result.fixed),
+            "parameters": len(result.params) - len(result.origin.fixed),
             "status": result.status,
             "rmse_log": result.quality.rmse_log,
             "aicc": aicc(result),
@@ -129,9 +128,3 @@ def compare(laws: Iterable[Law | str], runs: pd.DataFrame, holdout: str | None =
     table = pd.DataFrame(rows).sort_values("aicc", ignore_index=True)
     table.insert(5, "delta_aicc", table["aicc"] - table["aicc"].min())
     return table
-
-
-def _problem(result: FitResult) -> Problem:
-    if result.problem is None:
-        raise FitError("this result was not made by fit(): it holds no runs to leave out")
-    return result.problem

@@ -74,7 +74,7 @@ def scores(
         for split in ("", *largest):
             result = extrapolate(chosen.law, runs, largest=largest[split], **asked) if split else None
             result = result or fit(chosen.law, runs, **asked)
-            row = {"law": label, "split": split, "parameters": len(result.params) - len(result.fixed)}
+            row = {"law": label, "split": split, "parameters": len(result.params) - len(result.origin.fixed)}
             row |= {"status": result.status, "aicc": aicc(result)} | result.quality.to_dict()
             if result.holdout is not None:
                 row |= {f"out_{name}": value for name, value in result.holdout.to_dict().items()}

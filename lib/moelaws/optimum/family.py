@@ -3,11 +3,14 @@
 A law speaks of N or N_a and D; a budget and a memory speak of FLOPs and bytes. A family is what connects them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from moelaws.quote import shown
 
 Array = Any
 """A float or a numpy array; all arguments of a family's functions broadcast."""
@@ -27,6 +30,7 @@ class Family:
         dense_params: parameters of the dense model of the same depth and width.
         flops_per_token: training FLOPs per token, forward and backward.
         kv_per_token: key and value numbers cached per token of context.
+        settings: what the family was made with, so that it can be written down and made again (``family_of``).
     """
 
     name: str
@@ -36,6 +40,7 @@ class Family:
     dense_params: Callable[[Array, Array, Array], Array]
     flops_per_token: Callable[[Array, Array, Array], Array]
     kv_per_token: Callable[[Array, Array, Array], Array]
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     def columns(self, size: Array, n_experts: Array, top_k: Array) -> dict[str, Array]:
         """Columns of a run table for models of this family: sizes and experts, no tokens."""
@@ -96,7 +101,7 @@ def switch(vocab_size: int = 50_257, aspect: float = 64.0) -> Family:
         vocab_size: V.
         aspect: width over depth.
     """
-    return _of_width("switch", vocab_size, aspect, expert=9.0, flops=None)
+    return _of_width("switch", {"vocab_size": vocab_size, "aspect": aspect}, expert=9.0, flops=None)
 
 
 def glu(vocab_size: int = 50_432, aspect: float = 64.0, context: int = 2048) -> Family:
@@ -114,7 +119,8 @@ def glu(vocab_size: int = 50_432, aspect: float = 64.0, context: int = 2048) -> 
         layers = d / aspect
         return 6 * (layers * d**2 * (4 + 2 * context / d + 12 * k * np.ones_like(e)) + vocab_size * d)
 
-    return _of_width("glu", vocab_size, aspect, expert=12.0, flops=flops)
+    settings = {"vocab_size": vocab_size, "aspect": aspect, "context": context}
+    return _of_width("glu", settings, expert=12.0, flops=flops)
 
 
 def alternating(share: float = 1 / 3, count_active: bool = False) -> Family:
@@ -143,12 +149,55 @@ def alternating(share: float = 1 / 3, count_active: bool = False) -> Family:
         dense_params=dense,
         flops_per_token=(lambda n, e, k: 6 * active(n, e, k)) if count_active else (lambda n, e, k: 6 * dense(n, e, k)),
         kv_per_token=lambda n, e, k: np.zeros_like(n * e / k),
+        settings={"share": share, "count_active": count_active},
     )
 
 
+FAMILIES: Mapping[str, Callable[..., Family]] = {
+    "proportional": proportional,
+    "glu": glu,
+    "switch": switch,
+    "alternating": alternating,
+}
+"""Families by name."""
+
+
+def family_of(name: str, settings: Mapping[str, float] | None = None) -> Family:
+    """A family as it was written down: by its name and settings.
+
+    Args:
+        name: a key of ``FAMILIES``.
+        settings: arguments of the function of that name; those left out have their defaults.
+
+    Raises:
+        ValueError: no such family, or a setting that it does not have or cannot take.
+
+    Examples:
+        >>> family_of("switch", {"vocab_size": 256}).settings
+        {'vocab_size': 256, 'aspect': 64.0}
+    """
+    if name not in FAMILIES:
+        raise ValueError(f"no family {shown(name)}; there are {', '.join(FAMILIES)}")
+    defaults = {key: each.default for key, each in inspect.signature(FAMILIES[name]).parameters.items()}
+    chosen: dict[str, Any] = {}
+    for key, value in (settings or {}).items():
+        if key not in defaults:
+            has = f"it has {', '.join(defaults)}" if defaults else "it has none"
+            raise ValueError(f"family {name!r} has no setting {shown(key)}; {has}")
+        kind = type(defaults[key])
+        fits = isinstance(value, bool) if kind is bool else not isinstance(value, bool) and 0 < value < np.inf
+        if not fits or (kind is int and value != int(value)):
+            expected = {bool: "true or false", int: "a whole number > 0"}.get(kind, "a number > 0")
+            raise ValueError(f"family {name!r}: {key} = {shown(value)}: expected {expected}")
+        chosen[key] = kind(value)
+    return FAMILIES[name](**chosen)
+
+
 def _of_width(
-    name: str, vocab_size: int, aspect: float, expert: float, flops: Callable[[Array, Array, Array], Array] | None
+    name: str, settings: Mapping[str, Any], expert: float, flops: Callable[[Array, Array, Array], Array] | None
 ) -> Family:
+    vocab_size, aspect = settings["vocab_size"], settings["aspect"]
+
     def parameters(d: Array, experts: Array, other: Array) -> Array:
         return 2 * d * vocab_size + (4 + expert * experts) * d**3 / aspect * np.ones_like(other)
 
@@ -163,4 +212,5 @@ def _of_width(
         dense_params=lambda d, e, k: parameters(d, np.ones_like(e / k), e),
         flops_per_token=flops or (lambda d, e, k: 6 * active(d, e, k)),
         kv_per_token=lambda d, e, k: 2 * d**2 / aspect * np.ones_like(e / k),
+        settings=settings,
     )

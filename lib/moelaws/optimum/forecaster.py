@@ -1,13 +1,14 @@
 """A law in use: which runs a budget buys from a family of models, and the loss that the law expects of them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from moelaws.laws import Law
-from moelaws.optimum.family import Family, proportional
+from moelaws.fitting.result import FitResult
+from moelaws.laws import LAWS, Law, law
+from moelaws.optimum.family import FAMILIES, Family, Memory, family_of, proportional
 from moelaws.optimum.minimum import tails
 from moelaws.optimum.search import crossing
 
@@ -22,28 +23,128 @@ LOG_SIZE = (-10.0, 80.0)
 """Limits of the search for a family's size, as its log."""
 
 
+EXPERTS = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of experts that are compared where none are named."""
+
+_UNKNOWN = (0.0, np.inf)
+
+PUBLISHED = {
+    "abnar2025": ("table3", "glu", (3e19, 1e21)),
+    "ludziejewski2025": ("table3", "switch", _UNKNOWN),
+}
+"""Laws that know experts and tokens and have coefficients: name -> set of coefficients, family, and the training FLOPs
+of the runs behind them where the paper prints those."""
+
+
 class OptimumError(ValueError):
     """The question has no answer under this law; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Forecaster:
     """A law with its coefficients, for one family of models.
+
+    Made from a fit, ``Forecaster(fit)``: its coefficients, their uncertainty (``FitResult.draws``), the family saved
+    with it and the budgets of its runs. From the name of a law that can plan, ``Forecaster("abnar2025")``: the paper's
+    coefficients and family. Or from a law and coefficients. What is given by hand comes before what these tell.
 
     Attributes:
         law: the law.
         params: its coefficients.
-        family: how sizes, FLOPs and bytes hang together.
-        replicates: parameter -> B bootstrap values, for intervals; empty for none.
+        family: how sizes, FLOPs and bytes hang together; by default all parameters belong to experts.
+        replicates: parameter -> B joint values, for intervals; empty for none.
         budgets: least and largest training FLOPs of the runs behind the coefficients, where they are known; beyond
             them a forecast is an extrapolation.
+
+    Raises:
+        OptimumError: a law without coefficients, or one that cannot choose a size under a budget.
+        LawError: no law of that name.
+        ValueError: a fit with a family that there is not.
+
+    Examples:
+        >>> abnar = Forecaster("abnar2025")
+        >>> best = abnar.best(1e20, experts=[1, 8, 64])
+        >>> best.n_experts, round(best.loss, 3), best.tokens > best.active_params
+        (64.0, 2.341, True)
+        >>> round(abnar.speedup(1e20, 8).value, 1)
+        2.6
     """
 
     law: Law
     params: Mapping[str, float]
-    family: Family = field(default_factory=proportional)
-    replicates: Mapping[str, Array] = field(default_factory=dict)
-    budgets: tuple[float, float] = (0.0, np.inf)
+    family: Family
+    replicates: Mapping[str, Array]
+    budgets: tuple[float, float]
+
+    def __init__(
+        self,
+        law: "Law | str | FitResult",
+        params: Mapping[str, float] | None = None,
+        family: Family | None = None,
+        replicates: Mapping[str, Array] | None = None,
+        budgets: tuple[float, float] | None = None,
+    ) -> None:
+        made = _made_of(law, params, family, replicates)
+        if budgets is not None:
+            made["budgets"] = budgets
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+
+    def best(
+        self,
+        budget: float,
+        experts: float | Iterable[float] = EXPERTS,
+        top_k: float = 1,
+        memory: Memory | None = None,
+        inference_tokens: float = 0,
+        level: float = 0.95,
+    ) -> "Allocation":
+        """The model and tokens with the lowest loss at a budget: N, N_a, D, E, K, S, with intervals.
+
+        Every draw of the coefficients chooses its own size and its own E, so that the intervals hold both choices.
+        An E at the end of those compared is the end's, not the law's.
+
+        Args:
+            budget: C in training FLOPs; with ``inference_tokens``, of training and inference together.
+            experts: numbers E to choose from, or one.
+            top_k: K, and E where E is less.
+            memory: what weights and cache must fit into.
+            inference_tokens: tokens served later, at 2 N_a FLOPs each.
+            level: of the intervals.
+
+        Raises:
+            OptimumError: nothing fits the memory and the budget.
+        """
+        from moelaws.optimum.optimum import best_model  # not above: it asks the forecaster
+
+        choices = [
+            float(e) for e in np.atleast_1d(np.asarray([*experts] if isinstance(experts, Iterable) else experts))
+        ]
+        return best_model(self, budget, choices, top_k, memory, inference_tokens, level)
+
+    def speedup(
+        self,
+        budget: float,
+        experts: float,
+        top_k: float = 1,
+        over: "Literal['dense'] | tuple[float, float]" = "dense",
+        level: float = 0.95,
+    ) -> "Estimate":
+        """How many times the training FLOPs another model needs to match a mixture, both at their best size.
+
+        Args:
+            budget: C of the mixture, in training FLOPs.
+            experts: E of the mixture.
+            top_k: K of the mixture.
+            over: ``dense``, or E and K of the other model.
+            level: of the interval.
+
+        Raises:
+            OptimumError: no budget up to 1e40 FLOPs is enough.
+        """
+        from moelaws.optimum.optimum import compute_multiplier
+
+        return compute_multiplier(self, budget, experts, top_k, (1, 1) if over == "dense" else over, level)
 
     def rows(self) -> dict[str, Array]:
         """Coefficients, the point estimate first and the replicates after it: (1 + B) x 1 each."""
@@ -92,8 +193,8 @@ class Forecaster:
     def log_sizes(self, train_flops: Array, n_experts: float, top_k: float) -> tuple[Array, Array]:
         """Log sizes at the limits of tokens per active parameter, from C = 6 N_a^2 (D / N_a)."""
         few, many = TOKENS_PER_PARAM
-        ends = (np.sqrt(np.asarray(train_flops, float) / (6 * ratio)) for ratio in (many, few))
-        low, high = (np.log(size_of(self.family.active_params, n, n_experts, top_k)) for n in ends)
+        ends = np.stack([np.sqrt(np.asarray(train_flops, float) / (6 * ratio)) for ratio in (many, few)])
+        low, high = np.log(size_of(self.family.active_params, ends, n_experts, top_k))
         return low, high
 
 
@@ -115,6 +216,7 @@ class Allocation:
         loss: nats per token.
         edge: the limit that the answer lies at, if any.
         intervals: attribute -> ends of its interval; empty without replicates.
+        size: the family's size that has these parameters, so that nobody needs to look for it again.
     """
 
     train_flops: float
@@ -127,6 +229,7 @@ class Allocation:
     loss: float
     edge: Edge
     intervals: Mapping[str, tuple[float, float]]
+    size: float
 
     @property
     def tokens_per_param(self) -> float:
@@ -151,7 +254,7 @@ class Allocation:
                 intervals[name] = (float(low), float(high))
         edges: dict[int, Edge] = {-1: "low", 0: "", 1: "high", 2: "memory"}
         values = {name: float(found[name][0]) for name in names}
-        return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals)
+        return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals, size=float(found["size"][0]))
 
 
 @dataclass(frozen=True)
@@ -176,3 +279,37 @@ class Choice:
     best: Allocation
     candidates: tuple[Allocation, ...]
     support: tuple[float, ...]
+
+
+def _made_of(
+    source: Law | str | FitResult,
+    params: Mapping[str, float] | None,
+    family: Family | None,
+    replicates: Mapping[str, Array] | None,
+) -> dict[str, Any]:
+    """The attributes of a forecaster: what is given, and for the rest what its source tells."""
+    if isinstance(source, FitResult):
+        saved = source.origin.family
+        return {
+            "law": source.law,
+            "params": source.params if params is None else params,
+            "family": family or (family_of(saved["name"], _settings(saved)) if saved else proportional()),
+            "replicates": source.draws() if replicates is None else replicates,
+            "budgets": source.origin.ranges.get("train_flops", _UNKNOWN),
+        }
+    found = law(source) if isinstance(source, str) else source
+    if params is not None:
+        made = {"family": family or proportional(), "budgets": _UNKNOWN}
+    elif found.name in PUBLISHED and LAWS.get(found.name) is found:
+        key, default, budgets = PUBLISHED[found.name]
+        params, made = found.published[key], {"family": family or FAMILIES[default](), "budgets": budgets}
+    else:
+        raise OptimumError(
+            f"law {found.name!r} cannot plan: it lacks experts, tokens or published coefficients; "
+            f"those that can are {', '.join(PUBLISHED)}, and fits of your own"
+        )
+    return {"law": found, "params": params, "replicates": replicates or {}} | made
+
+
+def _settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in saved.items() if key != "name"}

@@ -1,6 +1,6 @@
 """The best model under a budget, a memory, a size or a loss target, as a law sees it, with the law's uncertainty.
 
-    abnar = Forecaster(law("abnar2025"), law("abnar2025").published["table3"])
+    abnar = Forecaster("abnar2025")
     best_size(abnar, 1e20, n_experts=8)
     best_sparsity(abnar, 1e20, total_params=1e9)
     compute_multiplier(abnar, 1e20, n_experts=8)
@@ -10,6 +10,7 @@ put to each replicate anew. An answer at the limit of the search says so; it is 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "Memory",
     "OptimumError",
     "best_experts",
+    "best_model",
     "best_size",
     "best_sparsity",
     "compute_multiplier",
@@ -96,6 +98,34 @@ def best_experts(
         candidates=candidates,
         support=tuple(float(np.mean(preferred == k)) for k in range(len(found))) if len(preferred) else (),
     )
+
+
+def best_model(
+    forecaster: Forecaster,
+    train_flops: float,
+    choices: Iterable[float],
+    top_k: float = 1,
+    memory: Memory | None = None,
+    inference_tokens: float = 0,
+    level: float = 0.95,
+) -> Allocation:
+    """The best size and the best of several expert counts: see ``Forecaster.best``, which asks this."""
+    found = [_best_sizes(forecaster, train_flops, e, min(top_k, e), memory, inference_tokens) for e in choices]
+    losses = np.array([each["loss"] for each in found])
+    chosen = np.argmin(losses, axis=0)
+    rows = np.arange(forecaster.count)
+    best = {name: np.array([each[name] for each in found])[chosen, rows] for name in found[0]}
+    if not np.isfinite(best["loss"][0]):
+        raise OptimumError("no model with any of these expert counts fits the memory and the budget")
+    answer = Allocation.of_rows(best, level)
+    if not answer.intervals:
+        return answer
+    # Between two numbers of experts there is none: an end is one of those compared.
+    whole = {}
+    for name in ("n_experts", "top_k", "sparsity"):
+        low, high = np.quantile(best[name][1:], tails(level), method="inverted_cdf")
+        whole[name] = (float(low), float(high))
+    return replace(answer, intervals={**answer.intervals, **whole})
 
 
 def best_sparsity(

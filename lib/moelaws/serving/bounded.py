@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError, size_of
+from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError
 from moelaws.optimum.optimum import best_size, smallest_size
 from moelaws.serving.cost import Deployment, Serving, largest_batch, serve
 from moelaws.serving.served import Served, served_family
@@ -161,11 +161,6 @@ def with_memory(trade: Trade, train_flops: float, n_experts: float, top_k: float
     return bounded_cost(trade, train_flops, np.finfo(float).max, n_experts, top_k)
 
 
-def size_in(forecaster: Forecaster, total_params: float, n_experts: float, top_k: float) -> float:
-    """The family's size at which it has N parameters."""
-    return float(size_of(forecaster.family.total_params, total_params, n_experts, top_k))
-
-
 def allocation_in(
     forecaster: Forecaster, size: float, n_experts: float, top_k: float, train_flops: float, level: float = 0.95
 ) -> Allocation:
@@ -179,7 +174,7 @@ def allocation_in(
 def option_of(trade: Trade, allocation: Allocation) -> Option:
     """A model of the law's family with its serving."""
     forecaster, deployment = trade.forecaster, trade.deployment
-    size = size_in(forecaster, allocation.total_params, allocation.n_experts, allocation.top_k)
+    size = allocation.size
     serving = trade.serving(size, allocation.n_experts, allocation.top_k)
     return Option(
         allocation=allocation,

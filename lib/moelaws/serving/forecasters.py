@@ -2,27 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
 import moelaws
-from moelaws.laws import law
-from moelaws.optimum.family import Family, alternating, glu, proportional, switch
-from moelaws.optimum.forecaster import Forecaster
-from moelaws.serving.fit_file import read_fit
+from moelaws.fitting.report.fit_file import load_fit
+from moelaws.fitting.result import FitResult
+from moelaws.json_file import JsonFileError
+from moelaws.optimum.family import FAMILIES, Family, proportional
+from moelaws.optimum.forecaster import PUBLISHED, Forecaster
+from moelaws.quote import shown
 
 __all__ = ["FAMILIES", "OURS", "PUBLISHED", "ours", "published", "read_fit"]
-
-FAMILIES = {"proportional": proportional, "glu": glu, "switch": switch, "alternating": alternating}
-"""Families by name, with their defaults."""
-
-_UNKNOWN = (0.0, np.inf)
-
-PUBLISHED = {
-    "abnar2025": ("table3", "glu", (3e19, 1e21)),
-    "ludziejewski2025": ("table3", "switch", _UNKNOWN),
-}
-"""Laws that know experts and tokens and have coefficients: name -> set of coefficients, family, and the training FLOPs
-of the runs behind them where the paper prints those."""
 
 OURS = Path("data/fits/ours.json")
 """Where the fit of the book's own runs lies, from the root of the book."""
@@ -38,14 +26,43 @@ def published(name: str, family: Family | None = None) -> Forecaster:
     Raises:
         ValueError: a law that cannot choose a size and a number of experts under a budget.
     """
-    if name not in PUBLISHED:
-        law(name)  # a name that is no law at all gets its own message
-        raise ValueError(
-            f"law {name!r} cannot plan: it lacks experts, tokens or published coefficients; "
-            f"those that can are {', '.join(PUBLISHED)}, and fits of your own"
-        )
-    key, default, budgets = PUBLISHED[name]
-    return Forecaster(law(name), law(name).published[key], family or FAMILIES[default](), budgets=budgets)
+    return Forecaster(name, family=family)
+
+
+def read_fit(path: str | Path, family: Family | None = None) -> Forecaster:
+    """A law with coefficients from a file that ``moelaws fit --json`` wrote (``load_fit``), ready for a plan.
+
+    Bands need the coefficients' joint uncertainty: refits, or a covariance of coefficients that are all identified
+    (``FitResult.draws``). Intervals of single coefficients are not enough: amplitudes and exponents move together, and
+    drawn independently they would give a band many times too wide. Where the file tells neither there is none.
+
+    Args:
+        path: the file.
+        family: sizes, FLOPs and cache of the models; by default the one that the file names, or else all parameters
+            belong to experts.
+
+    Raises:
+        JsonFileError: not such a file, a field of another kind, coefficients that are not the law's, or a law of
+            quantities that a plan does not choose.
+    """
+    path = Path(path)
+    fit = load_fit(path)
+    _require_plannable(fit, family or proportional(), path.name)
+    try:
+        return Forecaster(fit, family=family)
+    except ValueError as error:
+        raise JsonFileError(f"{path.name}: {error}") from None
+
+
+def _require_plannable(fit: FitResult, family: Family, name: str) -> None:
+    """Refuse a law of quantities that a plan does not choose."""
+    known = (*family.columns(1.0, 1.0, 1.0), "tokens", "train_flops")
+    for variable in fit.law.variables:
+        if not set(variable.columns) & set(known):
+            raise JsonFileError(
+                f"{name}: the law is a function of {shown(variable.columns[0])}, which a plan does not choose; "
+                f"it chooses {', '.join(known)}"
+            )
 
 
 def ours(family: Family | None = None) -> Forecaster | None:

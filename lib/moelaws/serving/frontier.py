@@ -9,7 +9,7 @@ import pandas as pd
 from moelaws.optimum.forecaster import Forecaster, OptimumError
 from moelaws.optimum.optimum import best_size
 from moelaws.optimum.search import crossing
-from moelaws.serving.bounded import Option, Trade, allocation_in, loss_optimal, option_of, size_in, why_not
+from moelaws.serving.bounded import Option, Trade, allocation_in, loss_optimal, option_of, why_not
 
 Array = Any
 
@@ -20,7 +20,13 @@ _LOG_TOKENS = (np.log(1e3), np.log(1e30))
 
 
 def least_dollars(
-    trade: Trade, train_flops: float, loss: float, n_experts: float, top_k: float, serve_tokens: float
+    trade: Trade,
+    train_flops: float,
+    loss: float,
+    n_experts: float,
+    top_k: float,
+    serve_tokens: float,
+    best: Option | None = None,
 ) -> Option:
     """The model that reaches a loss for the least dollars of training and serving together (Sardana et al. 2024).
 
@@ -32,16 +38,17 @@ def least_dollars(
         loss: to be reached.
         n_experts, top_k: E and K.
         serve_tokens: output tokens served over the model's life.
+        best: the loss-optimal model at the budget, if it is known already.
 
     Raises:
         OptimumError: the budget does not reach the loss, or what reaches it does not fit the processors.
     """
     forecaster = trade.forecaster
-    best = best_size(forecaster, train_flops, n_experts, top_k)
-    if best.loss > loss + 1e-12:
+    free = best_size(forecaster, train_flops, n_experts, top_k) if best is None else best.allocation
+    if free.loss > loss + 1e-12:
         raise OptimumError(
             f"the loss {loss:.4f} is out of reach at {train_flops:.3g} FLOPs with E = {n_experts:g}, K = {top_k:g}: "
-            f"the best is {best.loss:.4f}"
+            f"the best is {free.loss:.4f}"
         )
 
     def flops_needed(size: Array) -> Array:
@@ -57,7 +64,7 @@ def least_dollars(
         return np.where(flops <= train_flops * (1 + 1e-6), total, np.inf)
 
     ends = forecaster.log_sizes(train_flops, n_experts, top_k)
-    middle = np.log(size_in(forecaster, best.total_params, n_experts, top_k))
+    middle = np.log(free.size)
     low, high = (float(end) for end in ends)
     # The best size reaches the loss within the budget, so a grid through it never comes back empty-handed.
     log_size = np.concatenate([np.linspace(low, middle, _SIZES), np.linspace(middle, high, _SIZES)[1:]])

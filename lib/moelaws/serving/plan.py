@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import EXPERTS, Forecaster, OptimumError
 from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
 from moelaws.serving.frontier import least_dollars
@@ -17,8 +17,6 @@ Kind = Literal["loss-optimal", "cheapest", "best at cost"]
 """``loss-optimal``: the lowest loss at the training budget, whatever serving costs. ``cheapest``: the least dollars of
 training and serving together that reach the base's loss. ``best at cost``: the whole budget on the lowest loss whose
 serving costs no more per token than the base's."""
-
-EXPERTS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class PlanError(ValueError):
@@ -198,22 +196,23 @@ def ask(
 
 def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:
     base_e = request.base_experts
-    base = loss_optimal(trade, request.train_flops, base_e, request.chosen(base_e))
+    base_k = request.chosen(base_e)
+    base = loss_optimal(trade, request.train_flops, base_e, base_k)
     target = base.allocation.loss if request.loss is None else request.loss
     rows: list[Row] = []
     reasons: list[str] = []
     for e in request.experts:
         k = request.chosen(e)
-        free = loss_optimal(trade, request.train_flops, e, k)
+        free = base if (e, k) == (base_e, base_k) else loss_optimal(trade, request.train_flops, e, k)
         rows.append(_row(request, trade, name, "loss-optimal", free))
         try:
             rows.append(
-                _row(request, trade, name, "best at cost", _best_at_cost(trade, request.train_flops, base, e, k))
+                _row(request, trade, name, "best at cost", _best_at_cost(trade, request.train_flops, base, free))
             )
         except OptimumError as error:
             reasons.append(str(error))
         try:
-            found = least_dollars(trade, request.train_flops, target, e, k, request.serve_tokens)
+            found = least_dollars(trade, request.train_flops, target, e, k, request.serve_tokens, free)
             rows.append(_row(request, trade, name, "cheapest", found))
         except OptimumError as error:
             reasons.append(str(error))
@@ -225,11 +224,12 @@ def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:
     return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, _notes(request, trade, base))
 
 
-def _best_at_cost(trade: Trade, train_flops: float, base: Option, n_experts: int, top_k: int) -> Option:
+def _best_at_cost(trade: Trade, train_flops: float, base: Option, free: Option) -> Option:
+    n_experts, top_k = free.allocation.n_experts, free.allocation.top_k
     # Where the base itself does not fit, there is no cost to keep, only the memory.
     if not base.fits:
         return with_memory(trade, train_flops, n_experts, top_k)
-    return bounded_cost(trade, train_flops, float(base.serving.dollars_per_token), n_experts, top_k)
+    return bounded_cost(trade, train_flops, float(base.serving.dollars_per_token), n_experts, top_k, free)
 
 
 def _below_floor(request: Request, trade: Trade, target: float) -> str:

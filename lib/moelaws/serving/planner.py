@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from moelaws.fitting.result import FitResult
 from moelaws.optimum.family import Family
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.cost import Deployment, Traffic, deploy
@@ -17,7 +18,7 @@ LAWS = ("abnar2025", "ludziejewski2025")
 HARDWARE = "a100-40gb"
 """What a model is served on where nothing is named."""
 
-Asked = str | Path | Forecaster
+Asked = str | Path | FitResult | Forecaster
 
 
 def plan(
@@ -36,7 +37,7 @@ def plan(
         hardware: name of an accelerator (``serving.ACCELERATORS``), one of your own, or a deployment with its traffic,
             rent and number of devices (``serving.deploy``).
         laws: names of laws that can plan, ``ours`` for the fit of the book's runs, files that ``moelaws fit --json``
-            wrote, or forecasters; a mapping gives them names.
+            wrote, fits, or forecasters; a mapping gives them names.
         family: sizes, FLOPs and cache of the models; by default each law's own.
         request: further fields of ``serving.Request``: ``experts``, the numbers E to consider; ``top_k``, experts per
             token; ``loss`` to reach, in nats per token (by default the base's); ``base_experts``, E of the base.
@@ -85,6 +86,8 @@ def forecasters_of(
     for name, each in named.items():
         if isinstance(each, Forecaster):
             chosen[name] = each
+        elif isinstance(each, FitResult):
+            chosen[name] = Forecaster(each, family=family)
         elif isinstance(each, Path) or each.endswith(".json"):
             chosen[name] = read_fit(each, family)
         elif each != "ours":
@@ -100,6 +103,6 @@ def forecasters_of(
 
 
 def _name(law: Asked) -> str:
-    if isinstance(law, Forecaster):
+    if isinstance(law, Forecaster | FitResult):
         return law.law.name
     return Path(law).stem if isinstance(law, Path) or law.endswith(".json") else law

@@ -31,7 +31,7 @@ class Profile:
             bounds, the end is that bound, or zero or infinity for an amplitude that has none: see ``ends``.
         points: parameter value and rise of the objective, in units in which 3.84 bounds a 95 % interval.
         level: of the interval.
-        ends: how the interval ends below and above, see ``FitResult.ends``.
+        ends: how the interval ends below and above, see ``Uncertainty.ends``.
     """
 
     name: str
@@ -68,7 +68,7 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
     if level not in _CHI2_ONE:
         raise FitError(f"level = {level}: expected one of {', '.join(map(str, _CHI2_ONE))}")
     i = problem.free.index(name)
-    found = interval_ends(problem, result.theta, result.objective_value, spread, level, [i])
+    found = interval_ends(problem, result.solved.theta, result.search.objective_value, spread, level, [i])
     order = np.array(sorted(found.points[0]))
     back = np.exp if problem.positive[i] else np.asarray
     with np.errstate(over="ignore"):
@@ -84,10 +84,10 @@ def _fitted(result: FitResult, name: str) -> tuple[Problem, Spread]:
     Raises:
         FitError: a parameter that was not fitted, or runs that leave no degree of freedom.
     """
-    problem = result.problem
-    if problem is None or name not in problem.free:
-        raise FitError(f"{name!r} was not fitted; fitted were {', '.join(problem.free) if problem else 'none'}")
-    spread = covariance(problem, result.theta, result.groups)
+    problem = result.solved.problem
+    if name not in problem.free:
+        raise FitError(f"{name!r} was not fitted; fitted were {', '.join(problem.free)}")
+    spread = covariance(problem, result.solved.theta, result.solved.groups)
     if spread.freedom < 1:
         counted = f"{spread.observed} and {len(problem.free)} free parameters"
         raise FitError(f"{counted} leave no degree of freedom: there is no profile to judge {name} by")
@@ -175,11 +175,11 @@ def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataF
         FitError: a law without a floor, or a floor that was fixed.
     """
     name = floor_of(result.law)
-    if name is None or result.problem is None:
+    problem = result.solved.problem
+    if name is None:
         raise FitError(f"law {result.law.name!r} has no irreducible loss")
-    if name not in result.problem.free:
+    if name not in problem.free:
         raise FitError(f"the floor {name!r} was not fitted")
-    problem = result.problem
     ends = profile(result, name).interval
     observed = np.exp(problem.observed) if problem.objective.on_log else problem.observed
     low = ends[0] if ends[0] > 0 else 1e-3 * float(observed.min())
@@ -187,9 +187,9 @@ def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataF
     i = problem.free.index(name)
     unit = 2 * rise_unit(result, name, _CHI2_ONE[0.95])
     rows = []
-    start = np.delete(result.theta, i)
+    start = np.delete(result.solved.theta, i)
     for floor in np.linspace(low, high, steps):
-        rise, others = held(problem, i, float(np.log(floor)), start, result.objective_value, unit)
+        rise, others = held(problem, i, float(np.log(floor)), start, result.search.objective_value, unit)
         names = [free for free in problem.free if free != name]
         values = without(problem, i, float(np.log(floor))).natural(others)
         params = result.params | dict(zip(names, map(float, values), strict=True)) | {name: float(floor)}

@@ -7,7 +7,7 @@ import numpy as np
 from moelaws.fitting.engine.linear import eigen, solve_all
 from moelaws.fitting.engine.problem import Problem
 
-_OPEN = 1e-13
+OPEN = 1e-13
 """A direction whose curvature is below this share of the largest, in units of each parameter's effect, is open."""
 _LEVER = 0.5
 """A design point with more leverage than this hides its own noise: it is given the pooled one as well."""
@@ -94,7 +94,7 @@ def _inverse(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse in the directions that are held, [P, P], and which coordinates an open direction moves, [P]."""
     unit = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     values, vectors = eigen(curvature * unit[:, None] * unit)
-    held = values > _OPEN * values.max()
+    held = values > OPEN * values.max()
     root = unit[:, None] * vectors[:, held] / np.sqrt(values[held])
     loose = (np.abs(vectors[:, ~held]) > 1e-3).any(axis=1) | (np.diag(curvature) <= 0)
     return root @ root.T, loose

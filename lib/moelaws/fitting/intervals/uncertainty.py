@@ -15,6 +15,7 @@ from moelaws.fitting.intervals.refits import refit
 from moelaws.fitting.intervals.resampling import codes_of, draw_counts
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
+from moelaws.fitting.result_parts import LEVEL
 from moelaws.stages import stage
 
 _CELLS = 2_000_000
@@ -38,10 +39,14 @@ class Bootstrap:
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Parameter -> values in its own units, [replicates]; for bands pass them to ``predict`` as [replicates, 1]."""
-        problem = _problem(self.result)
+        problem = self.result.solved.problem
         values = problem.natural(self.theta)
         by_name = {name: values[:, i] for i, name in enumerate(problem.free)}
         return {name: by_name.get(name, np.full(len(values), value)) for name, value in self.result.params.items()}
+
+    def with_refits(self) -> FitResult:
+        """The result that holds these refits, so that its predictions and forecasts have bands made of them."""
+        return replace(self.result, uncertainty=replace(self.result.uncertainty, replicates=self.params))
 
     def band(self, table: Any, level: float = 0.95) -> tuple[Any, Any]:
         """Interval of the law's prediction for each row of a table: (low, high), [rows]."""
@@ -57,7 +62,7 @@ def bootstrap(
     seed: int = 0,
     strata: np.ndarray | Sequence[Any] | None = None,
     clusters: np.ndarray | Sequence[Any] | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Bootstrap:
     """Refit the law to runs drawn with replacement.
 
@@ -79,7 +84,7 @@ def bootstrap(
     Raises:
         FitError: labels that do not match the runs, or fewer than two refits that ended well.
     """
-    problem = _problem(result)
+    problem, at = result.solved.problem, result.solved.theta
     rng = np.random.default_rng(seed)
     base, n = problem.weights[0], problem.n_runs
     groups = (
@@ -91,7 +96,7 @@ def bootstrap(
     for first in range(0, replicates, batch):
         counts = draw_counts(n, min(batch, replicates - first), rng, *groups)
         with stage(f"{replicates} refits of the bootstrap"):
-            ends, fine = refit(problem.reweighted(counts * base), np.tile(result.theta, (len(counts), 1)))
+            ends, fine = refit(problem.reweighted(counts * base), np.tile(at, (len(counts), 1)))
         thetas.append(ends[fine])
         failed += int((~fine).sum())
     theta = np.concatenate(thetas)
@@ -101,24 +106,24 @@ def bootstrap(
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     what = "runs" if groups[1] is None or clusters is not None else "design points"
     method = f"{how}bootstrap over {what}, {len(theta)} refits, percentiles, {100 * level:g} %"
-    made = with_intervals(result, ends_within(problem, low, high), method, known=result.identified)
+    made = with_intervals(result, ends_within(problem, low, high), method, level, known=result.identified)
     open_ones = [name for name, known in made.identified.items() if not known]
     if clusters is None and open_ones:
         made = likelihood(result, level)
-        method = f"{made.interval_method}, as bootstrap refits leave {', '.join(open_ones)} open"
-        made = replace(made, interval_method=method)
+        method = f"{made.uncertainty.method}, as bootstrap refits leave {', '.join(open_ones)} open"
+        made = replace(made, uncertainty=replace(made.uncertainty, method=method))
     return Bootstrap(made, theta, failed)
 
 
 def _replicates(result: FitResult) -> np.ndarray | None:
     """The design point of each run, [runs]; ``None`` where each run has its own, or a redraw would hold too few."""
-    groups = result.groups
-    if groups is None or not 2 * len(result.theta) < groups.n_designs < result.n_runs:
+    groups = result.solved.groups
+    if groups is None or not 2 * len(result.solved.theta) < groups.n_designs < result.n_runs:
         return None
     return groups.design
 
 
-def likelihood(result: FitResult, level: float = 0.95) -> FitResult:
+def likelihood(result: FitResult, level: float = LEVEL) -> FitResult:
     """The result with likelihood intervals: the default ones, which ``moelaws fit`` prints.
 
     A value belongs to a parameter's interval when the objective, minimised over all other parameters with this one
@@ -136,20 +141,20 @@ def likelihood(result: FitResult, level: float = 0.95) -> FitResult:
 
     Returns:
         The result with intervals, none where no degree of freedom is left. An interval that reaches a bound ends there
-        (``FitResult.ends`` says so), and its parameter is not identified.
+        (``Uncertainty.ends`` says so), and its parameter is not identified.
 
     Raises:
         FitError: a result without runs, or a level outside 0 to 1.
     """
     problem, spread = _spread(result, level)
     if spread.freedom < 1:
-        return _without_intervals(result, spread)
-    ends = interval_ends(problem, result.theta, result.objective_value, spread, level)
+        return _without_intervals(result, spread, level)
+    ends = interval_ends(problem, result.solved.theta, result.search.objective_value, spread, level)
     method = f"likelihood, {100 * level:g} %, {_degrees(spread)}; {spread.words}"
-    return with_intervals(result, ends, method, spread)
+    return with_intervals(result, ends, method, level, spread)
 
 
-def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
+def large_sample(result: FitResult, level: float = LEVEL) -> FitResult:
     """The result with intervals from the curvature at the minimum; cheap, and right when there are many runs.
 
     Args:
@@ -165,15 +170,19 @@ def large_sample(result: FitResult, level: float = 0.95) -> FitResult:
     """
     problem, spread = _spread(result, level)
     if spread.freedom < 1:
-        return _without_intervals(result, spread)
-    ends = straight_ends(problem, result.theta, spread, level)
-    return with_intervals(
-        result, ends, f"standard errors, {100 * level:g} %, {_degrees(spread)}; {spread.words}", spread
-    )
+        return _without_intervals(result, spread, level)
+    ends = straight_ends(problem, result.solved.theta, spread, level)
+    method = f"standard errors, {100 * level:g} %, {_degrees(spread)}; {spread.words}"
+    return with_intervals(result, ends, method, level, spread)
 
 
 def with_intervals(
-    result: FitResult, ends: Ends, method: str, spread: Spread | None = None, known: Mapping[str, bool] | None = None
+    result: FitResult,
+    ends: Ends,
+    method: str,
+    level: float,
+    spread: Spread | None = None,
+    known: Mapping[str, bool] | None = None,
 ) -> FitResult:
     """The result with intervals from their ends in coordinates, and what they say of identifiability.
 
@@ -181,43 +190,42 @@ def with_intervals(
         result: a fit.
         ends: of the intervals of all free parameters.
         method: how they were made.
+        level: of the intervals.
         spread: what noise does to the minimum, if it is known already.
         known: what else says which parameters are identified: refits from a flat place stay there, and show nothing.
 
     Returns:
         The result; its status says where an interval is open or wider than sensible limits.
     """
-    problem = _problem(result)
-    spread = spread or covariance(problem, result.theta, result.groups)
+    problem, theta = result.solved.problem, result.solved.theta
+    spread = spread or covariance(problem, theta, result.solved.groups)
     with np.errstate(over="ignore"):
         low, high = problem.natural(ends.low), problem.natural(ends.high)
-    held = at_bound(problem, result.theta)
+    held = at_bound(problem, theta)
     pinned = {
         name: sure and name not in held and (known is None or known[name])
         for name, sure in pinned_down(problem, spread, ends).items()
     }
-    status, message = status_of(problem, result.theta, spread, pinned)
-    return replace(
-        result,
-        intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(problem.free)},
-        interval_method=method,
+    status, message = status_of(problem, theta, spread, pinned)
+    sure = replace(
+        result.uncertainty,
+        identified={**result.identified, **pinned},
+        method=method,
+        level=level,
         ends={name: ends.kinds[i] for i, name in enumerate(problem.free)},
-        identified=result.identified | pinned,
-        status=status,
-        message=message,
     )
+    intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(problem.free)}
+    return replace(result, intervals=intervals, uncertainty=sure, status=status, message=message)
 
 
-def _without_intervals(result: FitResult, spread: Spread) -> FitResult:
+def _without_intervals(result: FitResult, spread: Spread, level: float) -> FitResult:
     """The result of a fit that leaves nothing to tell the noise by."""
-    problem = _problem(result)
+    problem = result.solved.problem
     known = dict.fromkeys(problem.free, False)
-    status, message = status_of(problem, result.theta, spread, known)
+    status, message = status_of(problem, result.solved.theta, spread, known)
     method = f"no intervals: {spread.observed} and {len(problem.free)} free parameters leave no degree of freedom"
-    return replace(
-        result, intervals={}, ends={}, interval_method=method, identified=result.identified | known, status=status,
-        message=message,
-    )  # fmt: skip
+    sure = replace(result.uncertainty, identified={**result.identified, **known}, method=method, level=level, ends={})
+    return replace(result, intervals={}, uncertainty=sure, status=status, message=message)
 
 
 def _degrees(spread: Spread) -> str:
@@ -230,11 +238,5 @@ def _degrees(spread: Spread) -> str:
 def _spread(result: FitResult, level: float) -> tuple[Problem, Spread]:
     if not 0 < level < 1:
         raise FitError(f"level = {level}: expected a number between 0 and 1")
-    problem = _problem(result)
-    return problem, covariance(problem, result.theta, result.groups)
-
-
-def _problem(result: FitResult) -> Problem:
-    if result.problem is None:
-        raise FitError("this result was not made by fit(): it holds no runs to resample")
-    return result.problem
+    solved = result.solved
+    return solved.problem, covariance(solved.problem, solved.theta, solved.groups)

@@ -29,7 +29,7 @@ def check_json(path: Path | None, kind: Kind) -> None:
     somebody's only copy. Devices and pipes take everything.
 
     Args:
-        path: as given to ``--json``; ``None`` if it was not.
+        path: ``None`` for none: as where ``--json`` was not given.
         kind: of the document to be written.
 
     Raises:
@@ -48,7 +48,7 @@ def check_json(path: Path | None, kind: Kind) -> None:
     if found != kind:
         what = "no result that moelaws wrote" if found is None else f"what 'moelaws {_COMMANDS[found]}' wrote"
         raise ValueError(
-            f"{path}: the file holds {what}, so --json does not replace it by a result of "
+            f"{path}: the file holds {what}, so it is not replaced by a result of "
             f"'moelaws {_COMMANDS[kind]}'; name a new file, or remove this one"
         )
 
@@ -68,7 +68,7 @@ def write_json(path: Path, kind: Kind, value: dict[str, Any]) -> None:
         OSError: the place cannot be written to.
     """
     check_json(path, kind)
-    text = json.dumps({"kind": _mark(kind)} | _plain(value), indent=2, allow_nan=False) + "\n"
+    text = json.dumps({"kind": _mark(kind)} | plain(value), indent=2, allow_nan=False) + "\n"
     try:
         write_whole(path, text)
     except OSError as error:
@@ -99,12 +99,12 @@ def _kind_of(path: Path) -> Kind | None:
     return next((kind for kind, fields in _UNMARKED.items() if fields <= set(document)), None)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value in JSON's own types; NumPy scalars become Python's."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from command_line import exit_code
-from moelaws.serving.fit_file import read_fit
+from moelaws.serving.forecasters import read_fit
 from repository import TESTS
 
 CASES = TESTS / "cases" / "hostile"

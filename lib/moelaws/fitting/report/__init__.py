@@ -1,0 +1,1 @@
+"""A fit told to others: in words, on a page, in a file."""

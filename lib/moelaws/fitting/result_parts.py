@@ -1,0 +1,110 @@
+"""The parts of a fit's result: how sure it is, how it was found, what was fitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moelaws.fitting.engine.problem import Problem
+from moelaws.fitting.intervals.groups import Groups
+
+if TYPE_CHECKING:
+    from moelaws.fitting.intervals.prediction import Joint
+
+LEVEL = 0.95
+"""Of intervals whose level nobody named."""
+
+MOVED = {
+    "objective_value": "search.objective_value",
+    "starts": "search.starts",
+    "starts_at_optimum": "search.starts_at_optimum",
+    "seconds": "search.seconds",
+    "interval_method": "uncertainty.method",
+    "ends": "uncertainty.ends",
+    "replicates": "uncertainty.replicates",
+    "columns": "origin.columns",
+    "derived": "origin.derived",
+    "fixed": "origin.fixed",
+    "design": "origin.design",
+    "theta": "solved.theta",
+    "problem": "solved.problem",
+    "groups": "solved.groups",
+}
+"""Attributes of a fit's result in version 0.2 -> where they are now."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How sure the parameters are, beside the ends of their intervals.
+
+    Attributes:
+        identified: parameter -> whether the runs pin it down; fixed ones are.
+        method: how the intervals were made, in words; empty without.
+        level: of the intervals.
+        ends: parameter -> how its interval ends below and above: ``found``, or ``bound`` (it reaches a bound of the
+            parameter), ``open`` (zero or infinity: there is no end), ``unknown`` (the search did not come to rest).
+        replicates: parameter -> values in bootstrap refits, [refits]; one position is one refit. Empty without.
+        joint: covariance and noise, of a fit that was read from a file; one that holds its runs works them out.
+    """
+
+    identified: Mapping[str, bool] = field(default_factory=dict)
+    method: str = ""
+    level: float = LEVEL
+    ends: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    replicates: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    joint: "Joint | None" = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the minimum was found.
+
+    Attributes:
+        objective_value: the summed objective there.
+        starts: starts that were run.
+        starts_at_optimum: starts whose descent ended within 1e-6 (relative) of the least objective.
+        seconds: wall time, intervals not included.
+    """
+
+    objective_value: float = np.nan
+    starts: int = 0
+    starts_at_optimum: int = 0
+    seconds: float = np.nan
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What was fitted.
+
+    Attributes:
+        columns: the law's letter -> the column it was read from.
+        derived: column -> formula, for columns that were not in the table.
+        fixed: parameters that were not fitted -> their value.
+        ranges: column of a variable, and ``train_flops`` where known -> (least, most) over the runs: beyond it, what
+            the law says is an extrapolation.
+        design: what the runs leave open whatever their losses, a sentence; empty where nothing was foreseen.
+        family: the family of models that the runs were of: its ``name`` and its settings; empty where none was named.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    design: str = ""
+    family: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The minimum with the runs it was found for; what intervals and profiles are made from.
+
+    Attributes:
+        problem: the law bound to the runs.
+        theta: coordinates of the minimum (``Problem.coordinates``), [P].
+        groups: which runs may share noise.
+    """
+
+    problem: Problem
+    theta: np.ndarray
+    groups: Groups | None = None
