@@ -78,6 +78,16 @@ def test_a_field_that_came_later_leaves_recorded_ids_alone_at_its_default_only()
     assert replace(run, model=replace(run.model, token_shift=True)).run_id != run.run_id
 
 
+def test_a_whole_number_in_the_place_of_a_fraction_is_the_same_run() -> None:
+    """A table holds no 0 where a field has fractions: it would give back another run than the one it was given."""
+    whole, fraction = (
+        RunConfig(train=TrainConfig(weight_decay=zero, clip_norm=one)) for zero, one in ((0, 1), (0.0, 1.0))
+    )
+    assert whole.run_id == fraction.run_id
+    assert whole == fraction
+    assert repr(whole.train.weight_decay) == "0.0"
+
+
 def test_the_run_id_is_that_of_what_is_computed() -> None:
     run = RunConfig()
     one_token_more = replace(run, train=replace(run.train, tokens=run.train.tokens + 1))

@@ -189,7 +189,11 @@ class Record(Described):
 
     def __post_init__(self) -> None:
         for field in described(self):
-            field.check(getattr(self, field.name))
+            value = getattr(self, field.name)
+            field.check(value)
+            if field.kind is float:
+                # 0 and 0.0 are one value, and must be one run: a table gives the second back for the first.
+                object.__setattr__(self, field.name, float(value))
 
     def to_dict(self) -> dict[str, Any]:
         """Field -> value."""
