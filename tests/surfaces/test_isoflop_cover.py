@@ -46,6 +46,7 @@ def test_a_sample_of_intervals_covers(make):
 
 
 @pytest.mark.validate
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("noise", NOISE)
 @pytest.mark.parametrize("make", [random_dense, random_mixtures])
 def test_intervals_cover(make, noise):
