@@ -37,8 +37,6 @@ PROMPT, NEW = 64, 32
 COPY, BLAS = "copy", "blas"
 BARS = {COPY: 0.5, BLAS: 0.8}
 _TURN_SECONDS = 4e-3
-_PROTOTYPE = {  # milliseconds a step of shared/reference/experiments.md, a quiet Zen 4 core
-}
 
 
 class Decoding:

@@ -56,11 +56,6 @@ class Parameters:
         """N without embedding and unembedding (the convention of Kaplan et al. 2020)."""
         return self.total - self.embedding - self.unembedding
 
-    @property
-    def active_non_embedding(self) -> int:
-        """N_a without embedding and unembedding."""
-        return self.active - self.embedding - self.unembedding
-
 
 def count_parameters(model: ModelConfig) -> Parameters:
     """Count the parameters of a model by role.

@@ -234,7 +234,7 @@ def test_one_pass_over_the_residuals_equals_three(name):
     value, slopes, majorants = objective.measure(residuals, weights)
     assert value == pytest.approx(objective.terms(residuals, weights).sum(axis=1), rel=1e-12)
     assert slopes == pytest.approx(objective.slopes(residuals, weights), rel=1e-12)
-    assert majorants == pytest.approx(objective.majorants(residuals, weights), rel=1e-12)
+    assert majorants * residuals == pytest.approx(slopes, rel=1e-12)  # a parabola about zero with the same slope
 
 
 @pytest.mark.parametrize("kind", ["majorant", "slopes", "exact"])

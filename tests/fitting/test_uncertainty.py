@@ -7,8 +7,8 @@ from scipy.stats import t
 
 from moelaws.fitting.engine.starts import revived
 from moelaws.fitting.fit import fit
-from moelaws.fitting.intervals.covariance import noise_scale
-from moelaws.fitting.intervals.profile import floor_of, floor_sensitivity, profile
+from moelaws.fitting.intervals.covariance import covariance
+from moelaws.fitting.intervals.profile import floor_of, profile
 from moelaws.fitting.intervals.resampling import draw_counts
 from moelaws.fitting.intervals.uncertainty import bootstrap, large_sample, likelihood
 from moelaws.fitting.objective import FitError
@@ -134,7 +134,7 @@ def test_likelihood_intervals_end_where_refits_say(objective, low_floor):
     assert result.intervals["E"][0] == 0
     assert result.uncertainty.ends["E"] == ("open", "found")
     assert not result.identified["E"]
-    units = noise_scale(result.solved.problem, result.solved.theta)
+    units = covariance(result.solved.problem, result.solved.theta).unit
     for (name, ends), unit in zip(result.intervals.items(), units, strict=True):
         limit = 0.5 * unit * t.ppf(0.975, 55) ** 2
         for sign, end in zip((-1, 1), ends, strict=True):
@@ -220,21 +220,6 @@ def test_floor_of_each_law():
     assert floors["abnar2025"] == "e"
     assert floors["krajewski2024"] == floors["frantar2023"] == floors["ludziejewski2025"] == "c"
     assert floors["clark2022"] is None
-
-
-def test_a_forecast_follows_its_floor(squares):
-    table = floor_sensitivity(squares, {"active_params": [1e12], "tokens": [1e14]}, steps=5)
-    assert (np.diff(table["floor"]) > 0).all()
-    assert (np.diff(table["forecast_0"]) > 0).all()
-    assert table["rise"].iloc[[0, -1]].to_numpy() == pytest.approx(3.84, rel=0.02)
-    assert table["rise"].iloc[2] < 1
-    rng = np.random.default_rng(0)
-    runs = pd.DataFrame({"active_params": 10 ** rng.uniform(8, 10, 20), "n_experts": rng.integers(1, 64, 20)})
-    separable = {"a": -0.08, "b": -0.02, "d": 1.1}
-    runs["loss"] = law("separable").predict(separable, runs) * np.exp(0.01 * rng.normal(size=20))
-    result = fit("separable", runs)
-    with pytest.raises(FitError, match="has no irreducible loss"):
-        floor_sensitivity(result, {"active_params": [1e11], "n_experts": [8]})
 
 
 def test_seed_weights_follow_the_spread_between_seeds():

@@ -69,15 +69,11 @@ class Objective:
             return 2.0 * weights
         return np.where(np.abs(residuals) <= self.delta, weights, 0.0)
 
-    def majorants(self, residuals: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Curvatures of the parabolas that touch the summands from above (the weights of IRLS)."""
-        weights = self._sided(residuals, weights)
-        if not self.robust:
-            return 2.0 * weights
-        return weights * (self.delta / np.maximum(np.abs(residuals), self.delta))
-
     def measure(self, residuals: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sum of the summands, [starts], and their slopes and majorants, [starts, runs], in one pass."""
+        """Sum of the summands, [starts], and their slopes and majorants, [starts, runs], in one pass.
+
+        Majorants are the curvatures of the parabolas that touch the summands from above (the weights of IRLS).
+        """
         weights = self._sided(residuals, weights)
         if not self.robust:
             pull = 2.0 * weights * residuals

@@ -50,11 +50,6 @@ class RouterStatistics:
         """Entropy of the router's distribution over experts, in nats, mean over tokens (scalar)."""
         return torch.special.entr(self.probs_TE).sum(-1).mean()
 
-    @property
-    def dropped(self) -> int:
-        """Choices that no expert computed: none. Dispatch has no capacity limit."""
-        return 0
-
     def experts_touched(self, batch: int) -> Tensor:
         """Distinct experts that groups of tokens choose: what a decode step of that many tokens must read.
 

@@ -68,11 +68,6 @@ class Corpus:
         """Number of token ids."""
         return len(self.token_bytes)
 
-    @property
-    def bytes_per_token(self) -> float:
-        """Mean bytes of text in a validation token."""
-        return float(self.token_bytes[self.validation].mean())
-
     def tokenizer(self) -> "Tokenizer":
         """The trained tokenizer."""
         return open_tokenizer(self.tokenizer_file)

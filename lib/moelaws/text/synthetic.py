@@ -134,26 +134,10 @@ class ZipfMarkov:
         """0: the words have no spelling, and a loss per byte has no meaning."""
         return 0
 
-    @property
-    def entropy_rate(self) -> float:
-        """Entropy of the next word given all before it, nats per token."""
-        return self.entropies[2]
-
     @cached_property
     def entropies(self) -> tuple[float, float, float]:
         """Entropy of the next word in nats, given no, one, and two (as good as all) words before it; good to 1e-12."""
         return entropies(self._transitions, self._stationary)
-
-    def lowest_loss(self, context: int) -> float:
-        """The expected loss of a perfect model, nats per token.
-
-        It is a little above the entropy rate, because the first token of a window is predicted from one word only.
-
-        Args:
-            context: tokens predicted in a window.
-        """
-        _, given_one, given_two = self.entropies
-        return (given_one + (context - 1) * given_two) / context
 
     def perfect_losses(self, windows: Windows) -> Floats:
         """The losses of a perfect model, token by token.
@@ -172,8 +156,8 @@ class ZipfMarkov:
     def perfect_loss(self, context: int, validation_tokens: int) -> float:
         """The loss of a perfect model on the validation windows, nats per token.
 
-        Every run is measured on the same windows, so this, not ``lowest_loss``, is what the losses of ever better
-        runs come to; the two differ by the luck of the draw (0.011 nats for 65,536 tokens of the default language).
+        Every run is measured on the same windows, so this, not the entropy, is what the losses of ever better runs
+        come to; the two differ by the luck of the draw (0.011 nats for 65,536 tokens of the default language).
         """
         return float(self.perfect_losses(self.validation_windows(context, validation_tokens)).mean())
 

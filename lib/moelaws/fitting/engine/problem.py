@@ -148,10 +148,6 @@ class Problem:
         """The same problem with another Huber threshold."""
         return replace(self, objective=replace(self.objective, delta=delta))
 
-    def with_objective(self, objective: Objective) -> "Problem":
-        """The same problem under another objective of the same residuals."""
-        return replace(self, objective=objective)
-
     def _program(self, over: str, tree: Callable[[], Node]) -> Program:
         key = over, self.objective.on_log
         if key not in self.programs:

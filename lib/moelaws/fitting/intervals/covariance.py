@@ -112,14 +112,6 @@ def covariance(problem: Problem, theta: np.ndarray, groups: Groups | None = None
     return Spread(matrix, loose, unit, degrees, freedom, observed, words)
 
 
-def noise_scale(problem: Problem, theta: np.ndarray, groups: Groups | None = None) -> np.ndarray:
-    """The units in which twice a rise of the objective, one coordinate held, follows a squared t-distribution, [P].
-
-    For least squares with equal noise, with terms r^2, it is twice the residual variance for every coordinate.
-    """
-    return covariance(problem, theta, groups).unit
-
-
 def _codes(labels: np.ndarray) -> tuple[np.ndarray, int]:
     """Labels as 0, 1, ... without gaps, and how many there are."""
     found, codes = np.unique(labels, return_inverse=True)

@@ -1,7 +1,6 @@
 """Profiles: a parameter held at one value after another, all others refitted. The surest test of what runs can tell."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from moelaws.fitting.intervals.likelihood import interval_ends
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.formulas.folding import fold
-from moelaws.laws.own import floor_of
 
 _CHI2_ONE = {0.68: 0.988946, 0.9: 2.705543, 0.95: 3.841459, 0.99: 6.634897}
 """Quantiles of chi-squared with one degree of freedom."""
@@ -155,44 +153,3 @@ def without(problem: Problem, i: int, coordinate: float) -> Problem:
         upper=problem.upper[keep],
         programs={},
     )
-
-
-def floor_sensitivity(result: FitResult, table: Any, steps: int = 9) -> pd.DataFrame:
-    """How a forecast depends on the irreducible loss, across the values the runs allow.
-
-    The floor is held at values across its 95 % profile interval (where the runs do not bound it: from zero, and up
-    to the least loss seen), everything else is refitted, and the law predicts.
-
-    Args:
-        result: a fit of a law with a floor.
-        table: rows to forecast; a table or a mapping of columns.
-        steps: values of the floor.
-
-    Returns:
-        One row a value: ``floor``, ``rise`` (3.84 bounds the 95 % interval), and ``forecast_0``, ... for the rows.
-
-    Raises:
-        FitError: a law without a floor, or a floor that was fixed.
-    """
-    name = floor_of(result.law)
-    problem = result.solved.problem
-    if name is None:
-        raise FitError(f"law {result.law.name!r} has no irreducible loss")
-    if name not in problem.free:
-        raise FitError(f"the floor {name!r} was not fitted")
-    ends = profile(result, name).interval
-    observed = np.exp(problem.observed) if problem.objective.on_log else problem.observed
-    low = ends[0] if ends[0] > 0 else 1e-3 * float(observed.min())
-    high = min(ends[1], 0.999 * float(observed.min()))
-    i = problem.free.index(name)
-    unit = 2 * rise_unit(result, name, _CHI2_ONE[0.95])
-    rows = []
-    start = np.delete(result.solved.theta, i)
-    for floor in np.linspace(low, high, steps):
-        rise, others = held(problem, i, float(np.log(floor)), start, result.search.objective_value, unit)
-        names = [free for free in problem.free if free != name]
-        values = without(problem, i, float(np.log(floor))).natural(others)
-        params = result.params | dict(zip(names, map(float, values), strict=True)) | {name: float(floor)}
-        forecast = np.atleast_1d(result.law.predict(params, table))
-        rows.append({"floor": floor, "rise": rise} | {f"forecast_{k}": value for k, value in enumerate(forecast)})
-    return pd.DataFrame(rows)
