@@ -1,0 +1,1 @@
+"""Analyses, figures and numbers of the chapters on published laws: fits, optima, intervals, comparisons."""
