@@ -54,8 +54,8 @@ ALLOWED = {
         "optimum", "probing", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "config", "counting", "fitting", "laws", "optimum", "runs", "serving", "surfaces", "sweeping", "text",
-        "training",
+        "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing",
+        "runs", "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip

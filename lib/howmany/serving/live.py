@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from moelaws.decoding.decoder import Decoder
+    from moelaws.decoding.engine import AnyDecoder
 
 
-def decoder(n_experts: int, engine: str = "eager") -> "Decoder":
+def decoder(n_experts: int, engine: str = "eager") -> "AnyDecoder":
     """A tiny model with random weights, ready to decode.
 
     Args:
@@ -22,7 +22,7 @@ def decoder(n_experts: int, engine: str = "eager") -> "Decoder":
     return random_decoder(tiny_model(32, n_experts), engine=engine)
 
 
-def measured(model: "Decoder", batches: Sequence[int]) -> pd.DataFrame:
+def measured(model: "AnyDecoder", batches: Sequence[int]) -> pd.DataFrame:
     """Prefill and decode timed on one thread, a row a batch."""
     import torch
 

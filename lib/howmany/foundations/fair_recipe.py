@@ -1,0 +1,154 @@
+"""Is one recipe fair to all models: learning rates, batches, points where the rule was not made, and chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from howmany.figures.recipe_settings import loss_by_setting
+from howmany.settings import changed, tune
+from moelaws.charts.losses import budget_name
+from moelaws.runs import pooled_noise, seed_spread
+from moelaws.training.recipe import batch_sequences, learning_rate
+
+POINT = ("corpus", "budget", "d_model", "n_experts")
+"""Columns that identify a point of the design."""
+
+
+def rate_table() -> pd.DataFrame:
+    """The recipe's learning rate by steps and number of experts."""
+    return pd.DataFrame(
+        {
+            f"E = {e}": {f"{steps} steps": round(learning_rate(e, steps), 5) for steps in (750, 1500, 3000)}
+            for e in (1, 2, 4, 8, 64)
+        }
+    )
+
+
+def batch_table() -> pd.DataFrame:
+    """The recipe's batch by budget."""
+    batches = {budget_name(c): batch_sequences(c) for c in (1e11, 3e11, 1e12, 3e12, 1e13)}
+    return pd.Series(batches, name="sequences in a batch").to_frame()
+
+
+def with_rates(rates: pd.DataFrame) -> pd.DataFrame:
+    """Runs that varied the learning rate, with the ``chosen`` one."""
+    chosen = [learning_rate(e, steps) for e, steps in zip(rates["n_experts"], _steps(rates), strict=True)]
+    return rates.assign(chosen=chosen)
+
+
+def with_batches(batches: pd.DataFrame) -> pd.DataFrame:
+    """Runs that varied the batch, with the ``chosen`` one."""
+    return batches.assign(chosen=[batch_sequences(c) for c in batches["budget"]])
+
+
+def rate_figure(rates: pd.DataFrame) -> alt.FacetChart:
+    """Loss against learning rate at every point."""
+    return loss_by_setting(
+        rates,
+        "learning_rate",
+        "chosen",
+        ["n_experts", "d_model", "budget"],
+        "learning rate",
+        "At every width and every E the loss is lowest near the recipe's rate",
+        "Curves of loss against learning rate, each a valley whose floor lies near the recipe's rate, the dashed line.",
+    )
+
+
+def batch_figure(batches: pd.DataFrame) -> alt.FacetChart:
+    """Loss against batch at every point."""
+    return loss_by_setting(
+        batches,
+        "batch_sequences",
+        "chosen",
+        ["n_experts", "budget"],
+        "batch",
+        "Neither half nor twice the recipe's batch is better, but by chance",
+        "Curves of loss against batch size at three budgets and three numbers of experts, flat near the recipe's "
+        "batch.",
+    )
+
+
+def tuned_rates(rates: pd.DataFrame) -> pd.DataFrame:
+    """The best rate at every point, over the recipe's."""
+    return tune(rates, "learning_rate", "chosen", ["budget", "d_model", "n_experts"])
+
+
+def tuned_batches(batches: pd.DataFrame) -> pd.DataFrame:
+    """The best batch at every point, over the recipe's."""
+    return tune(batches, "batch_sequences", "chosen", ["budget", "n_experts"])
+
+
+def tuned_table(tuned: pd.DataFrame) -> pd.DataFrame:
+    """The best values with their intervals, and what the recipe gives away."""
+    interval = [f"{low:.2f} to {high:.2f}" for low, high in zip(tuned["best_low"], tuned["best_high"], strict=True)]
+    table = tuned.assign(budget=tuned["budget"].map(budget_name), interval=interval)
+    table = table.set_index([name for name in ("budget", "d_model", "n_experts") if name in table])
+    return table[["best", "interval", "regret", "regret_se"]].round({"best": 2, "regret": 4, "regret_se": 4})
+
+
+def tuned_numbers(tuned: pd.DataFrame, limit: float, begin: str) -> dict[str, Any]:
+    """At how many points the recipe gives away no more than a limit (nats), and the worst.
+
+    Args:
+        tuned: the best values.
+        limit: what may be given away.
+        begin: how the names begin, ``rate`` or ``batch``.
+    """
+    worst = tuned.loc[tuned["regret"].idxmax()]
+    width = f"d = {worst['d_model']:.0f}, " if "d_model" in tuned else ""
+    return {
+        f"{begin}_points": len(tuned),
+        f"{begin}_good": int((tuned["regret"] <= limit).sum()),
+        f"{begin}_worst": round(float(tuned["regret"].max()), 4),
+        f"{begin}_worst_at": f"{budget_name(worst['budget'])}, {width}E = {worst['n_experts']:.0f}",
+    }
+
+
+def checked(checks: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
+    """What changed settings do at points where the rule was not made."""
+    return changed(checks, study, ["learning_rate", "batch_sequences"], POINT)
+
+
+def check_numbers(moved: pd.DataFrame, limit: float) -> dict[str, Any]:
+    """At how many of these points nothing better was found, and the worst."""
+    lowest = moved.loc[moved.groupby([*POINT])["difference"].idxmin()]
+    fair = lowest.assign(fair=lowest["difference"] >= -limit)
+    by_text = fair.groupby("corpus")["fair"].agg(["sum", "size"])
+    worst = lowest.loc[lowest["difference"].idxmin()]
+    word = {"learning_rate": "rate", "batch_sequences": "batch"}[worst["setting"]]
+    return {
+        "limit": limit,
+        "checks_points": len(lowest),
+        "checks_fair": int(fair["fair"].sum()),
+        "checks_worst": round(-float(lowest["difference"].min()), 4),
+        "checks_worst_at": f"{worst['factor']:g} times the {word}, at {budget_name(worst['budget'])}, "
+        f"d = {worst['d_model']:.0f}, E = {worst['n_experts']:.0f} on {worst['corpus']}",
+        "checks_by_text": "; ".join(f"{text}: {row['sum']} of {row['size']}" for text, row in by_text.iterrows()),
+        "checks_se": round(float(moved["se"].max()), 4),
+    }
+
+
+def evidence_numbers(tables: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """The fewest and the most steps of any run that speaks for the recipe."""
+    steps = _steps(pd.concat(tables))
+    return {"evidence_low": f"{steps.min():,.0f}", "evidence_high": f"{steps.max():,.0f}"}
+
+
+def noise_table(spread: pd.DataFrame) -> pd.DataFrame:
+    """Standard deviation over seeds, pooled by text and budget."""
+    rows = []
+    for (corpus, budget), group in spread.groupby(["corpus", "budget"]):
+        rows.append((corpus, budget_name(budget), round(pooled_noise(group), 4), len(group)))
+    columns = ["text", "C", "standard deviation over seeds (nats per token)", "points"]
+    return pd.DataFrame(rows, columns=columns).set_index(["text", "C"])
+
+
+def noise_by_experts(study: pd.DataFrame) -> pd.DataFrame:
+    """Mean standard deviation over seeds, by text and number of experts."""
+    return seed_spread(study).groupby(["corpus", "n_experts"])["std"].mean().unstack().round(4)
+
+
+def _steps(runs: pd.DataFrame) -> "pd.Series[float]":
+    return runs["tokens"] / (runs["batch_sequences"] * runs["context"])

@@ -1,0 +1,182 @@
+"""Dense laws: two fits of the same runs, the trap of an averaged objective, and what a floor does to a forecast."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import huber, logsumexp
+
+from moelaws.fitting.fit import fit
+from moelaws.fitting.intervals.uncertainty import Bootstrap
+from moelaws.fitting.result import FitResult
+from moelaws.laws import law
+from moelaws.optimum.optimum import Forecaster, best_size
+
+LAW = "hoffmann2022"
+_NAMES = {"approach3": "Hoffmann et al. 2022", "besiroglu2024": "Besiroglu et al. 2024"}
+
+
+def published(target_flops: float) -> pd.DataFrame:
+    """The two published fits, and the best model that each forecasts for a budget."""
+    dense, rows = law(LAW), {}
+    for key, label in _NAMES.items():
+        p = dense.published[key]
+        best = best_size(Forecaster(dense, p), target_flops)
+        rows[label] = dict(p) | {
+            "best N": best.active_params,
+            "best D": best.tokens,
+            "D/N": best.tokens_per_param,
+            "N* ~ C^": p["beta"] / (p["alpha"] + p["beta"]),
+        }
+    return pd.DataFrame(rows).T.rename_axis("fit")
+
+
+def published_numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """The two best models, in billions and in tokens a parameter."""
+    (n1, n2), (r1, r2) = table["best N"], table["D/N"]
+    return {
+        "de_n1": f"{n1 / 1e9:.0f}",
+        "de_n2": f"{n2 / 1e9:.0f}",
+        "de_r1": f"{r1:.0f}",
+        "de_r2": f"{r2:.0f}",
+        "de_a2": f"{table['N* ~ C^'].iloc[1]:.3f}",
+    }
+
+
+def made_runs(truth: Mapping[str, float], sizes_per_budget: int, noise: float) -> pd.DataFrame:
+    """Runs whose law is known, around the best size of nine budgets.
+
+    Args:
+        truth: coefficients of Hoffmann's law.
+        sizes_per_budget: runs at each budget.
+        noise: standard deviation of ln L.
+    """
+    dense = law(LAW)
+    around = [
+        (c, best_size(Forecaster(dense, truth), c).active_params * k)
+        for c in np.geomspace(6e18, 3e21, 9)
+        for k in np.geomspace(0.2, 5, sizes_per_budget)
+    ]
+    runs = pd.DataFrame(around, columns=["train_flops", "active_params"])
+    runs["tokens"] = runs["train_flops"] / (6 * runs["active_params"])
+    rng = np.random.default_rng(0)
+    return runs.assign(loss=dense.predict(truth, runs) * np.exp(noise * rng.normal(size=len(runs))))
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Hoffmann's objective, minimised as one may by hand: L-BFGS from a grid of starts.
+
+    Attributes:
+        runs: the runs.
+    """
+
+    runs: pd.DataFrame
+
+    def objective(self, theta: Sequence[float] | np.ndarray, reduce: Callable[[Any], Any] = np.sum) -> float:
+        """The Huber loss of ln L at (ln A, ln B, ln E, alpha, beta), summed or averaged."""
+        log_a, log_b, log_e, alpha, beta = theta
+        logs = {name: np.log(self.runs[name].to_numpy()) for name in ("active_params", "tokens", "loss")}
+        terms = [
+            log_a - alpha * logs["active_params"],
+            log_b - beta * logs["tokens"],
+            np.full(len(self.runs), log_e),
+        ]
+        return float(reduce(huber(1e-3, logsumexp(terms, axis=0) - logs["loss"])))
+
+    def ends(self) -> dict[str, list[Any]]:
+        """Where the descents end that minimise the mean, and those that minimise the sum."""
+        starts = list(product((0, 10), (0, 10), (0.5,), (0.3, 0.8), (0.3, 0.8)))
+        return {
+            how.__name__: [minimize(self.objective, s, args=(how,), method="L-BFGS-B") for s in starts]
+            for how in (np.mean, np.sum)
+        }
+
+
+def reached(descent: Descent, ends: Mapping[str, Sequence[Any]], result: FitResult) -> pd.DataFrame:
+    """The summed objective at each end, over that of the library's fit, and the iterations it took."""
+    rows = [
+        (how, descent.objective(end.x) / result.objective_value, end.nit)
+        for how, group in ends.items()
+        for end in group
+    ]
+    return pd.DataFrame(rows, columns=["reduction", "ratio", "iterations"])
+
+
+def descent_numbers(table: pd.DataFrame, result: FitResult) -> dict[str, Any]:
+    """How many descents arrive, after how many iterations, and what the library's fit did."""
+    mean, total = (table[table["reduction"] == name] for name in ("mean", "sum"))
+    return {
+        "de_hit_mean": int((mean["ratio"] < 1.001).sum()),
+        "de_hit_sum": int((total["ratio"] < 1.001).sum()),
+        "de_best_mean": f"{mean['ratio'].min():.0f}",
+        "de_it_mean": f"{mean['iterations'].median():.0f}",
+        "de_it_sum": f"{total['iterations'].max():.0f}",
+        "de_starts": len(mean),
+        "de_at": result.starts_at_optimum,
+        "de_of": result.starts,
+        "de_seconds": f"{result.seconds:.2f}",
+        "de_status": result.status,
+    }
+
+
+def beside_truth(
+    truth: Mapping[str, float], result: FitResult, descent: Descent, ends: Mapping[str, Sequence[Any]]
+) -> pd.DataFrame:
+    """The true coefficients, the fitted ones, and the best that the averaged objective reached."""
+    best = min(ends["mean"], key=lambda end: descent.objective(end.x)).x
+    averaged = dict(zip(truth, [*np.exp(best[:3]), *best[3:]], strict=True))
+    return pd.DataFrame({"truth": truth, "fit": result.params, "best averaged": averaged})
+
+
+def valley_numbers(refits: Bootstrap, truth: Mapping[str, float]) -> dict[str, Any]:
+    """How closely A and alpha move together in refits, and which coefficients the intervals hold."""
+    cloud, intervals = pd.DataFrame(refits.params), refits.result.intervals
+    low, high = intervals["A"]
+    return {
+        "de_corr": f"{np.corrcoef(np.log(cloud['A']), cloud['alpha'])[0, 1]:.3f}",
+        "de_a_low": f"{low:.0f}",
+        "de_a_high": f"{high:.0f}",
+        "de_covered": sum(intervals[k][0] <= truth[k] <= intervals[k][1] for k in truth),
+    }
+
+
+def held_floors(runs: pd.DataFrame, floors: Sequence[float], target_flops: float) -> pd.DataFrame:
+    """What holding the floor at one value after another does to the fit and to its forecast."""
+    rows = {}
+    for floor in floors:
+        fixed = fit(LAW, runs, fixed={"E": floor})
+        best = best_size(Forecaster(fixed.law, fixed.params), target_flops)
+        rows[floor] = {
+            "RMSE of ln L (%)": 100 * fixed.quality.rmse_log,
+            "forecast loss": best.loss,
+            "best N (billions)": best.active_params / 1e9,
+        }
+    return pd.DataFrame(rows).T.rename_axis("E held at")
+
+
+def floor_numbers(
+    interval: tuple[float, float], floors: pd.DataFrame, refits: Bootstrap, table: pd.DataFrame
+) -> dict[str, Any]:
+    """The interval of the floor, and of the forecast, by the floors held and by bootstrap.
+
+    Args:
+        interval: of the floor, by profile.
+        floors: what ``held_floors`` returns.
+        refits: the bootstrap.
+        table: what ``published`` returns; its last row is the model that is forecast.
+    """
+    last = table.iloc[-1]
+    low, high = refits.band(pd.DataFrame([{"active_params": last["best N"], "tokens": last["best D"]}]))
+    return {
+        "de_e_low": f"{interval[0]:.2f}",
+        "de_e_high": f"{interval[1]:.2f}",
+        "de_f_low": f"{floors['forecast loss'].iloc[0]:.2f}",
+        "de_f_high": f"{floors['forecast loss'].iloc[-1]:.2f}",
+        "de_b_low": f"{low[0]:.3f}",
+        "de_b_high": f"{high[0]:.3f}",
+    }
