@@ -102,7 +102,7 @@ def test_every_chapter_checks_before_it_does_anything(path: Path) -> None:
     assert assigned(cells[0].source)
     statements = ast.parse(cells[1].source).body
     first = next(node for node in statements if not isinstance(node, ast.Import | ast.ImportFrom))
-    assert ast.unparse(first) == "check_parameters(globals())"
+    assert ast.unparse(first) == "ml.check_parameters(globals())"
 
 
 def papermill(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

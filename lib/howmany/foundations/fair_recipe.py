@@ -43,7 +43,7 @@ def with_batches(batches: pd.DataFrame) -> pd.DataFrame:
     return batches.assign(chosen=[batch_sequences(c) for c in batches["budget"]])
 
 
-def rate_figure(rates: pd.DataFrame) -> alt.FacetChart:
+def rate_figure(rates: pd.DataFrame) -> alt.LayerChart:
     """Loss against learning rate at every point."""
     return loss_by_setting(
         rates,
@@ -56,7 +56,7 @@ def rate_figure(rates: pd.DataFrame) -> alt.FacetChart:
     )
 
 
-def batch_figure(batches: pd.DataFrame) -> alt.FacetChart:
+def batch_figure(batches: pd.DataFrame) -> alt.LayerChart:
     """Loss against batch at every point."""
     return loss_by_setting(
         batches,

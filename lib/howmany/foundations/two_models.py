@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
     from moelaws.text.corpus import Corpus
-    from moelaws.training.train import TrainingResult
 
-Results = Mapping[int, "TrainingResult"]
-"""Number of experts -> the trained model; 1 is the dense one."""
+Results = Mapping[int, Any]
+"""Number of experts -> what ``train`` returned, with its validation; 1 is the dense model."""
 
 
 def comparison(results: Results) -> pd.DataFrame:
@@ -53,7 +52,7 @@ def curve_figure(results: Results) -> alt.Chart:
     )
 
 
-def loss_numbers(dense: "TrainingResult", moe: "TrainingResult") -> dict[str, Any]:
+def loss_numbers(dense: Any, moe: Any) -> dict[str, Any]:
     """Both losses, which is lower and by how much, and how uneven the loads are."""
     gap = dense.validation.loss - moe.validation.loss
     return {
@@ -66,7 +65,7 @@ def loss_numbers(dense: "TrainingResult", moe: "TrainingResult") -> dict[str, An
     }
 
 
-def load_figure(moe: "TrainingResult") -> alt.LayerChart:
+def load_figure(moe: Any) -> alt.LayerChart:
     """The share of the held-out tokens that each expert received, by layer."""
     load = pd.DataFrame(
         {"layer": f"{layer + 1}", "expert": expert, "share": share}
@@ -80,7 +79,7 @@ def load_figure(moe: "TrainingResult") -> alt.LayerChart:
     )
 
 
-def token_shares(moe: "TrainingResult", corpus: "Corpus") -> pd.DataFrame:
+def token_shares(moe: Any, corpus: "Corpus") -> pd.DataFrame:
     """For the most frequent tokens, the share that each expert of the first layer computes."""
     from moelaws.probing.expert_routes import expert_shares
 
@@ -103,7 +102,7 @@ def token_numbers(shares: pd.DataFrame, n_experts: int) -> dict[str, Any]:
     return {"own": f"{main.mean():.0%}", "even": f"{1 / n_experts:.0%}"}
 
 
-def routed_text(moe: "TrainingResult", corpus: "Corpus") -> "HTML":
+def routed_text(moe: Any, corpus: "Corpus") -> "HTML":
     """A piece of held-out text, each token in the colour of its expert in the last layer."""
     from IPython.display import HTML
 

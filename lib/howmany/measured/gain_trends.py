@@ -59,7 +59,7 @@ class Gain:
     said: Mapping[str, pd.DataFrame]
 
     @property
-    def overall(self) -> pd.Series:
+    def overall(self) -> Any:
         """The trends of the mean over all numbers of experts."""
         return self.measured.loc[0]
 
@@ -148,7 +148,7 @@ def levels(runs: pd.DataFrame) -> pd.DataFrame:
 def level_numbers(found: pd.DataFrame, runs: pd.DataFrame, noise: float, starts: int) -> dict[str, Any]:
     """Which of them does best, and how well the dense runs alone follow Hoffmann's law."""
     dense = fit("hoffmann2022", runs[runs["n_experts"] == 1], "lsq-log", starts=starts)
-    best = found["aicc"].idxmin()
+    best = str(found["aicc"].idxmin())
     return {
         "ex_dense_only": f"{100 * dense.quality.rmse_log:.2f}",
         "ex_dense_noise": f"{dense.quality.rmse_log / noise:.1f}",

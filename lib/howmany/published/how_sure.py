@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
@@ -111,7 +110,7 @@ def best_sizes(asked: Forecaster) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["train_flops", "sparsity", "value", "low", "high"])
 
 
-def forecast_figure(table: pd.DataFrame, real: pd.DataFrame) -> alt.FacetChart | alt.LayerChart:
+def forecast_figure(table: pd.DataFrame, real: pd.DataFrame) -> Any:
     """The forecasts with their bands, and the truth."""
     runs = pd.DataFrame([{"first": min(BUDGETS), "last": max(BUDGETS)}])
     return forecast(table, real[["train_flops", "sparsity", "value"]], runs)

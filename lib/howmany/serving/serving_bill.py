@@ -56,7 +56,7 @@ def costs(models: Models, deployment: Deployment) -> pd.DataFrame:
     return pd.concat(lines).replace(np.inf, np.nan).dropna()
 
 
-def cost_figure(table: pd.DataFrame) -> alt.LayerChart:
+def cost_figure(table: pd.DataFrame) -> alt.Chart:
     """The same as lines."""
     return cost_by_size(
         table,

@@ -89,7 +89,7 @@ def times(models: Models, machine: Machine) -> pd.DataFrame:
     )
 
 
-def time_figure(table: pd.DataFrame) -> alt.LayerChart:
+def time_figure(table: pd.DataFrame) -> alt.Chart:
     """The same as lines."""
     return time_per_token(
         table,
