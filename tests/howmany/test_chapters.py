@@ -90,6 +90,6 @@ def test_every_number_of_the_text_is_made(path: Path) -> None:
     used = set(re.findall(r"\{glue:\w*\}`(\w+)`", path.read_text(encoding="utf-8")))
     sources = [Path(str(found.__file__)).read_text() for full in imported(path).values() if (found := module(full))]
     # A name is a text of a source, or begins and ends like one that is put together: f"ol_{name}_low".
-    texts = {text for source in sources for text in re.findall(r'"(\w(?:\w|\{[^{}]*\})*)"', source)}
-    patterns = [re.sub(r"\{[^{}]*\}", r"\\w+", text) for text in texts]
+    texts = {text for source in sources for text in re.findall(r'"((?:\w|\{[^{}]*\})+)"', source)}
+    patterns = {re.sub(r"\{[^{}]*\}", r"\\w+", text) for text in texts} - {r"\w+"}
     assert not [name for name in used if not any(re.fullmatch(pattern, name) for pattern in patterns)]

@@ -108,7 +108,7 @@ def check_figure(table: pd.DataFrame) -> alt.LayerChart:
     )
 
 
-def walk(study: Study, best: pd.DataFrame, named: Names) -> alt.VConcatChart:
+def walk(study: Study, best: pd.DataFrame, named: Names) -> alt.LayerChart:
     """One cut of the surface at a time, with a slider for the number of experts."""
     total = best[best["size"] == "N"]
     kept = ["n", "n_low", "n_high", "loss", "n_experts", "edge", "budget_name"]

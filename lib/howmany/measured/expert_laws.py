@@ -116,7 +116,7 @@ def unit_numbers(base: Law, best: FitResult, runs: pd.DataFrame, starts: int) ->
     """What becomes of Eq. 4 when N is counted in thousands."""
     thousands = fit(base, runs.assign(dense_params=runs["dense_params"] / 1000), "lsq-log", starts=starts)
     return {
-        "ex_unit": f"{100 * (thousands.objective_value / best.objective_value - 1):+.1f}",
+        "ex_unit": f"{100 * (thousands.search.objective_value / best.search.objective_value - 1):+.1f}",
         "ex_unit_d": f"{thousands.params['d']:+.4f}",
     }
 

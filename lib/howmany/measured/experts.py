@@ -91,7 +91,7 @@ def misfit(result: FitResult, seeds: Chance) -> float:
         seeds: the noise of single runs.
     """
     free = result.n_runs - len(result.params)
-    ratio = result.objective_value / free / seeds.noise**2
+    ratio = result.search.objective_value / free / seeds.noise**2
     return float(f.sf(ratio, free, seeds.freedom))
 
 
@@ -99,7 +99,7 @@ def coefficients(result: FitResult) -> pd.DataFrame:
     """Coefficients with their intervals, and whether these are bounded on both sides."""
     table = pd.DataFrame(result.intervals, index=["low", "high"]).T
     table.insert(0, "fit", pd.Series(result.params))
-    both = {name: set(kinds) == {"found"} for name, kinds in result.ends.items()}
+    both = {name: set(kinds) == {"found"} for name, kinds in result.uncertainty.ends.items()}
     table["bounded"] = pd.Series(both).map({True: "yes", False: "no"})
     numbers = ["fit", "low", "high"]
     table[numbers] = table[numbers].where(table[numbers].abs() > 1e-9, 0.0)
@@ -125,7 +125,7 @@ def loss_curves(runs: pd.DataFrame, result: FitResult, seeds: Chance) -> alt.Fac
 def fit_numbers(result: FitResult, seeds: Chance, theirs: float) -> dict[str, Any]:
     """The error of the fit beside the paper's and beside chance, and what has no end."""
     likely = misfit(result, seeds)
-    unbounded = [name for name in result.intervals if set(result.ends[name]) != {"found"}]
+    unbounded = [name for name in result.intervals if set(result.uncertainty.ends[name]) != {"found"}]
     return {
         "ex_theirs": f"{theirs:.4f}",
         "ex_rmsle": f"{result.quality.rmse_log:.4f}",

@@ -138,7 +138,7 @@ def other_ways(result: FitResult, runs: pd.DataFrame, noise: float, near: float,
         f"without runs below {FEWEST_STEPS} steps": ({}, runs[steps >= FEWEST_STEPS]),
         "only near the best": ({}, runs[runs["loss"] < lowest + near]),
     }
-    around = np.random.default_rng(0).normal(result.theta, 0.1, (starts, len(result.theta)))
+    around = np.random.default_rng(0).normal(result.solved.theta, 0.1, (starts, len(result.solved.theta)))
     rows = {}
     for name, (options, chosen) in choices.items():
         tried = scores({name: candidate("abnar2025", **options)}, chosen, SPLITS, starts=around)

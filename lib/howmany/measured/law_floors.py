@@ -76,8 +76,8 @@ def profile_numbers(intervals: FitResult, held: Mapping[str, Profile]) -> dict[s
     found: dict[str, Any] = {
         "ol_known": sum(known.values()),
         "ol_open": ", ".join(k for k, v in known.items() if not v) or "none",
-        "ol_reached": intervals.starts_at_optimum,
-        "ol_starts": intervals.starts,
+        "ol_reached": intervals.search.starts_at_optimum,
+        "ol_starts": intervals.search.starts,
         "ol_lambda_sign": "known: negative" if sign[1] < 0 else "known: positive" if sign[0] > 0 else "open",
     }
     for name, p in held.items():

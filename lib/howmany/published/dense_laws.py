@@ -100,7 +100,7 @@ class Descent:
 def reached(descent: Descent, ends: Mapping[str, Sequence[Any]], result: FitResult) -> pd.DataFrame:
     """The summed objective at each end, over that of the library's fit, and the iterations it took."""
     rows = [
-        (how, descent.objective(end.x) / result.objective_value, end.nit)
+        (how, descent.objective(end.x) / result.search.objective_value, end.nit)
         for how, group in ends.items()
         for end in group
     ]
@@ -117,9 +117,9 @@ def descent_numbers(table: pd.DataFrame, result: FitResult) -> dict[str, Any]:
         "de_it_mean": f"{mean['iterations'].median():.0f}",
         "de_it_sum": f"{total['iterations'].max():.0f}",
         "de_starts": len(mean),
-        "de_at": result.starts_at_optimum,
-        "de_of": result.starts,
-        "de_seconds": f"{result.seconds:.2f}",
+        "de_at": result.search.starts_at_optimum,
+        "de_of": result.search.starts,
+        "de_seconds": f"{result.search.seconds:.2f}",
         "de_status": result.status,
     }
 
