@@ -31,12 +31,12 @@ from .measuring.measure import measure as measure
 from .models.checkpoint import load_checkpoint as load_checkpoint
 from .models.checkpoint import save_checkpoint as save_checkpoint
 from .models.transformer import Transformer as Transformer
+from .optimum.allocation import Allocation as Allocation
 from .optimum.family import Memory as Memory
 from .optimum.family import alternating as alternating
 from .optimum.family import glu as glu
 from .optimum.family import proportional as proportional
 from .optimum.family import switch as switch
-from .optimum.forecaster import Allocation as Allocation
 from .optimum.forecaster import Forecaster as Forecaster
 from .optimum.forecaster import OptimumError as OptimumError
 from .parameters import check_parameters as check_parameters

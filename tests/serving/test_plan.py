@@ -15,6 +15,7 @@ from moelaws.laws import law_from_formula
 from moelaws.optimum import forecaster as forecaster_module
 from moelaws.optimum import optimum as optimum_module
 from moelaws.optimum import search as searches
+from moelaws.optimum import sizes as sizes_module
 from moelaws.optimum.family import switch
 from moelaws.optimum.forecaster import Forecaster, OptimumError
 from moelaws.serving import frontier as frontier_module
@@ -359,7 +360,7 @@ def test_no_optimum_is_searched_twice(monkeypatch):
 
     for name in counts:
         asked = counted(name, getattr(searches, name))
-        for module in (forecaster_module, optimum_module, frontier_module):
+        for module in (forecaster_module, optimum_module, sizes_module, frontier_module):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, asked)
     experts = (1, 2, 4, 8, 16, 32, 64)

@@ -6,36 +6,29 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
 
 from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.quality import Quality, quality
-from moelaws.fitting.result_parts import LEVEL, MOVED, Origin, Search, Solution, Uncertainty
+from moelaws.fitting.result_parts import (
+    LEVEL,
+    MOVED,
+    Band,
+    NamedFamily,
+    Origin,
+    Search,
+    Solution,
+    Status,
+    Uncertainty,
+)
 from moelaws.laws.forms import Law
 
 if TYPE_CHECKING:
     from moelaws.fitting.intervals.profile import Profile
     from moelaws.fitting.report.summary import Summary
-
-Status = Literal["converged", "bound hit", "not identified", "failed"]
-"""``converged``: an interior minimum, every parameter pinned down by the runs. ``bound hit``: a parameter ended at a
-bound. ``not identified``: the minimum is reached, but the runs leave some parameter open. ``failed`` is raised."""
-
-Band = Literal["mean", "run"]
-"""Of a prediction: where the law itself lies, or where the loss of one new run will."""
-
-
-class NamedFamily(Protocol):
-    """A family of models that can be written down, such as ``moelaws.switch()``."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def settings(self) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 """Of intervals whose level nobody named."""
+
+Status = Literal["converged", "bound hit", "not identified", "failed"]
+"""``converged``: an interior minimum, every parameter pinned down by the runs. ``bound hit``: a parameter ended at a
+bound. ``not identified``: the minimum is reached, but the runs leave some parameter open. ``failed`` is raised."""
+
+Band = Literal["mean", "run"]
+"""Of a prediction: where the law itself lies, or where the loss of one new run will."""
 
 MOVED = {
     "objective_value": "search.objective_value",
@@ -108,3 +115,13 @@ class Solution:
     problem: Problem
     theta: np.ndarray
     groups: Groups | None = None
+
+
+class NamedFamily(Protocol):
+    """A family of models that can be written down, such as ``moelaws.switch()``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, float]: ...

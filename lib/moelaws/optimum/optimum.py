@@ -9,16 +9,17 @@ Every answer carries intervals when the forecaster holds bootstrap replicates of
 put to each replicate anew. An answer at the limit of the search says so; it is then the limit's, not the law's.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from moelaws.optimum.allocation import Allocation, Choice, Estimate
+from moelaws.optimum.expert_choice import best_experts, best_model
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import LOG_SIZE, Allocation, Choice, Estimate, Forecaster, OptimumError, size_of
+from moelaws.optimum.forecaster import Forecaster, OptimumError, size_of
 from moelaws.optimum.minimum import tails
 from moelaws.optimum.search import crossing, minimise
+from moelaws.optimum.sizes import best_sizes, column
 
 __all__ = [
     "Allocation",
@@ -62,70 +63,10 @@ def best_size(
     Raises:
         OptimumError: no size of the family fits the memory or the budget.
     """
-    found = _best_sizes(forecaster, train_flops, n_experts, top_k, memory, inference_tokens)
+    found = best_sizes(forecaster, train_flops, n_experts, top_k, memory, inference_tokens)
     if not np.isfinite(found["loss"][0]):
         raise OptimumError(f"no model with E = {n_experts:g}, K = {top_k:g} fits the memory and the budget")
     return Allocation.of_rows(found, level)
-
-
-def best_experts(
-    forecaster: Forecaster,
-    train_flops: float,
-    choices: Iterable[float],
-    top_k: float = 1,
-    memory: Memory | None = None,
-    inference_tokens: float = 0,
-    level: float = 0.95,
-) -> Choice:
-    """The best of several expert counts, each at its own best size.
-
-    Args:
-        choices: values of E to compare.
-        Others: as in ``best_size``.
-
-    Raises:
-        OptimumError: none of them fits.
-    """
-    found = [_best_sizes(forecaster, train_flops, e, top_k, memory, inference_tokens) for e in choices]
-    found = [each for each in found if np.isfinite(each["loss"][0])]
-    if not found:
-        raise OptimumError("no model with any of these expert counts fits the memory and the budget")
-    losses = np.array([each["loss"] for each in found])
-    candidates = tuple(Allocation.of_rows(each, level) for each in found)
-    preferred = np.argmin(losses[:, 1:], axis=0)
-    return Choice(
-        best=candidates[int(np.argmin(losses[:, 0]))],
-        candidates=candidates,
-        support=tuple(float(np.mean(preferred == k)) for k in range(len(found))) if len(preferred) else (),
-    )
-
-
-def best_model(
-    forecaster: Forecaster,
-    train_flops: float,
-    choices: Iterable[float],
-    top_k: float = 1,
-    memory: Memory | None = None,
-    inference_tokens: float = 0,
-    level: float = 0.95,
-) -> Allocation:
-    """The best size and the best of several expert counts: see ``Forecaster.best``, which asks this."""
-    found = [_best_sizes(forecaster, train_flops, e, min(top_k, e), memory, inference_tokens) for e in choices]
-    losses = np.array([each["loss"] for each in found])
-    chosen = np.argmin(losses, axis=0)
-    rows = np.arange(forecaster.count)
-    best = {name: np.array([each[name] for each in found])[chosen, rows] for name in found[0]}
-    if not np.isfinite(best["loss"][0]):
-        raise OptimumError("no model with any of these expert counts fits the memory and the budget")
-    answer = Allocation.of_rows(best, level)
-    if not answer.intervals:
-        return answer
-    # Between two numbers of experts there is none: an end is one of those compared.
-    whole = {}
-    for name in ("n_experts", "top_k", "sparsity"):
-        low, high = np.quantile(best[name][1:], tails(level), method="inverted_cdf")
-        whole[name] = (float(low), float(high))
-    return replace(answer, intervals={**answer.intervals, **whole})
 
 
 def best_sparsity(
@@ -154,7 +95,7 @@ def best_sparsity(
         return forecaster.run(params, size, n_experts, top_k, train_flops)
 
     at, _, edge = minimise(lambda s_hat: model(s_hat)["loss"], np.zeros(count), np.full(count, -np.log1p(-highest)))
-    return Allocation.of_rows(_column(model(at[:, None])) | {"edge": edge}, level)
+    return Allocation.of_rows(column(model(at[:, None])) | {"edge": edge}, level)
 
 
 def smallest_size(
@@ -170,7 +111,7 @@ def smallest_size(
     Raises:
         OptimumError: the budget's best model does not reach the loss.
     """
-    best = _best_sizes(forecaster, train_flops, n_experts, top_k, None, 0)
+    best = best_sizes(forecaster, train_flops, n_experts, top_k, None, 0)
     if best["loss"][0] > loss:
         raise OptimumError(
             f"the loss {loss:g} is out of reach at {train_flops:g} FLOPs: the best is {best['loss'][0]:.4f}"
@@ -183,7 +124,7 @@ def smallest_size(
         return loss - run["loss"][:, 0]
 
     log_size = crossing(shortfall, np.full(len(best["loss"]), low), np.log(best["size"]))
-    run = _column(forecaster.run(params, np.exp(log_size)[:, None], n_experts, top_k, train_flops))
+    run = column(forecaster.run(params, np.exp(log_size)[:, None], n_experts, top_k, train_flops))
     return Allocation.of_rows(run | {"edge": np.where(log_size < low + 1e-6, -1, 0)}, level)
 
 
@@ -203,7 +144,7 @@ def least_compute(
     flops = _least_compute(forecaster, target, n_experts, top_k)
     if flops[0] > 0.99e40:
         raise OptimumError(f"law {forecaster.law.name!r} reaches the loss {loss:g} at no budget")
-    return Allocation.of_rows(_best_sizes(forecaster, flops, n_experts, top_k, None, 0), level)
+    return Allocation.of_rows(best_sizes(forecaster, flops, n_experts, top_k, None, 0), level)
 
 
 def compute_multiplier(
@@ -226,7 +167,7 @@ def compute_multiplier(
     Raises:
         OptimumError: no budget up to 1e40 FLOPs is enough.
     """
-    mixture = _best_sizes(forecaster, train_flops, n_experts, top_k, None, 0)["loss"]
+    mixture = best_sizes(forecaster, train_flops, n_experts, top_k, None, 0)["loss"]
     ratio = _least_compute(forecaster, mixture, *dense) / train_flops
     if ratio[0] * train_flops > 0.99e40:
         raise OptimumError(f"law {forecaster.law.name!r}: E = {dense[0]:g} matches the mixture at no budget")
@@ -234,46 +175,11 @@ def compute_multiplier(
     return Estimate(float(ratio[0]), float(low), float(high))
 
 
-def _best_sizes(
-    forecaster: Forecaster,
-    train_flops: Array,
-    n_experts: float,
-    top_k: float,
-    memory: Memory | None,
-    inference_tokens: float,
-) -> dict[str, Array]:
-    """The best run for every row of coefficients; ``train_flops`` is one number or one a row."""
-    params = forecaster.rows()
-    flops = np.broadcast_to(np.asarray(train_flops, float), (forecaster.count,))
-    low, high = forecaster.log_sizes(flops, n_experts, top_k)
-    fitting = high
-    if memory:
-        log_memory = crossing(
-            lambda x: forecaster.family.memory_bytes(np.exp(x), n_experts, top_k, memory) - memory.bytes, *LOG_SIZE
-        )
-        fitting = np.minimum(high, log_memory)
-
-    def run(x: Array) -> dict[str, Array]:
-        return forecaster.run(params, np.exp(x), n_experts, top_k, flops[:, None], inference_tokens)
-
-    at, value, edge = minimise(lambda x: run(x)["loss"], low, np.maximum(fitting, low))
-    best = _column(run(at[:, None]))
-    best["loss"] = np.where(fitting > low, value, np.inf)
-    best["edge"] = np.where((edge == 1) & (fitting < high), 2, edge)
-    return best
-
-
 def _least_compute(forecaster: Forecaster, loss: Array, n_experts: float, top_k: float) -> Array:
     """The least budget for every row of coefficients and its target; 1e40 where that is not enough."""
 
     def shortfall(log_flops: Array) -> Array:
-        return loss - _best_sizes(forecaster, np.exp(log_flops), n_experts, top_k, None, 0)["loss"]
+        return loss - best_sizes(forecaster, np.exp(log_flops), n_experts, top_k, None, 0)["loss"]
 
     limits = np.zeros(len(loss)), np.full(len(loss), np.log(1e40))
     return np.exp(crossing(shortfall, *limits))
-
-
-def _column(run: Mapping[str, Array]) -> dict[str, Array]:
-    """A run of one size a row, as flat columns."""
-    rows = np.shape(run["loss"])[0]
-    return {name: np.broadcast_to(values, (rows, 1))[:, 0] for name, values in run.items()}

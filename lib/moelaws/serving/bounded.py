@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from moelaws.optimum.allocation import Allocation
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster, OptimumError
 from moelaws.optimum.optimum import best_size, smallest_size
 from moelaws.serving.cost import Deployment, Serving, largest_batch, serve
 from moelaws.serving.served import Served, served_family

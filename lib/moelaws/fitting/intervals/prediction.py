@@ -12,8 +12,8 @@ from moelaws.fitting.intervals.covariance import covariance
 from moelaws.fitting.intervals.sandwich import OPEN
 from moelaws.fitting.intervals.uncertainty import bootstrap, likelihood
 from moelaws.fitting.objective import FitError
-from moelaws.fitting.result import Band, FitResult
-from moelaws.fitting.result_parts import Solution
+from moelaws.fitting.result import FitResult
+from moelaws.fitting.result_parts import Band, Solution
 from moelaws.fitting.table import complete
 from moelaws.laws.forms import Law
 

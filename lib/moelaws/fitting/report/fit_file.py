@@ -1,22 +1,30 @@
 """A fit from a file: every field of what ``moelaws fit --json`` and ``FitResult.to_json`` write, checked."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 
 from moelaws.fitting.intervals.ends import End
-from moelaws.fitting.intervals.prediction import Joint
 from moelaws.fitting.objective import FitError, Objective, ObjectiveName
 from moelaws.fitting.quality import Quality
-from moelaws.fitting.result import FitResult, Status
-from moelaws.fitting.result_parts import LEVEL, Origin, Search, Uncertainty
+from moelaws.fitting.report.fit_fields import (
+    check_known,
+    choice_in,
+    intervals_in,
+    joint_in,
+    names_of,
+    optional_text,
+    ranges_in,
+    replicates_in,
+    texts_in,
+)
+from moelaws.fitting.result import FitResult
+from moelaws.fitting.result_parts import LEVEL, Origin, Search, Status, Uncertainty
 from moelaws.json_file import JsonFileError, number_of, object_in, read_object, text_in, whole_in
 from moelaws.laws import LAWS, FormulaError, Law, LawError, amplitude, exponent, law_from_formula
 from moelaws.quote import shown
 
-_MOST_REPLICATES = 100_000
 _MOST_RUNS = 10**12
 _LONGEST_NAME = 200
 _UNTOLD = "coefficients from a file that tells nothing of their fit"
@@ -56,16 +64,16 @@ def load_fit(path: str | Path) -> FitResult:
     found = _law(content, name)
     params = _params(content["params"], found, name)
     objective = _objective(content, name)
-    status = _choice(content, "status", get_args(Status), "not identified", name)
+    status = choice_in(content, "status", get_args(Status), "not identified", name)
     return FitResult(
         law=found,
         objective=objective,
         n_runs=whole_in(content, "n_runs", name, 0, _MOST_RUNS) if "n_runs" in content else 0,
         params=params,
         status=cast(Status, status),
-        message=_text(content, "message", name) or ("" if "status" in content else _UNTOLD),
+        message=optional_text(content, "message", name) or ("" if "status" in content else _UNTOLD),
         quality=_quality(content, content.get("n_runs", 0), name),
-        intervals=_intervals(object_in(content, "intervals", name), params, name),
+        intervals=intervals_in(object_in(content, "intervals", name), params, name),
         holdout=_holdout(object_in(content, "holdout", name), name),
         uncertainty=_uncertainty(content, found, params, name),
         search=_search(content, name),
@@ -80,13 +88,13 @@ def _law(content: dict[str, Any], name: str) -> Law:
     known = LAWS.get(law_name)
     if known is not None and known.formula == formula:
         return known
-    columns, definitions = _texts(content, "columns", name), _texts(content, "definitions", name)
-    target, positive = _text(content, "target", name) or "loss", content.get("positive")
+    columns, definitions = texts_in(content, "columns", name), texts_in(content, "definitions", name)
+    target, positive = optional_text(content, "target", name) or "loss", content.get("positive")
     try:
         guessed = law_from_formula(law_name, formula, columns, definitions, target=target)
         if positive is None:
             return guessed
-        listed = _names(positive, "positive", guessed.parameter_names, name)
+        listed = names_of(positive, "positive", guessed.parameter_names, name)
         by_hand = tuple(amplitude(each) if each in listed else exponent(each) for each in guessed.parameter_names)
         return law_from_formula(law_name, formula, columns, definitions, by_hand, target)
     except (FormulaError, LawError) as error:
@@ -107,7 +115,7 @@ def _params(values: Any, law: Law, name: str) -> dict[str, float]:
 
 
 def _objective(content: dict[str, Any], name: str) -> Objective:
-    chosen = _choice(content, "objective", get_args(ObjectiveName), "huber-log", name)
+    chosen = choice_in(content, "objective", get_args(ObjectiveName), "huber-log", name)
     numbers = {key: number_of(content[key], key, name) for key in ("delta", "over") if content.get(key) is not None}
     try:
         return Objective(cast(ObjectiveName, chosen), **numbers)
@@ -118,12 +126,12 @@ def _objective(content: dict[str, Any], name: str) -> Objective:
 def _uncertainty(content: dict[str, Any], law: Law, params: dict[str, float], name: str) -> Uncertainty:
     kinds = object_in(content, "interval_ends", name)
     for each, ends in kinds.items():
-        _known(each, params, "interval_ends", name)
+        check_known(each, params, "interval_ends", name)
         if not (isinstance(ends, list) and len(ends) == 2 and all(kind in get_args(End) for kind in ends)):
             raise JsonFileError(f"{name}: interval_ends.{shown(each)}: expected two of {', '.join(get_args(End))}")
     identified = object_in(content, "identified", name)
     for each, known in identified.items():
-        _known(each, params, "identified", name)
+        check_known(each, params, "identified", name)
         if not isinstance(known, bool):
             raise JsonFileError(f"{name}: 'identified.{each}': expected true or false, found {shown(known)}")
     level = (
@@ -133,63 +141,12 @@ def _uncertainty(content: dict[str, Any], law: Law, params: dict[str, float], na
         raise JsonFileError(f"{name}: interval_level = {level:g}: expected a number between 0 and 1")
     return Uncertainty(
         identified=identified or dict.fromkeys(law.parameter_names, False),
-        method=_text(content, "interval_method", name),
+        method=optional_text(content, "interval_method", name),
         level=level,
         ends={each: (ends[0], ends[1]) for each, ends in kinds.items()},
-        replicates=_replicates(object_in(content, "replicates", name), params, name),
-        joint=_joint(object_in(content, "covariance", name), params, name),
+        replicates=replicates_in(object_in(content, "replicates", name), params, name),
+        joint=joint_in(object_in(content, "covariance", name), params, name),
     )
-
-
-def _intervals(values: dict[str, Any], params: dict[str, float], name: str) -> dict[str, tuple[float, float]]:
-    intervals = {}
-    for each, ends in values.items():
-        _known(each, params, "intervals", name)
-        if not isinstance(ends, list) or len(ends) != 2:
-            raise JsonFileError(f"{name}: intervals.{shown(each)}: expected two numbers, as in [0.3, 0.4]")
-        low, high = (
-            default if end is None else number_of(end, f"intervals.{each}", name)
-            for end, default in zip(ends, (-np.inf, np.inf), strict=True)
-        )
-        if low > high:
-            raise JsonFileError(
-                f"{name}: intervals.{shown(each)}: expected the lower end first, found {low:g}, {high:g}"
-            )
-        intervals[each] = (low, high)
-    return intervals
-
-
-def _joint(values: dict[str, Any], params: dict[str, float], name: str) -> Joint | None:
-    if not values:
-        return None
-    names, matrix = _names(values.get("parameters"), "covariance.parameters", params, name), values.get("matrix")
-    square = isinstance(matrix, list) and all(isinstance(row, list) and len(row) == len(names) for row in matrix)
-    if not isinstance(matrix, list) or not square or len(matrix) != len(names) or len(set(names)) < len(names):
-        raise JsonFileError(f"{name}: covariance.matrix: expected {len(names)} rows of {len(names)} numbers")
-    if not names:
-        raise JsonFileError(f"{name}: covariance.parameters: expected at least one")
-    cells = np.array([[number_of(cell, "covariance.matrix", name) for cell in row] for row in matrix])
-    if not np.allclose(cells, cells.T, rtol=1e-6, atol=0) or (np.diag(cells) < 0).any():
-        raise JsonFileError(f"{name}: covariance.matrix: expected a symmetric matrix with variances on its diagonal")
-    others = [number_of(values.get(key), f"covariance.{key}", name) for key in ("degrees", "noise", "noise_degrees")]
-    if min(others) < 0:
-        raise JsonFileError(f"{name}: covariance: degrees and noise: expected numbers >= 0, found {min(others):g}")
-    return Joint(tuple(names), cells, *others)
-
-
-def _replicates(values: dict[str, Any], params: dict[str, float], name: str) -> dict[str, np.ndarray]:
-    if not values:
-        return {}
-    expected = f"{name}: replicates must hold equally many values of every parameter"
-    if set(values) != set(params) or not all(isinstance(each, list) for each in values.values()):
-        raise JsonFileError(expected)
-    if len({len(each) for each in values.values()}) != 1:
-        raise JsonFileError(expected)
-    if len(next(iter(values.values()))) > _MOST_REPLICATES:
-        raise JsonFileError(f"{expected}, at most {_MOST_REPLICATES}")
-    return {
-        each: np.array([number_of(value, f"replicates.{each}", name) for value in row]) for each, row in values.items()
-    }
 
 
 def _quality(content: dict[str, Any], n: int, name: str) -> Quality:
@@ -208,7 +165,7 @@ def _search(content: dict[str, Any], name: str) -> Search:
 
 
 def _origin(content: dict[str, Any], params: dict[str, float], name: str) -> Origin:
-    fixed = _names(content.get("fixed") or [], "fixed", params, name)
+    fixed = names_of(content.get("fixed") or [], "fixed", params, name)
     family = object_in(content, "family", name)
     if family:
         text_in(family, "name", name)
@@ -216,54 +173,10 @@ def _origin(content: dict[str, Any], params: dict[str, float], name: str) -> Ori
             if key != "name" and not isinstance(value, bool):
                 number_of(value, f"family.{key}", name)
     return Origin(
-        columns=_texts(content, "columns", name),
-        derived=_texts(content, "derived", name),
+        columns=texts_in(content, "columns", name),
+        derived=texts_in(content, "derived", name),
         fixed={each: params[each] for each in fixed},
-        ranges=_ranges(object_in(content, "ranges", name), name),
-        design=_text(content, "design", name),
+        ranges=ranges_in(object_in(content, "ranges", name), name),
+        design=optional_text(content, "design", name),
         family=family,
     )
-
-
-def _ranges(values: dict[str, Any], name: str) -> dict[str, tuple[float, float]]:
-    expected = f"{name}: ranges must map columns to two numbers, as in [1e11, 1e13]"
-    ranges = {}
-    for column, ends in values.items():
-        if ends is None:
-            continue
-        if not isinstance(ends, list) or len(ends) != 2:
-            raise JsonFileError(expected)
-        low, high = (number_of(end, f"ranges.{column}", name) for end in ends)
-        if not low <= high or (column == "train_flops" and low < 0):
-            raise JsonFileError(f"{expected}; found {low:g} to {high:g}")
-        ranges[column] = (low, high)
-    return ranges
-
-
-def _texts(content: dict[str, Any], field: str, name: str) -> dict[str, str]:
-    values = object_in(content, field, name)
-    return {key: text_in(values, key, name) for key in values}
-
-
-def _text(content: dict[str, Any], field: str, name: str) -> str:
-    return "" if content.get(field) is None else text_in(content, field, name)
-
-
-def _choice(content: dict[str, Any], field: str, choices: tuple[str, ...], default: str, name: str) -> str:
-    chosen = _text(content, field, name) or default
-    if chosen not in choices:
-        raise JsonFileError(f"{name}: {field!r}: expected one of {', '.join(choices)}, found {shown(chosen)}")
-    return chosen
-
-
-def _names(values: Any, field: str, params: Collection[str], name: str) -> list[str]:
-    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        raise JsonFileError(f"{name}: {field!r}: expected a list of parameters, found {shown(values)}")
-    for each in values:
-        _known(each, params, field, name)
-    return values
-
-
-def _known(parameter: str, params: Collection[str], field: str, name: str) -> None:
-    if parameter not in params:
-        raise JsonFileError(f"{name}: {field!r} names {shown(parameter)}, which is no parameter of the law")

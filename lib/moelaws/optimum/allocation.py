@@ -1,0 +1,90 @@
+"""Answers of a forecaster: a model with its training, one of several, a number with its interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from moelaws.optimum.minimum import tails
+
+Array = Any
+
+Edge = Literal["", "low", "high", "memory"]
+"""What holds an answer back: nothing (empty), the low or high limit of the search, or the memory."""
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A model and its training.
+
+    Attributes:
+        train_flops: C.
+        n_experts, top_k, sparsity: E, K and S = 1 - K / E.
+        total_params, active_params, tokens: N, N_a and D.
+        loss: nats per token.
+        edge: the limit that the answer lies at, if any.
+        intervals: attribute -> ends of its interval; empty without replicates.
+        size: the family's size that has these parameters, so that nobody needs to look for it again.
+    """
+
+    train_flops: float
+    n_experts: float
+    top_k: float
+    sparsity: float
+    total_params: float
+    active_params: float
+    tokens: float
+    loss: float
+    edge: Edge
+    intervals: Mapping[str, tuple[float, float]]
+    size: float
+
+    @property
+    def tokens_per_param(self) -> float:
+        """D / N_a."""
+        return self.tokens / self.active_params
+
+    @classmethod
+    def of_rows(cls, found: Mapping[str, Array], level: float) -> Self:
+        """The first row as the answer, the others as its replicates.
+
+        Args:
+            found: columns of runs, one row a set of coefficients, and ``edge``: -1, 0, 1 or 2 for low, none, high
+                and memory.
+            level: of the intervals.
+        """
+        names = ("train_flops", "n_experts", "top_k", "sparsity", "total_params", "active_params", "tokens", "loss")
+        quantiles = tails(level)
+        intervals = {}
+        if len(found["loss"]) > 1:
+            for name in names:
+                low, high = np.quantile(found[name][1:], quantiles)
+                intervals[name] = (float(low), float(high))
+        edges: dict[int, Edge] = {-1: "low", 0: "", 1: "high", 2: "memory"}
+        values = {name: float(found[name][0]) for name in names}
+        return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals, size=float(found["size"][0]))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its interval; NaN without replicates."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of several expert counts.
+
+    Attributes:
+        best: the allocation with the lowest loss.
+        candidates: all that fit the memory, in the order given.
+        support: share of the replicates that prefer each candidate; empty without replicates.
+    """
+
+    best: Allocation
+    candidates: tuple[Allocation, ...]
+    support: tuple[float, ...]
