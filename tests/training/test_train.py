@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from moelaws.config import ConfigError, ModelConfig, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
+from moelaws.models.router import SCORES
 from moelaws.runs import COLUMNS
 from moelaws.text.batches import validation_windows
 from moelaws.text.corpus import Corpus, CorpusError, load_corpus
@@ -30,14 +31,16 @@ def sotu() -> Corpus:
     return load_corpus("sotu")
 
 
-def test_a_run_learns_and_repeats_bit_by_bit(sotu: Corpus) -> None:
-    first, second = train(TINY, sotu), train(TINY, sotu)
+@pytest.mark.parametrize("scores", SCORES)
+def test_a_run_learns_and_repeats_bit_by_bit(sotu: Corpus, scores: str) -> None:
+    run = replace(TINY, model=replace(TINY.model, router_scores=scores))
+    first, second = train(run, sotu), train(run, sotu)
     assert first.status == "finished"
     assert len(first.train_loss) == 25
     assert first.train_loss == second.train_loss
     assert first.validation == second.validation
     assert first.train_loss[-1] < first.train_loss[0] - 1
-    assert train(replace(TINY, train=replace(TINY.train, seed=1)), sotu).train_loss != first.train_loss
+    assert train(replace(run, train=replace(run.train, seed=1)), sotu).train_loss != first.train_loss
 
 
 def test_threads_are_given_back(sotu: Corpus) -> None:
