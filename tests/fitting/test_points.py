@@ -68,4 +68,4 @@ def test_the_order_of_the_rows_does_not_matter():
     runs = runs_of("abnar2025", 60).loc[np.repeat(np.arange(60), 2)].reset_index(drop=True)
     runs["loss"] *= np.exp(0.01 * np.random.default_rng(0).standard_normal(120))
     one, other = fit("abnar2025", runs, "lsq-log"), fit("abnar2025", runs.sample(frac=1, random_state=0), "lsq-log")
-    assert one.objective_value == pytest.approx(other.objective_value, rel=1e-9)
+    assert one.search.objective_value == pytest.approx(other.search.objective_value, rel=1e-9)
