@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_fit import runs_of
 
 from moelaws.fitting.engine.minimise import _model
 from moelaws.fitting.engine.points import order_of
@@ -14,6 +13,7 @@ from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import Objective
 from moelaws.fitting.table import prepare
 from moelaws.laws import law
+from published_runs import runs_of
 
 
 def replicated(name, objective, over=1.0):
