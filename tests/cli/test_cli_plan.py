@@ -132,4 +132,6 @@ def test_a_plan_takes_less_than_two_seconds():
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         taken.append(float(done.stdout.rpartition("CPU ")[2]))
+        if taken[-1] < 2.0:
+            break
     assert min(taken) < 2.0
