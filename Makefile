@@ -32,6 +32,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 book: setup
 	$(BIN)/python -m bookbuild build --profile $(PROFILE) --jobs $(JOBS)
 
+# Some hundred processes of the tests import the library: byte code that none may write, each would make again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 

@@ -1,6 +1,7 @@
 """Books, browsers and a gate that several test modules share."""
 
 import gc
+import importlib
 import os
 import shutil
 import stat
@@ -19,7 +20,10 @@ from small_sweep import Gate
 JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 
 # Modules of long tests that share nothing: any process may take any of them.
-SPREAD = {"test_book", "test_book_faults", "test_dask", "test_signals", "test_sweep_faults"}
+SPREAD = {"test_book", "test_book_faults", "test_signals", "test_sweep_faults"}
+
+# Modules that take longest come first, after the book: one that began last would be waited for.
+LONG = ("test_dask", "test_signals", "test_sweep_faults")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -90,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(1800))
         elif module not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(module))
-    items.sort(key=lambda item: not _looks_at_a_book(item))
+    items.sort(key=lambda item: (not _looks_at_a_book(item), item.path.stem not in LONG))
 
 
 def pytest_collection_finish() -> None:
@@ -128,6 +132,12 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         except OSError as error:
             pytest.skip(f"no device {name} here: {error}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def transformers() -> Any:
+    """The library, whose import takes seconds: for the process whose tests ask for it."""
+    return importlib.import_module("transformers")
 
 
 @pytest.fixture

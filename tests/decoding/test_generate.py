@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import OlmoeForCausalLM
 
 from moelaws.config import ModelConfig
 from moelaws.decoding.cache import CacheError
@@ -133,9 +133,9 @@ def test_a_ragged_batch_is_every_request_alone(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("config", EXPRESSIBLE.values(), ids=EXPRESSIBLE.keys())
-def test_greedy_tokens_are_those_of_transformers(config: ModelConfig, tmp_path: Path) -> None:
+def test_greedy_tokens_are_those_of_transformers(transformers: Any, config: ModelConfig, tmp_path: Path) -> None:
     save_checkpoint(_model(config), tmp_path)
-    theirs = OlmoeForCausalLM.from_pretrained(tmp_path).eval()
+    theirs = transformers.OlmoeForCausalLM.from_pretrained(tmp_path).eval()
     theirs.generation_config.eos_token_id = None
     longest = max(map(len, PROMPTS))
     padded = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in PROMPTS])

@@ -114,17 +114,18 @@ def test_without_d_losses_of_eq_4_are_parallel_and_their_logs_are_not() -> None:
     assert shares["per_data"] > 1e-3
 
 
-def test_intervals_of_trends_hold_the_truth_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("repetitions", [80, pytest.param(200, marks=pytest.mark.validate)])
+def test_intervals_of_trends_hold_the_truth_as_often_as_they_say(repetitions: int) -> None:
     runs = with_dense_params(design(experts=(1, 8)))
     size = np.log2(runs["dense_params"])
     gain = np.where(runs["n_experts"] == 8, 0.02 + 0.004 * (size - size.mean()), 0.0)
     rng = np.random.default_rng(0)
     held = 0
-    for _ in range(200):
+    for _ in range(repetitions):
         noisy = runs.assign(loss=4 * np.exp(-gain + 0.003 * rng.normal(size=len(runs))))
         row = trends(gains(noisy)).iloc[0]
         held += row["size_low"] < 0.004 < row["size_high"]
-    assert 0.9 <= held / 200 <= 0.99
+    assert 0.9 <= held / repetitions <= 0.99
 
 
 def test_free_levels_find_the_interaction_that_is_there_whatever_the_levels() -> None:

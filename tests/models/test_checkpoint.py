@@ -5,12 +5,12 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
@@ -43,10 +43,10 @@ def _stirred(model: Transformer) -> Transformer:
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
-def test_transformers_finds_the_same_logits(config: ModelConfig, tmp_path: Path) -> None:
+def test_transformers_finds_the_same_logits(transformers: Any, config: ModelConfig, tmp_path: Path) -> None:
     model = _stirred(Transformer(config, seed=3))
     save_checkpoint(model, tmp_path)
-    theirs = OlmoeForCausalLM.from_pretrained(tmp_path)
+    theirs = transformers.OlmoeForCausalLM.from_pretrained(tmp_path)
     with torch.no_grad():
         expected, found = model(_ids())[0], theirs(_ids()).logits
     assert (found - expected).abs().max() <= 1e-4
@@ -69,10 +69,10 @@ def test_what_was_saved_is_loaded_bit_by_bit(config: ModelConfig, tmp_path: Path
 
 @pytest.mark.parametrize("experts", [1, 4])
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_model_of_transformers_opens_here(experts: int, tied: bool, tmp_path: Path) -> None:
+def test_a_model_of_transformers_opens_here(transformers: Any, experts: int, tied: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    theirs = OlmoeForCausalLM(
-        OlmoeConfig(
+    theirs = transformers.OlmoeForCausalLM(
+        transformers.OlmoeConfig(
             vocab_size=96, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4,
             num_experts=experts, num_experts_per_tok=min(2, experts), norm_topk_prob=experts > 1,
             tie_word_embeddings=tied, max_position_embeddings=64, eos_token_id=0, initializer_range=0.2,
@@ -92,10 +92,10 @@ def test_a_model_of_transformers_opens_here(experts: int, tied: bool, tmp_path: 
     assert expected.std() > 0.1
 
 
-def test_the_tokenizer_goes_with_the_model(tmp_path: Path) -> None:
+def test_the_tokenizer_goes_with_the_model(transformers: Any, tmp_path: Path) -> None:
     corpus = load_corpus("sotu")
     save_checkpoint(Transformer(SMALL), tmp_path, corpus.tokenizer_file)
-    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     text = "The state of the Union is strong."
     assert theirs.encode(text) == corpus.tokenizer().encode(text).ids
 
@@ -116,7 +116,9 @@ def test_what_the_layout_cannot_express_is_refused_by_name(fields: dict, message
 
 
 @pytest.mark.parametrize("scores", sorted(SCORES.keys() - {"softmax"}))
-def test_what_is_no_olmoe_model_opens_here_as_itself_and_nowhere_as_one(scores: str, tmp_path: Path) -> None:
+def test_what_is_no_olmoe_model_opens_here_as_itself_and_nowhere_as_one(
+    transformers: Any, scores: str, tmp_path: Path
+) -> None:
     model = _stirred(Transformer(replace(SMALL, router_scores=scores, renormalize_top_k=True), seed=3))
     save_checkpoint(model, tmp_path)
     again = load_checkpoint(tmp_path)
@@ -124,7 +126,7 @@ def test_what_is_no_olmoe_model_opens_here_as_itself_and_nowhere_as_one(scores: 
     with torch.no_grad():
         assert torch.equal(again(_ids())[0], model(_ids())[0])
     with pytest.raises(ValueError, match="moelaws"):
-        AutoModelForCausalLM.from_pretrained(tmp_path)
+        transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 def test_balance_biases_are_refused(tmp_path: Path) -> None:

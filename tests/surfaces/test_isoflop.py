@@ -96,8 +96,9 @@ def test_seed_replicates_do_not_buy_a_higher_degree():
 
 
 @pytest.mark.parametrize("replicates", [1, 3])
-def test_intervals_cover_the_true_optimum(replicates):
-    repetitions, covered, covered_loss = 120, np.zeros(3), np.zeros(3)
+@pytest.mark.parametrize("repetitions", [40, pytest.param(120, marks=pytest.mark.validate)])
+def test_intervals_cover_the_true_optimum(replicates, repetitions):
+    covered, covered_loss = np.zeros(3), np.zeros(3)
     for repetition in range(repetitions):
         runs = table(noise=0.02, seed=repetition, replicates=replicates)
         surface = fit_surface(runs, degree=(2, 2, 2), bootstrap=300, seed=repetition)
@@ -180,9 +181,10 @@ def test_figures_of_a_surface_hold_its_runs_and_its_optima():
         assert (spec["title"], spec["description"], spec["width"]) == ("t", "d", "container")
 
 
-def test_refits_choose_their_own_degree():
+@pytest.mark.parametrize("repetitions", [16, pytest.param(40, marks=pytest.mark.validate)])
+def test_refits_choose_their_own_degree(repetitions):
     # At this noise the degree is open; intervals that take the chosen one for granted hold the truth far less often.
-    own, taken, repetitions = 0, 0, 40
+    own, taken = 0, 0
     for repetition in range(repetitions):
         runs = table(noise=0.06, seed=repetition, low=9.5, high=12.5)
         free = fit_surface(runs, bootstrap=200)
@@ -258,8 +260,9 @@ def test_parabola_agrees_and_says_what_it_does_not_know():
         fit_parabola(runs)
 
 
-def test_parabola_interval_covers():
-    repetitions, covered = 400, 0
+@pytest.mark.parametrize("repetitions", [150, pytest.param(400, marks=pytest.mark.validate)])
+def test_parabola_interval_covers(repetitions):
+    covered = 0
     for seed in range(repetitions):
         alone = fit_parabola(table(noise=0.02, seed=seed, sizes=5, sparsities=(0.0,)))
         covered += alone.n_low <= np.exp(11) <= alone.n_high

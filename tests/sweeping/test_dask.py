@@ -366,6 +366,7 @@ def strict_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield Cluster(tmp_path, stack)
 
 
+@pytest.mark.validate
 def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(strict_cluster: Cluster, tmp_path: Path) -> None:
     """Here workers come back, as they do under a nanny or a batch system; the scheduler gives the run up in the end."""
     path = tmp_path / "runs.csv"
