@@ -8,12 +8,13 @@ from scipy.stats import t
 from moelaws.fitting.engine.starts import revived
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.covariance import covariance
-from moelaws.fitting.intervals.profile import floor_of, profile
+from moelaws.fitting.intervals.profile import profile
 from moelaws.fitting.intervals.resampling import draw_counts
 from moelaws.fitting.intervals.uncertainty import bootstrap, large_sample, likelihood
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.weights import seed_weights
 from moelaws.laws import LAWS, law
+from moelaws.laws.own import floor_of
 
 TRUTH = law("hoffmann2022").published["approach3"]
 
