@@ -73,11 +73,11 @@ def memory_numbers(best: pd.DataFrame) -> dict[str, Any]:
     return {
         "ratio": f"{megabytes[winner] / megabytes[1]:.1f}",
         "first_gain": f"{-steps.iloc[0]:.3f}",
-        "first_to": int(steps.index[0]),
+        "first_to": int(top.index[1]),
         "first_memory": f"{more.iloc[1]:.2f}",
         "last_change": f"{'lowered' if steps.iloc[-1] < 0 else 'raised'} it by {abs(steps.iloc[-1]):.3f}",
-        "last_from": int(steps.index[-2]),
-        "last_to": int(steps.index[-1]),
+        "last_from": int(top.index[-2]),
+        "last_to": int(top.index[-1]),
         "last_memory": f"{more.iloc[-1]:.2f}",
     }
 

@@ -78,13 +78,7 @@ def error_figure(probes: pd.DataFrame, found: pd.DataFrame, level: float) -> alt
 def effect_table(found: pd.DataFrame) -> pd.DataFrame:
     """The effect of most experts on each accuracy at equal loss, in percentage points."""
     judged = found[found["metric"] == "accuracy"]
-    columns = {
-        "over guessing": "above",
-        "per nat": "by_loss",
-        "at equal loss": "effect",
-        "from": "low",
-        "to": "high",
-    }
+    columns = {"over guessing": "above", "per nat": "by_loss", "at equal loss": "effect", "from": "low", "to": "high"}
     table = pd.DataFrame({"probe": _panels(judged)} | {name: 100 * judged[column] for name, column in columns.items()})
     return readable(table.assign(finding=judged["finding"]).set_index("probe"), "{:+.1f}")
 

@@ -25,12 +25,7 @@ _TAILS = [0.025, 0.975]
 
 
 def coefficients(intervals: FitResult, redrawn: Bootstrap) -> pd.DataFrame:
-    """Fitted coefficients beside the paper's, with intervals of the likelihood and of refits.
-
-    Args:
-        intervals: the fit with likelihood intervals.
-        redrawn: its bootstrap.
-    """
+    """Fitted coefficients beside the paper's, with intervals of the likelihood and of refits."""
     ends = {k: np.quantile(v, _TAILS).round(9) for k, v in redrawn.params.items()}
     return pd.DataFrame(
         {

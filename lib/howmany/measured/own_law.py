@@ -58,11 +58,6 @@ def run_numbers(runs: pd.DataFrame, noise: float, bar: float, near: float) -> di
     }
 
 
-def printed(path: str) -> pd.DataFrame:
-    """The scores that the paper prints, by ``runs`` (fitted, held out)."""
-    return pd.read_csv(path, index_col="runs")
-
-
 def scored(main: Mapping[str, FitResult], noise: float, paper: pd.DataFrame) -> pd.DataFrame:
     """Scores of the two forecasts, on the runs that were fitted and on those held out, beside the paper's."""
     table = pd.DataFrame(
@@ -145,6 +140,11 @@ def laws_on_trial() -> dict[str, Candidate]:
         "Clark": candidate("clark2022", "active_params", fixed=few_experts),
         "power law in N_a and E": candidate("separable", "active_params"),
     }
+
+
+def formulas(trial: Mapping[str, Candidate]) -> pd.DataFrame:
+    """What the laws on trial say, a row each."""
+    return pd.Series({name: each.law.formula for name, each in trial.items()}, name="loss").to_frame()
 
 
 def ranking(held_out: pd.DataFrame, noise: float) -> pd.DataFrame:

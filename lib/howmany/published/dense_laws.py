@@ -1,14 +1,10 @@
 """Dense laws: two fits of the same runs, the trap of an averaged objective, and what a floor does to a forecast."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import huber, logsumexp
 
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import Bootstrap
@@ -17,6 +13,8 @@ from moelaws.laws import law
 from moelaws.optimum.optimum import Forecaster, best_size
 
 LAW = "hoffmann2022"
+
+Objective = Callable[[Any, Callable[[Any], Any]], float]
 _NAMES = {"approach3": "Hoffmann et al. 2022", "besiroglu2024": "Besiroglu et al. 2024"}
 
 
@@ -67,40 +65,16 @@ def made_runs(truth: Mapping[str, float], sizes_per_budget: int, noise: float) -
     return runs.assign(loss=dense.predict(truth, runs) * np.exp(noise * rng.normal(size=len(runs))))
 
 
-@dataclass(frozen=True)
-class Descent:
-    """Hoffmann's objective, minimised as one may by hand: L-BFGS from a grid of starts.
+def reached(objective: Objective, ends: Mapping[str, Sequence[Any]], result: FitResult) -> pd.DataFrame:
+    """The summed objective at each end, over that of the library's fit, and the iterations it took.
 
-    Attributes:
-        runs: the runs.
+    Args:
+        objective: (theta, how to reduce) -> what the chapter minimises.
+        ends: how it was reduced -> where the descents ended.
+        result: the library's fit.
     """
-
-    runs: pd.DataFrame
-
-    def objective(self, theta: Sequence[float] | np.ndarray, reduce: Callable[[Any], Any] = np.sum) -> float:
-        """The Huber loss of ln L at (ln A, ln B, ln E, alpha, beta), summed or averaged."""
-        log_a, log_b, log_e, alpha, beta = theta
-        logs = {name: np.log(self.runs[name].to_numpy()) for name in ("active_params", "tokens", "loss")}
-        terms = [
-            log_a - alpha * logs["active_params"],
-            log_b - beta * logs["tokens"],
-            np.full(len(self.runs), log_e),
-        ]
-        return float(reduce(huber(1e-3, logsumexp(terms, axis=0) - logs["loss"])))
-
-    def ends(self) -> dict[str, list[Any]]:
-        """Where the descents end that minimise the mean, and those that minimise the sum."""
-        starts = list(product((0, 10), (0, 10), (0.5,), (0.3, 0.8), (0.3, 0.8)))
-        return {
-            how.__name__: [minimize(self.objective, s, args=(how,), method="L-BFGS-B") for s in starts]
-            for how in (np.mean, np.sum)
-        }
-
-
-def reached(descent: Descent, ends: Mapping[str, Sequence[Any]], result: FitResult) -> pd.DataFrame:
-    """The summed objective at each end, over that of the library's fit, and the iterations it took."""
     rows = [
-        (how, descent.objective(end.x) / result.search.objective_value, end.nit)
+        (how, objective(end.x, np.sum) / result.search.objective_value, end.nit)
         for how, group in ends.items()
         for end in group
     ]
@@ -125,10 +99,10 @@ def descent_numbers(table: pd.DataFrame, result: FitResult) -> dict[str, Any]:
 
 
 def beside_truth(
-    truth: Mapping[str, float], result: FitResult, descent: Descent, ends: Mapping[str, Sequence[Any]]
+    truth: Mapping[str, float], result: FitResult, objective: Objective, ends: Mapping[str, Sequence[Any]]
 ) -> pd.DataFrame:
     """The true coefficients, the fitted ones, and the best that the averaged objective reached."""
-    best = min(ends["mean"], key=lambda end: descent.objective(end.x)).x
+    best = min(ends["mean"], key=lambda end: objective(end.x, np.sum)).x
     averaged = dict(zip(truth, [*np.exp(best[:3]), *best[3:]], strict=True))
     return pd.DataFrame({"truth": truth, "fit": result.params, "best averaged": averaged})
 
