@@ -8,7 +8,6 @@ per token, E experts, F hidden width, L columns of the cache, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -16,43 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moelaws.decoding.cache import KeyValueCache, make_cache
+from moelaws.decoding.decoder_layer import DecoderLayer, layer_of
 from moelaws.decoding.matrix import Matrix, matrix
 from moelaws.decoding.visits import experts_by_visit, gated
-from moelaws.models import ExpertsLayer, Transformer
+from moelaws.models import Transformer
 from moelaws.models.attention import pairs
-from moelaws.models.experts import FeedForward, experts_by_group
+from moelaws.models.experts import experts_by_group
 from moelaws.models.norm import NORM_EPSILON
 from moelaws.models.router import SCORES, choose, rescaled
 from moelaws.models.transformer import Block
 
 # With more rows than this a layer's experts are planned as in training.
 _FEW_ROWS = 512
-
-
-@dataclass(frozen=True)
-class DecoderLayer:
-    """One block's weights, as the decoder uses them: the gain of the norm before a matrix is part of the matrix.
-
-    Attributes:
-        w_qkv, w_out: of attention.
-        qk_gain_21D: gains of queries and keys, or ``None``.
-        router: D x E, or ``None`` in a layer without one.
-        bias_E: added to the scores when experts are chosen, or ``None`` if it is zero.
-        w_in_EDN, w_out_EFD: of the experts together, for many rows.
-        experts_in, experts_out: the same two, an expert at a time; or the one dense network.
-        shared: gate-and-up and down projections of the shared experts, or ``None``.
-    """
-
-    w_qkv: Matrix
-    qk_gain_21D: Tensor | None
-    w_out: Matrix
-    router: Matrix | None
-    bias_E: Tensor | None
-    w_in_EDN: Tensor
-    w_out_EFD: Tensor
-    experts_in: tuple[Matrix, ...]
-    experts_out: tuple[Matrix, ...]
-    shared: tuple[Matrix, Matrix] | None
 
 
 class Decoder:
@@ -79,7 +53,7 @@ class Decoder:
             self._output = matrix((model.output_weight * model.final_norm.gain).t())
             self._shift_gain = None if model.shift is None else model.shift.gain.detach().clone()
             self._epsilon = torch.full((1,), NORM_EPSILON, device=self.device)
-            self.layers = [_layer(cast(Block, block)) for block in model.blocks]
+            self.layers = [layer_of(cast(Block, block)) for block in model.blocks]
 
     @property
     def threads(self) -> int:
@@ -230,30 +204,3 @@ class Decoder:
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         factor = torch.addcmul(self._epsilon, size, size, value=1 / x.shape[-1]).rsqrt_()
         return torch.mul(x, factor, out=out)
-
-
-def _layer(block: Block) -> DecoderLayer:
-    attention, experts = block.attention, cast(ExpertsLayer | FeedForward, block.experts)
-    gains = None
-    if attention.q_norm is not None and attention.k_norm is not None:
-        gains = torch.stack((attention.q_norm.gain, attention.k_norm.gain)).unsqueeze(1)
-    gain_D = block.experts_norm.gain
-    w_in_EDN, w_out_EFD = experts.w_in * gain_D[:, None], experts.w_out.detach().clone()
-    router = bias = shared = None
-    if isinstance(experts, ExpertsLayer):
-        router = matrix((experts.router * gain_D).t())
-        bias = experts.balance_bias.clone() if bool(experts.balance_bias.any()) else None
-        if experts.shared is not None:
-            shared = matrix(experts.shared.w_in[0] * gain_D[:, None]), matrix(experts.shared.w_out[0].detach().clone())
-    return DecoderLayer(
-        w_qkv=matrix((attention.w_qkv * block.attention_norm.gain).t()),
-        qk_gain_21D=gains,
-        w_out=matrix(attention.w_out.detach().clone().t()),
-        router=router,
-        bias_E=bias,
-        w_in_EDN=w_in_EDN,
-        w_out_EFD=w_out_EFD,
-        experts_in=tuple(matrix(w_DN) for w_DN in w_in_EDN),
-        experts_out=tuple(matrix(w_FD) for w_FD in w_out_EFD),
-        shared=shared,
-    )

@@ -94,7 +94,8 @@ class CompiledDecoder:
             raise CacheError("the cache is another decoder's: expected one from this decoder's prefill")
         if time > 1 and batch * time > _ROWS_AT_ONCE:
             return self._in_parts(cache, ids_BT, routes, forced)
-        ids_BT = ids_BT.to(torch.int64).contiguous()
+        if ids_BT.dtype is not torch.int64 or not ids_BT.is_contiguous():
+            ids_BT = ids_BT.to(torch.int64).contiguous()
         logits_BV = torch.empty(batch, self._logits_step)
         given = None if forced is None else _flat(forced)
         with self._lock:

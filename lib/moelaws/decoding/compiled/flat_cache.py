@@ -23,11 +23,18 @@ class FlatCache(KeyValueCache):
         flat: keys and values of all layers, and the rotations as real numbers.
         begins: first column of each request, B.
         last: embedding of each request's last token, B x D, flat; for a token shift.
+        columns: there are.
     """
 
     flat: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
     begins: NDArray[np.int64]
     last: NDArray[np.float32]
+    columns: int
+
+    @property
+    def capacity(self) -> int:
+        """Columns there are, without asking a tensor: a step is that short."""
+        return self.columns
 
 
 def make_flat_cache(config: ModelConfig, lengths: Sequence[int], room: int) -> FlatCache:
@@ -49,4 +56,5 @@ def make_flat_cache(config: ModelConfig, lengths: Sequence[int], room: int) -> F
         flat=(keys.numpy(), values.numpy(), torch.view_as_real(plain.turns).reshape(-1).numpy()),
         begins=np.zeros(batch, np.int64) if hidden_BL is None else hidden_BL.sum(1).numpy(),
         last=np.zeros(batch * config.d_model, np.float32),
+        columns=plain.capacity,
     )

@@ -34,7 +34,7 @@ PANEL = WIDE * VECTOR
 """Columns of a panel."""
 
 # A weight is asked for so many bytes before it is needed: a core's own prefetching ends with every page of 4 KiB.
-_AHEAD = 2048
+_AHEAD = 4096
 _LINE = 64
 
 _I32, _I64, _FLOAT, _VOID = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.VoidType()
