@@ -1,5 +1,7 @@
 # make book    execute the chapters and build the site: _build/html/index.html
+# make chapter NAME=isoflop  execute and render one chapter: _build/chapter/chapters/isoflop.html
 # make test    run the tests, in JOBS processes
+# make check-site  open the pages of the built site in a browser, as make test does with those of a small one
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
 # make sync    write chapters/*.ipynb from chapters/*.md
@@ -13,6 +15,7 @@
 PYTHON ?= python3
 PROFILE ?= full
 JOBS ?= 2
+SITE ?= _build/html
 VENV ?= .venv
 EXTRAS ?= train,book,scale,parquet,dev
 CONSTRAINTS ?= constraints.txt
@@ -26,16 +29,22 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book test validate fuzz sync lint serve linkcheck clean setup
+.PHONY: book chapter test check-site validate fuzz sync lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
 	$(BIN)/python -m bookbuild build --profile $(PROFILE) --jobs $(JOBS)
 
+chapter: setup
+	$(BIN)/python -m bookbuild chapter "$(NAME)" --profile $(PROFILE)
+
 # Some hundred processes of the tests import the library: byte code that none may write, each would make again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+
+check-site: setup
+	$(BIN)/python -m pytest --site $(SITE) $(PYTEST_ARGS)
 
 validate: setup fuzz
 	$(BIN)/python -m pytest -m validate $(PYTEST_ARGS)

@@ -28,6 +28,10 @@ LONG = ("test_dask", "test_signals", "test_sweep_faults")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--site", type=Path, help="look at this built site of the book, and run no other test")
+
+
 @pytest.fixture
 def small_book(tmp_path: Path) -> Path:
     """A fresh copy of the small book, to change and to build."""
@@ -45,8 +49,15 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def book_site() -> Path:
-    """This book, built with the profile `smoke`; chapters that have not changed come from the cache."""
+def book_site(pytestconfig: pytest.Config) -> Path:
+    """This book, built with the profile `smoke`; chapters that have not changed come from the cache.
+
+    With `--site`, the site of this book that lies there, whatever its profile.
+    """
+    if built := pytestconfig.getoption("site"):
+        if not (built / ".book.json").is_file():
+            pytest.fail(f"--site {built}: expected a built site, found none; `make book` builds it", pytrace=False)
+        return built.resolve()
     from filelock import FileLock
 
     from bookbuild.build import Order, build_book
@@ -84,6 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("cuda") and not _cuda()]
     if "validate" not in config.option.markexpr:
         left_out += [item for item in items if item.get_closest_marker("validate") and item not in left_out]
+    if config.getoption("site"):
+        left_out += [item for item in items if "book_site" not in _books(item) and item not in left_out]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -106,9 +119,14 @@ def pytest_collection_finish() -> None:
 
 
 def _looks_at_a_book(item: pytest.Item) -> bool:
+    return bool(_books(item))
+
+
+def _books(item: pytest.Item) -> set[str]:
+    """Which of the built books a test looks at."""
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     named = {name for name in (*getattr(item, "fixturenames", ()), *parameters) if isinstance(name, str)}
-    return not named.isdisjoint({"book_site", "small_site"})
+    return named & {"book_site", "small_site"}
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""`python -m bookbuild build|sync|linkcheck|numbers`."""
+"""`python -m bookbuild build|chapter|sync|linkcheck|numbers`."""
 
 import sys
 

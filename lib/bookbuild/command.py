@@ -1,4 +1,4 @@
-"""`python -m bookbuild`: build the site, write the pairs, follow the links, print the numbers."""
+"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow the links, print the numbers."""
 
 import argparse
 import shutil
@@ -80,18 +80,21 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     sync = actions.add_parser("sync", help="write chapters/*.ipynb from chapters/*.md")
     sync.add_argument("--check", action="store_true", help="write nothing; say which pairs are out of step")
     build = actions.add_parser("build", help="execute what has changed and build the site")
+    one = actions.add_parser("chapter", help="execute and render one chapter, into a folder of its own")
+    one.add_argument("name", help="its name, such as isoflop")
     links = actions.add_parser("linkcheck", help="follow every outward link of the book")
     numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, links, numbers):
+    for action in (sync, build, one, links, numbers):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
-    for action in (build, links):
+    for action in (build, one, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
         action.add_argument("--jobs", type=int, default=2, help="chapters executed at a time (default: 2)")
         action.add_argument("--force", action="store_true", help="execute and render even what has not changed")
     build.add_argument("--out", type=Path, help="folder of the site (default: _build/html)")
+    one.add_argument("--out", type=Path, help="folder of its site (default: _build/chapter)")
 
 
 def _root(given: Path | None) -> Path:
@@ -148,15 +151,18 @@ def _numbers(root: Path, args: argparse.Namespace) -> int:
 
 
 def _build(root: Path, args: argparse.Namespace) -> int:
-    from bookbuild.build import Order, build_book, check_links
+    from bookbuild.build import Order, build_book, build_chapter, check_links
 
     if not 1 <= args.jobs <= _MOST_JOBS:
         raise BookError(f"--jobs {plain(args.jobs)}: expected from 1 to {_MOST_JOBS} chapters at a time")
-    place = _resolved("--out", getattr(args, "out", None) or root / "_build" / "html")
+    usual = root / "_build" / ("chapter" if args.action == "chapter" else "html")
+    place = _resolved("--out", getattr(args, "out", None) or usual)
     order = Order(root=root, place=place, profile=args.profile, jobs=args.jobs, force=args.force)
     with promise(lambda: _kept(order)):
         if args.action == "linkcheck":
             check_links(order)
+        elif args.action == "chapter":
+            build_chapter(order, args.name)
         else:
             build_book(order)
     return 0

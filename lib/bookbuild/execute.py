@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bookbuild.inputs.named import sources_of
+from bookbuild.inputs.seen import NOTHING, Seen, read_log, watching
+
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 CELL_TIMEOUT_S = 1800
@@ -30,14 +33,14 @@ class Job:
         notebook: the chapter as JSON text, without outputs.
         parameters: values that replace defaults of the parameters cell.
         profile: name of the profile they belong to.
-        folder: working directory of the kernel, the folder of the chapter.
+        root: folder of the book; the kernel works in that of the chapter.
     """
 
     page: str
     notebook: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "full"
-    folder: Path = Path()
+    root: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Executed:
         seconds: wall-clock time of all cells.
         notebook: the executed chapter as JSON text, None where it failed.
         failure: chapter, cell and cause in words, None where it succeeded.
+        seen: what it read.
     """
 
     page: str
     seconds: float
     notebook: str | None = None
     failure: str | None = None
+    seen: Seen = NOTHING
 
 
 def execute(job: Job, scratch: Path) -> Executed:
@@ -76,7 +81,8 @@ def execute(job: Job, scratch: Path) -> Executed:
     notebook = nbformat.reads(job.notebook, as_version=4)
     begin, started = time.perf_counter(), [0]
     with tempfile.TemporaryDirectory(dir=scratch) as private:
-        os.environ.update(_kernel_environment(private))
+        log = Path(private) / "read.log"
+        os.environ.update(_kernel_environment(private) | watching(log, sources_of(job.root)))
         try:
             done = papermill.execute_notebook(
                 notebook,
@@ -86,7 +92,7 @@ def execute(job: Job, scratch: Path) -> Executed:
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                cwd=job.folder,
+                cwd=(job.root / job.page).parent,
                 execution_timeout=CELL_TIMEOUT_S,
                 announce=job.page.rsplit("/", 1)[-1],
                 started=started,
@@ -98,7 +104,8 @@ def execute(job: Job, scratch: Path) -> Executed:
         except Exception as error:  # a kernel that dies or hangs is this chapter's failure, not the build's crash
             failure = f"{_where(job, started[-1])} failed: {type(error).__name__}: {str(error)[:600]}"
         else:
-            return Executed(job.page, time.perf_counter() - begin, notebook=_plain(done, job))
+            seconds = time.perf_counter() - begin
+            return Executed(job.page, seconds, notebook=_plain(done, job), seen=read_log(log, job.root))
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
 
 

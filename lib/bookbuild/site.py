@@ -8,13 +8,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bookbuild.cache import IGNORED
 from bookbuild.error import BookError
 from bookbuild.exchange import exchange
+from bookbuild.inputs.states import IGNORED, States, states_of
 
 STAMP = ".book.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a site was made from.
+
+    Arguments:
+        digest: hash of all that is known before chapters are executed; empty where it changed meanwhile.
+        read: what the chapters were seen to read besides: path relative to the root of the book -> its state.
+    """
+
+    digest: str
+    read: States
+
 
 REMOTE = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+"""
@@ -24,12 +39,13 @@ REMOTE = re.compile(
 """Tags that make a browser ask another host for something when a page opens (links to click are fine)."""
 
 
-def render(stage: Path, builder: str = "html") -> Path:
+def render(stage: Path, builder: str = "html", about: str = "") -> Path:
     """Let Jupyter Book build the staged tree from nothing, with every warning an error.
 
     Arguments:
         stage: the tree.
         builder: `html`, or `linkcheck`.
+        about: name of the one page whose warnings count, where the others are only there to be referred to.
 
     Returns:
         Folder of the built site, below `stage`.
@@ -41,9 +57,13 @@ def render(stage: Path, builder: str = "html") -> Path:
     options = ["--builder", builder, "--warningiserror", "--keep-going", "--quiet"]
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
+    site = stage / "_build" / "html"
     if done.returncode != 0:
-        raise BookError(*_complaints(stage, done.stdout + done.stderr))
-    return stage / "_build" / "html"
+        complaints = _complaints(stage, done.stdout + done.stderr)
+        own = [line for line in complaints if re.search(rf"(^|/){re.escape(about)}\.(md|ipynb)\b", line)]
+        if not about or own or not (site / f"{about}.html").is_file():
+            raise BookError(*(own or complaints))
+    return site
 
 
 def _complaints(stage: Path, log: str) -> list[str]:
@@ -86,11 +106,12 @@ def missing_pages(site: Path, pages: Sequence[str]) -> list[str]:
     return [page for page, path in needed.items() if not path.is_file() or path.stat().st_size == 0]
 
 
-def is_current(site: Path, digest: str, pages: Sequence[str]) -> bool:
+def is_current(site: Path, digest: str, pages: Sequence[str], root: Path) -> bool:
     """Whether a site was made from these very inputs and is still whole: each file there, with its size."""
     try:
         stamp = json.loads((site / STAMP).read_text(encoding="utf-8"))
         whole = all((site / name).stat().st_size == size for name, size in stamp["files"].items())
+        whole = whole and states_of(root, stamp["read"]) == stamp["read"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
     return whole and stamp.get("inputs") == digest and not missing_pages(site, pages)
@@ -124,13 +145,13 @@ def _foreign(place: Path) -> str:
     return next((name for name in names if name not in made), "")
 
 
-def put_in_place(site: Path, place: Path, digest: str) -> None:
+def put_in_place(site: Path, place: Path, made: Made) -> None:
     """Stamp a finished site and swap it in: readers of the old one never see a half of the new one.
 
     Arguments:
         site: the built site, on any file system.
         place: where it goes; what was there before is gone afterwards, so no removed page lingers.
-        digest: hash of all inputs, see `is_current`.
+        made: what it was made from, see `is_current`.
     """
     check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +159,8 @@ def put_in_place(site: Path, place: Path, digest: str) -> None:
         new = Path(folder) / "new"
         shutil.move(site, new)
         files = {p.relative_to(new).as_posix(): p.stat().st_size for p in sorted(new.glob("**/*")) if p.is_file()}
-        (new / STAMP).write_text(json.dumps({"inputs": digest, "files": files}, indent=1), encoding="utf-8")
+        stamp = {"inputs": made.digest, "read": dict(made.read), "files": files}
+        (new / STAMP).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
         if place.exists():
             exchange(new, place)
         else:
