@@ -1,13 +1,16 @@
 """Laws: the published numbers, exact derivatives, inverse use, and a reader's own law."""
 
+import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize_scalar
 
+import moelaws.laws
 from moelaws.formulas.parsing import parse
-from moelaws.laws import LAWS, FormulaError, LawError, law, law_from_formula
+from moelaws.laws import LAWS, FormulaError, Law, LawError, law, law_from_formula
 from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = law("abnar2025")
@@ -284,3 +287,10 @@ def test_formulas_that_cannot_be_read(text, message):
 def test_a_law_is_checked_when_it_is_made():
     with pytest.raises(LawError, match="'S' does not occur"):
         law_from_formula("mine", "A/N^a", {"N": "tokens", "S": "sparsity"})
+
+
+def test_each_law_that_is_written_is_listed():
+    folder = Path(moelaws.laws.__file__).parent
+    modules = [importlib.import_module(f"moelaws.laws.{path.stem}") for path in folder.glob("*.py")]
+    written = {each.name for module in modules for each in vars(module).values() if isinstance(each, Law)}
+    assert written == set(LAWS)
