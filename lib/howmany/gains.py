@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import t
 
 from moelaws.fitting.objective import FitError
+from moelaws.least_squares import least_squares
 
 CELL = ("d_model", "tokens")
 """Columns that a mixture shares with the dense model it is held against."""
@@ -98,18 +99,16 @@ def trends(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 def _plane(group: pd.DataFrame, level: float) -> dict[str, float]:
     logs = np.log2(group[["dense_params", "tokens"]].to_numpy(float))
     design = np.column_stack([np.ones(len(group)), logs - logs.mean(axis=0)])
-    n, p = design.shape
-    if n <= p or np.linalg.matrix_rank(design) < p:
+    n, fit = len(group), least_squares(design, group["gain"].to_numpy(float))
+    if fit is None or fit.freedom < 1:
         raise FitError(f"{n} cells do not show how the gain moves: expected four or more, of varied size and tokens")
-    gain = group["gain"].to_numpy(float)
-    slopes = np.linalg.lstsq(design, gain, rcond=None)[0]
-    scatter = float(np.sqrt(((gain - design @ slopes) ** 2).sum() / (n - p)))
-    reach = t.ppf(0.5 + level / 2, n - p) * scatter * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    slopes = fit.weights
+    reach = t.ppf(0.5 + level / 2, fit.freedom) * np.sqrt(np.diag(fit.covariance()))
     row = {"cells": n, "gain": float(slopes[0])}
     for i, name in ((1, "size"), (2, "data")):
         ends = {f"{name}_low": slopes[i] - reach[i], f"{name}_high": slopes[i] + reach[i]}
         row |= {key: float(value) for key, value in ({f"per_{name}": slopes[i]} | ends).items()}
-    return row | {"scatter": scatter}
+    return row | {"scatter": fit.variance**0.5}
 
 
 def free_levels(runs: pd.DataFrame, cell: Iterable[str] = CELL) -> pd.DataFrame:

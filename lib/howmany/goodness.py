@@ -7,6 +7,7 @@ from howmany.downstream import compare_at_equal_loss, equal_loss, pool
 from howmany.study import Study, budget_label
 from howmany.verdict import Finding, finding
 from moelaws.fitting.result import FitResult
+from moelaws.runs.seeds import pooled_variance
 from moelaws.surfaces.isoflop import fit_surface
 from moelaws.surfaces.parabola import Parabola, fit_parabola
 from moelaws.surfaces.polynomial import Array, Degree, SurfaceError
@@ -111,7 +112,9 @@ def _explained(law: FitResult, runs: pd.DataFrame, where: str) -> Finding:
 def _redrawn_mean(surface: Surface, values: Array) -> Array:
     """Mean over runs of a value each, and after it the means when the surface's points are drawn again."""
     by_point = pd.DataFrame({"value": values, "runs": 1}).groupby(_points(surface).to_numpy()).sum()
-    return _redrawn_ratio(by_point["value"].to_numpy(float), by_point["runs"].to_numpy(float), seed=0)
+    counts = _redrawn(len(by_point), seed=0)
+    mean: Array = (counts @ by_point["value"].to_numpy(float)) / (counts @ by_point["runs"].to_numpy(float))
+    return mean
 
 
 def _redrawn_variance(surface: Surface) -> Array | None:
@@ -120,16 +123,13 @@ def _redrawn_variance(surface: Surface) -> Array | None:
     several = points[points["size"] > 1]
     if len(several) < 2:
         return None
-    freedom = several["size"].to_numpy(float) - 1
-    return _redrawn_ratio(freedom * several["var"].to_numpy(float), freedom, seed=1)
+    return pooled_variance(several["var"], _redrawn(len(several), seed=1) * (several["size"].to_numpy(float) - 1))
 
 
-def _redrawn_ratio(above: Array, below: Array, seed: int) -> Array:
-    n = len(above)
+def _redrawn(n: int, seed: int) -> Array:
+    """How often each of n points is there: once each, and after it as they are drawn again."""
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_REDRAWS)
-    counts = np.concatenate([np.ones((1, n)), counts])
-    ratio: Array = (counts @ above) / (counts @ below)
-    return ratio
+    return np.concatenate([np.ones((1, n)), counts])
 
 
 def _points(surface: Surface) -> pd.Series:

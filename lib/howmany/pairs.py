@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import t
 
 from moelaws.fitting.objective import FitError
+from moelaws.least_squares import least_squares
 
 POINT = ("budget", "corpus", "d_model", "n_layers", "sparsity")
 """Columns that two designs share where they are compared."""
@@ -93,13 +94,10 @@ def at_equal_size(
     cells = np.array([[pair == level for level in levels] for pair in zip(labels, sparsities, strict=True)], float)
     matrix = np.column_stack([cells, x, x * x, x * (idle - idle.mean())])
     n, p = matrix.shape
-    if n <= p or np.linalg.matrix_rank(matrix) < p:
+    fit = least_squares(matrix, runs["loss"].to_numpy(float))
+    if fit is None or fit.freedom < 1:
         raise FitError(f"{n} runs for {p} levels and slopes: expected more runs, of several sizes at a sparsity")
-    loss = runs["loss"].to_numpy(float)
-    fitted = np.linalg.lstsq(matrix, loss, rcond=None)[0]
-    scatter = float(np.sqrt(((loss - matrix @ fitted) ** 2).sum() / (n - p)))
-    covariance = scatter**2 * np.linalg.inv(matrix.T @ matrix)
-    quantile = t.ppf(0.5 + level / 2, n - p)
+    covariance, quantile = fit.covariance(), t.ppf(0.5 + level / 2, fit.freedom)
     rows = []
     for name in sorted(set(labels) - {reference}):
         shared = [s for s in sorted(set(sparsities)) if (name, s) in levels and (reference, s) in levels]
@@ -111,9 +109,9 @@ def at_equal_size(
             contrast[levels.index((name, s))], contrast[levels.index((reference, s))] = 1.0, -1.0
             contrasts.append(contrast)
         for s, contrast in [*zip(shared, contrasts, strict=True), (np.nan, np.mean(contrasts, axis=0))]:
-            difference = float(contrast @ fitted)
+            difference = float(contrast @ fit.weights)
             reach = float(quantile * np.sqrt(contrast @ covariance @ contrast))
             row = {"design": name, "sparsity": s, "difference": difference}
             ends = {"low": difference - reach, "high": difference + reach}
-            rows.append(row | ends | {"scatter": scatter, "runs": int((labels == name).sum())})
+            rows.append(row | ends | {"scatter": fit.variance**0.5, "runs": int((labels == name).sum())})
     return pd.DataFrame(rows)

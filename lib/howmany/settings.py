@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from moelaws.least_squares import least_squares
+from moelaws.runs.seeds import pooled_variance
+
 
 class TuningError(ValueError):
     """Runs that do not show where a setting is best."""
@@ -37,7 +40,7 @@ def tune(runs: pd.DataFrame, setting: str, chosen: str, by: Sequence[str]) -> pd
     spread = spread[spread["size"] > 1]
     if spread.empty:
         raise TuningError(f"no value of {setting} was run with two seeds; the noise is not known")
-    noise = float(np.sqrt(np.average(spread["var"], weights=spread["size"] - 1)))
+    noise = float(np.sqrt(pooled_variance(spread["var"], spread["size"] - 1)))
     return pd.DataFrame(
         [dict(zip(by, key, strict=True)) | _vertex(group, noise, setting) for key, group in table.groupby(by)]
     )
@@ -77,8 +80,7 @@ def changed(checks: pd.DataFrame, study: pd.DataFrame, settings: Sequence[str], 
     )
     groups = pairs.groupby([*by, "setting", "factor"], as_index=False)
     table = groups["difference"].agg(seeds="size", difference="mean", variance="var")
-    freedom = table["seeds"] - 1
-    noise = float(np.sqrt((freedom * table["variance"].fillna(0)).sum() / freedom.sum())) if freedom.sum() else np.nan
+    noise = float(np.sqrt(pooled_variance(table["variance"], table["seeds"] - 1)))
     return table.drop(columns="variance").assign(se=noise / np.sqrt(table["seeds"]))
 
 
@@ -93,8 +95,9 @@ def _vertex(group: pd.DataFrame, noise: float, setting: str) -> dict[str, float 
     near = group[group["octaves"].isin(values[away <= reach + 1e-6])]
     z, loss = near["octaves"].to_numpy(float), near["loss"].to_numpy(float)
     design = z[:, None] ** np.arange(3)
-    c0, c1, c2 = np.linalg.lstsq(design, loss, rcond=None)[0]
-    covariance = noise**2 * np.linalg.inv(design.T @ design)
+    fit = least_squares(design, loss)
+    assert fit is not None, "three values or more"
+    (c0, c1, c2), covariance = fit.weights, fit.covariance(noise**2)
     tried = (z.min(), z.max())
     if c2 <= 0:  # no lowest point between the values tried
         at = tried[int(np.argmin(c0 + c1 * np.array(tried) + c2 * np.array(tried) ** 2))]

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
@@ -14,6 +13,7 @@ from moelaws.fitting.result import FitResult
 from moelaws.laws import law
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.runs import finished
+from moelaws.runs.seeds import pooled_variance
 from moelaws.surfaces.isoflop import equal_budgets, fit_surface
 from moelaws.surfaces.polynomial import SurfaceError
 from moelaws.surfaces.surface import Surface
@@ -145,13 +145,12 @@ def seed_variance(runs: pd.DataFrame) -> pd.DataFrame:
         a point.
     """
     points = runs.groupby(["budget", "total_params", "sparsity"])["loss"].agg(["size", "var"]).reset_index()
-    several = points[points["size"] > 1].assign(freedom=lambda t: t["size"] - 1)
-    sums = (several["freedom"] * several["var"]).groupby(several["budget"]).sum()
-    freedom = several.groupby("budget")["freedom"].sum()
-    table = pd.DataFrame({"points": several.groupby("budget").size(), "freedom": freedom, "variance": sums / freedom})
-    table = table.reindex(sorted(set(runs["budget"])))
-    counts = table[["points", "freedom"]].fillna(0).astype(int)
-    counts = counts.assign(variance=table["variance"].astype(np.float64))
-    known = counts["freedom"].where(counts["freedom"] > 0)
-    ends = {name: known / chdtri(known, tail) * counts["variance"] for name, tail in (("low", 0.025), ("high", 0.975))}
-    return counts.assign(**ends).rename_axis("budget").reset_index()
+    rows = []
+    for budget, here in points.groupby("budget"):
+        freedom = here["size"] - 1
+        row = {"budget": budget, "points": int((freedom > 0).sum()), "freedom": int(freedom.sum())}
+        rows.append(row | {"variance": float(pooled_variance(here["var"], freedom))})
+    table = pd.DataFrame(rows, columns=["budget", "points", "freedom", "variance"])
+    known = table["freedom"].where(table["freedom"] > 0)
+    ends = {name: known / chdtri(known, tail) * table["variance"] for name, tail in (("low", 0.025), ("high", 0.975))}
+    return table.assign(**ends)

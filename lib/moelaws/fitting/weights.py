@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.fitting.objective import FitError
+from moelaws.runs.seeds import pooled_variance
 
 
 def seed_weights(runs: pd.DataFrame, by: Sequence[str], target: str = "loss") -> np.ndarray:
@@ -33,10 +34,9 @@ def seed_weights(runs: pd.DataFrame, by: Sequence[str], target: str = "loss") ->
     degrees = (groups.transform("size") - 1).to_numpy(dtype=float)
     variance = groups.transform("var").fillna(0.0).to_numpy(dtype=float)
     share = 1.0 / (degrees + 1.0)  # each run carries its part of its group
-    total = float((degrees * share).sum())
-    if total <= 0:
+    if not degrees.any():
         raise FitError(f"no two runs share {', '.join(map(repr, by))}: there are no seed replicates")
-    pooled = float((variance * degrees * share).sum()) / total
+    pooled = float(pooled_variance(variance, degrees * share))
     if pooled == 0:
         raise FitError("seed replicates have exactly the same loss: their spread gives no weights")
     prior = 4.0

@@ -3,7 +3,7 @@
 import concurrent.futures as futures
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import training_flops_per_token
-from moelaws.files import EXHAUSTED
-from moelaws.runs import RunTable, RunTableError, TableInUseError
+from moelaws.runs import RunTable
 from moelaws.runs.probed import PROBE_COLUMNS, complete_probes
+from moelaws.sweeping.collecting import Collecting
 from moelaws.sweeping.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.sweeping.sweep import corpus_of
 from moelaws.text.corpus import Corpus
@@ -66,8 +66,8 @@ def probe_runs(
         workers: local processes of one torch thread each, without an executor.
         device: ``auto``, ``cpu``, ``cuda`` (GPUs in turn) or one GPU, as in ``cuda:1``.
         executor: where to run instead: anything with ``submit`` whose workers can import moelaws.
-        on_run: called after each run with what was found, its number and the number of runs.
-        on_event: told in one sentence what else happens.
+        on_run: called after each probed run with what was found, how many there are by now, and how many are wanted.
+        on_event: told in one sentence what else happens: a run's error, a killed worker, a table that was mended.
 
     Returns:
         The number of rows appended.
@@ -84,12 +84,15 @@ def probe_runs(
     chosen = [(row, run_of(row)) for row in rows]
     if workers > 1:
         chosen.sort(key=lambda item: -_train_flops(item[1]))
-    with _open(table, on_event) as out:
-        done = complete_probes(out.values("run", "probe", "domain", "metric"))
+    tell = on_event or _say_nothing
+    with _PROBING.open(table, on_event, PROBE_COLUMNS) as out:
+        done = complete_probes(out.values(*_KEY))
+        own = {run.run_id: {key[1:] for key in done if key[0] == run.run_id} for _, run in chosen}
+        calls = [(row, run, own[run.run_id], items, names) for row, run in chosen]
         if executor is not None:
-            return _collect(executor, chosen, done, out, items, names, device, on_run)
-        with LocalWorkers(min(workers, max(1, len(chosen))), device, on_event) as pool:
-            return _collect(pool, chosen, done, out, items, names, device, on_run)
+            return _collect(executor, calls, out, device, on_run, tell)
+        with LocalWorkers(min(workers, max(1, len(calls))), device, on_event) as pool:
+            return _collect(pool, calls, out, device, on_run, tell)
 
 
 def probe_row(
@@ -141,59 +144,40 @@ def probe_row(
 
 
 def _collect(
-    pool: futures.Executor, chosen: list[tuple[dict[str, Any], RunConfig]], done: set[tuple[str, str, str]],
-    out: RunTable, items: int, names: Collection[str] | None, device: str,
-    on_run: Callable[[Probed, int, int], None] | None,
+    pool: futures.Executor, calls: Sequence[tuple[Any, ...]], out: RunTable, device: str,
+    on_run: Callable[[Probed, int, int], None] | None, tell: Callable[[str], None],
 ) -> int:  # fmt: skip
-    appended, failures = 0, []
-    pending = {}
-    for row, run in chosen:
-        own = {(name, domain) for run_id, name, domain in done if run_id == run.run_id}
-        pending[pool.submit(probe_row, row, run, own, items, names, device)] = run.run_id
-    try:
-        for number, future in enumerate(futures.as_completed(pending), 1):
-            try:
-                found = future.result()
-            except WorkersError:
-                raise
-            except Exception as error:
-                failures.append(f"run {pending[future]}: {type(error).__name__}: {error}")
-                continue
-            appended += _append(out, found.rows)
-            if on_run is not None:
-                on_run(found, number, len(chosen))
-    finally:
-        for future in pending:
-            future.cancel()
-    if failures:
-        raise ProbingError(f"{len(failures)} runs could not be probed, the first: {failures[0]}; {_AGAIN}")
-    return appended
+    """Submit the runs and append what is found of them; the number of rows appended."""
+    pending = {pool.submit(probe_row, *call, device): call[1].run_id for call in calls}
+    appended: list[int] = []
+
+    def record(future: "futures.Future[Probed]", found: Probed) -> None:
+        # Rows that were there stay the only ones of their kind.
+        there = out.values(*_KEY)
+        new = [row for row in found.rows if tuple(row[name] for name in _KEY) not in there]
+        _PROBING.append(out, new)
+        appended.append(len(new))
+        if on_run is not None:
+            on_run(found, len(appended), len(calls))
+
+    _PROBING.collect(pending, record, tell)
+    return sum(appended)
 
 
-def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable:
-    try:
-        return RunTable(table, PROBE_COLUMNS, on_event)
-    except OSError as error:
-        why = f"{table}: {error.strerror or error}; nothing was probed"
-        # What a machine runs out of is no fault of the name that was given.
-        raise ProbingError(why) if error.errno in EXHAUSTED else RunTableError(why) from None
+_KEY = ("run", "probe", "domain", "metric")
 
-
-def _append(out: RunTable, rows: list[dict[str, Any]]) -> int:
-    """Record what was found of a run but for rows that were there; the number of those that were not."""
-    there = out.values("run", "probe", "domain", "metric")
-    new = [row for row in rows if (row["run"], row["probe"], row["domain"], row["metric"]) not in there]
-    try:
-        out.append_all(new)
-    except OSError as error:
-        raise ProbingError(f"{out.path}: {error.strerror or error}; {_AGAIN}") from None
-    except (RunTableError, TableInUseError) as error:
-        raise ProbingError(str(error)) from None
-    return len(new)
-
-
-_AGAIN = "what was recorded is safe, and the same command goes on"
+_PROBING = Collecting(
+    what="probing",
+    error=ProbingError,
+    nothing="nothing was probed",
+    failed="could not be probed",
+    again="what was recorded is safe, and the same command goes on",
+)
 
 
 def _train_flops(run: RunConfig) -> float:
     return float(training_flops_per_token(run.model) * run.steps * run.batch_tokens)
+
+
+def _say_nothing(_: str) -> None:
+    pass

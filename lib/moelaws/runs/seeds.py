@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from moelaws.runs.configured import LATER_FIELDS, with_later_columns
+
+Array = NDArray[np.float64]
 
 DESIGN = ("budget", "corpus", "d_model", "n_layers", "n_experts", "top_k", "granularity")
 """Columns that say which point of a design a run belongs to; its seeds are the replicates there. Where a table has
@@ -36,8 +39,35 @@ def pooled_noise(spread: pd.DataFrame) -> float:
     Returns:
         Nats per token; NaN without a point.
     """
-    freedom = spread["seeds"] - 1
-    return float(np.sqrt((freedom * spread["std"] ** 2).sum() / freedom.sum())) if len(spread) else float("nan")
+    return float(np.sqrt(pooled_variance(spread["std"] ** 2, spread["seeds"] - 1)))
+
+
+def pooled_variance(variance: ArrayLike, freedom: ArrayLike) -> Array:
+    """One variance for several points: theirs, averaged by their degrees of freedom.
+
+    Args:
+        variance: of each point, P numbers; whatever it is, it does not count where there is no degree of freedom.
+        freedom: of each point, P numbers, or several rows of them: an average each.
+
+    Returns:
+        One number, or one a row; NaN without a degree of freedom.
+    """
+    freedom = np.asarray(freedom, float)
+    known = np.where(freedom > 0, variance, 0.0)
+    total = freedom.sum(axis=-1)
+    return np.divide((freedom * known).sum(axis=-1), total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def between_seeds(loss: Array, point: NDArray[np.intp]) -> float:
+    """Variance between the runs of a point, pooled over points; 0 where no point has several.
+
+    Args:
+        loss: P losses.
+        point: a label per run, from 0, the same for runs of one size and sparsity.
+    """
+    runs = np.bincount(point)
+    squares = np.bincount(point, (loss - (np.bincount(point, loss) / runs)[point]) ** 2)
+    return float(np.nan_to_num(pooled_variance(squares / np.maximum(runs - 1, 1), runs - 1)))
 
 
 def paired_differences(runs: pd.DataFrame, n_experts: tuple[int, int], by: Sequence[str] = DESIGN) -> pd.DataFrame:

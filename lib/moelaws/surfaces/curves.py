@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from moelaws.least_squares import least_squares
 from moelaws.surfaces.polynomial import Array
 
 _GRID = 401
@@ -107,20 +108,16 @@ class Cells:
         z = log_n[rows] - middle[cell]
         scale = float(z.std()) or 1.0
         design, _ = _columns(z / scale, cell, places, (degree, trend))
-        q, r = np.linalg.qr(design)
-        diagonal = np.abs(np.diag(r))
-        freedom = len(rows) - design.shape[1]
-        if freedom < 1 or diagonal.min() <= 1e-8 * diagonal.max():
+        fit = least_squares(design, loss[rows], 1e-8)
+        if fit is None or fit.freedom < 1:
             return None
-        residual = loss[rows] - q @ (q.T @ loss[rows])
         basis = np.zeros((len(log_n), design.shape[1]))
-        basis[rows] = q
-        root = np.linalg.inv(r)
+        basis[rows] = fit.q
         ends = np.array([[log_n[each].min(), log_n[each].max()] for each in used.values()])
-        squares = float(residual @ residual)
-        weights = root @ (q.T @ loss[rows])
-        variance = max(squares / freedom, floor)
-        return cls(places, middle, ends, degree, trend, scale, weights, root, basis, squares, variance, freedom)
+        return cls(
+            places, middle, ends, degree, trend, scale, fit.weights, fit.root, basis, fit.squares,
+            max(fit.variance, floor), fit.freedom,
+        )  # fmt: skip
 
     def vertices(self, level: float = 0.95) -> list[Vertex]:
         """The lowest point of every curve, with its interval.

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
 from moelaws.optimum.minimum import lowest
+from moelaws.runs.seeds import between_seeds
 from moelaws.surfaces.budget import budget_of, one_budget
 from moelaws.surfaces.degrees import DEGREES, Choice, choose, points
 from moelaws.surfaces.form_error import Reference, reference
 from moelaws.surfaces.held_out import held_out_residuals, redrawn_losses, subsample_scores
-from moelaws.surfaces.neighbourhood import Fit, Mask, is_bent, neighbourhood, outlier, scatter
-from moelaws.surfaces.noise import between_seeds, least_variance, rounding
+from moelaws.surfaces.neighbourhood import Fit, Mask, is_bent, least_variance, neighbourhood, outlier, rounding, scatter
 from moelaws.surfaces.nominal import EqualBudgets, equal_budgets
 from moelaws.surfaces.parabola import Parabola, fit_parabola
 from moelaws.surfaces.polynomial import Array, Degree, SurfaceError, sparsity_coordinate

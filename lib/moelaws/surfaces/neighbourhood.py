@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtr
 
+from moelaws.runs.seeds import between_seeds
 from moelaws.surfaces.curves import Cells
 from moelaws.surfaces.polynomial import Array
 
 Mask = NDArray[np.bool_]
+
+_FINEST = 1e-9  # a share of the loss: no loss is known better
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -177,3 +181,20 @@ def neighbourhoods(log_n: Array, group: NDArray[np.intp], loss: Array) -> list[M
         if mask.sum() < widths[-1].sum():
             widths.append(mask)
     return widths
+
+
+def rounding(loss: Array) -> float:
+    """Standard deviation of what a table's last digit leaves out of its losses, nats per token.
+
+    Args:
+        loss: P losses.
+    """
+    for digits in range(_MOST_DIGITS):
+        if np.allclose(loss, np.round(loss, digits), rtol=0, atol=10.0**-_MOST_DIGITS / 10):
+            return float(10.0**-digits / np.sqrt(12))
+    return float(_FINEST * np.mean(loss))
+
+
+def least_variance(loss: Array, point: NDArray[np.intp]) -> float:
+    """The least that the variance of one run's noise can be: that between seeds, or of the rounding."""
+    return max(between_seeds(loss, point), rounding(loss) ** 2)

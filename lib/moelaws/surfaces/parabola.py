@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import fdtrc, stdtrit
 
+from moelaws.least_squares import least_squares
 from moelaws.optimum.minimum import Edge, Minimum, tails
 from moelaws.surfaces.budget import FEWEST_SIZES, distinct, one_budget
 from moelaws.surfaces.curves import Cells
 from moelaws.surfaces.held_out import held_out_residuals
-from moelaws.surfaces.neighbourhood import Fit, Mask, is_bent, neighbourhood, outlier, scatter
-from moelaws.surfaces.noise import least_variance
+from moelaws.surfaces.neighbourhood import Fit, Mask, is_bent, least_variance, neighbourhood, outlier, scatter
 from moelaws.surfaces.polynomial import Array, SurfaceError
 from moelaws.surfaces.standing import Standing, misses, standing
 
@@ -136,12 +136,10 @@ def _supported(log_n: Array, loss: Array, least: float) -> Mask:
         point = np.unique(size[mask], return_inverse=True)[1].reshape(-1)
         if point.max() + 1 < FEWEST_SIZES or is_bent(z[mask], loss[mask], 2, least):
             return None
-        q, r = np.linalg.qr(_design(z[mask]))
-        apart = loss[mask] - q @ (q.T @ loss[mask])
-        c: Array = np.linalg.solve(r, q.T @ loss[mask])
-        if misses(_lowest(c, z[mask])[0], z[mask], apart, noise):
+        fit = least_squares(_design(z[mask]), loss[mask], 0.0)
+        if fit is None or misses(_lowest(fit.weights, z[mask])[0], z[mask], fit.residual, noise):
             return None
-        return Fit(held_out_residuals(q, loss[mask], point), float(np.sum(apart**2)), int(mask.sum()) - 3)
+        return Fit(held_out_residuals(fit.q, loss[mask], point), fit.squares, fit.freedom)
 
     near = neighbourhood(log_n, np.zeros(len(z), int), loss, trial, least)
     odd = outlier(np.linalg.qr(_design(z[near]))[0], loss[near], least)
@@ -161,17 +159,17 @@ def _vertex(
         level: of the intervals.
         uneven: whether the bend is known to differ on the two sides.
     """
-    q, r = np.linalg.qr(_design(z))
-    c = np.linalg.solve(r, q.T @ loss)
+    fit = least_squares(_design(z), loss, 0.0)
+    if fit is None:
+        raise SurfaceError("the sizes lie too close to each other for a parabola")
+    c = fit.weights
     ends, (at, edge) = np.array([z.min(), z.max()]), _lowest(c, z)
     value, nan = float(np.polynomial.polynomial.polyval(at, c)), float("nan")
     found = Minimum(at, nan, nan, value, nan, nan, edge, nan)
-    freedom = len(loss) - 3
     if distinct(np.exp(z)) == FEWEST_SIZES:  # seeds tell the noise, but no point tests the form
         return found, None, c
-    residual = loss - q @ (q.T @ loss)
-    quantile, inverse = float(stdtrit(freedom, (1 + level) / 2)), np.linalg.inv(r)
-    covariance = inverse @ inverse.T * max(residual @ residual / freedom, least)
+    quantile = float(stdtrit(fit.freedom, (1 + level) / 2))
+    covariance = fit.covariance(max(fit.variance, least))
     power = at ** np.arange(3)
     reach = quantile * float(np.sqrt(power @ covariance @ power))
     low, high = _fieller(c, covariance, quantile, ends)

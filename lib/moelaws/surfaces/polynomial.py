@@ -14,6 +14,8 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
+from moelaws.least_squares import orthonormal
+
 Array = NDArray[np.float64]
 Degree = tuple[int, int, int]
 
@@ -126,13 +128,12 @@ class Basis:
                 f"the runs have {points} distinct sizes and sparsities"
             )
         columns = terms.columns(degree)
-        q, r = np.linalg.qr(design[:, columns])
-        diagonal = np.abs(np.diag(r))
-        if diagonal.min() <= 1e-9 * diagonal.max():
+        found = orthonormal(design[:, columns])
+        if found is None:
             raise SurfaceError(
                 f"degree {_text(degree)} is not determined by the {points} distinct sizes and sparsities of the runs"
             )
-        return cls(degree, columns, q, np.linalg.inv(r))
+        return cls(degree, columns, *found)
 
     def weights(self, loss: Array, terms: Terms) -> Array:
         """Least-squares weights of all terms for losses ``... x P``; those of terms not in the basis are zero."""

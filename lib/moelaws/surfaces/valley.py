@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from moelaws.runs.seeds import between_seeds
 from moelaws.surfaces.degrees import points
-from moelaws.surfaces.noise import between_seeds
 from moelaws.surfaces.parabola import fit_parabola
 from moelaws.surfaces.polynomial import Basis, SurfaceError, sparsity_coordinate
 from moelaws.surfaces.surface import FAR, Surface

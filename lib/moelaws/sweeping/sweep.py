@@ -10,9 +10,9 @@ from typing import Any
 
 from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
-from moelaws.files import EXHAUSTED
-from moelaws.runs import RunTable, RunTableError, TableInUseError
+from moelaws.runs import RunTable
 from moelaws.sweeping.cluster import DaskWorkers, connect
+from moelaws.sweeping.collecting import Collecting
 from moelaws.sweeping.executors import LocalWorkers, WorkersError, check_device, require_training
 from moelaws.sweeping.progress import Progress
 from moelaws.sweeping.terms import step_watch
@@ -96,7 +96,7 @@ def run_sweep(
         check_device(device)
     pinned = pin(wanted)
     tell = on_event or _say_nothing
-    with _open(table, on_event) as out:
+    with _SWEEPING.open(table, on_event) as out:
         waiting = [item for run_id, item in pinned.items() if run_id not in out.done]
         # Longest first: the last runs to finish are then short, and no worker waits long for another.
         waiting.sort(key=lambda item: -item.train_flops)
@@ -190,75 +190,49 @@ def _corpus(source: str, vocab_size: int, sha256: str) -> Text:
     return load_text(source, vocab_size)
 
 
-def _open(table: str | Path, on_event: Callable[[str], None] | None) -> RunTable:
-    try:
-        return RunTable(table, on_event=on_event)
-    except OSError as error:
-        why = f"{table}: {error.strerror or error}; nothing was run"
-        # What a machine runs out of is no fault of the name that was given.
-        raise SweepError(why) if error.errno in EXHAUSTED else RunTableError(why) from None
-
-
 def _collect(
     pool: futures.Executor, waiting: list[SweepRun], device: str, out: RunTable, saving: Saving | None,
     on_row: Callable[[dict[str, Any], Progress], None] | None, tell: Callable[[str], None],
 ) -> int:  # fmt: skip
-    """Submit the runs, append their rows; one run's error does not take the others with it."""
+    """Submit the runs and append their rows."""
     progress = Progress(len(waiting), sum(item.train_flops for item in waiting))
     made_with = out.values(*_NUMERICS)
-    failures: list[str] = []
-    pending = {pool.submit(train_row, replace(item, saving=saving), device): item for item in waiting}
-    try:
-        for future in futures.as_completed(pending):
-            item = pending[future]
-            try:
-                row = future.result()
-                if row["run_id"] != item.run.run_id:
-                    raise WorkersError(f"a worker made row {row['run_id']}: it has another version of the code")
-            except WorkersError:
-                raise
-            except futures.CancelledError:
-                raise SweepError(f"the workers are gone; {_AGAIN}") from None
-            except Exception as error:
-                failures.append(f"run {item.run.run_id}: {type(error).__name__}: {error}")
-                tell(f"{failures[-1]}; the sweep goes on without it")
-                continue
-            _append(out, row)
-            if saving is not None:
-                saving.forget(item.run.run_id)
-            progress.workers = getattr(pool, "workers", 1)  # a cluster grows and shrinks
-            progress.count(item.train_flops, row["seconds"])
-            numerics = tuple(str(row[name]) for name in _NUMERICS)
-            if made_with and numerics not in made_with:
-                earlier = ", ".join(" with torch ".join(pair) for pair in sorted(made_with))
-                tell(
-                    f"{out.path.name} has runs made on {earlier}; from now on they are made on "
-                    f"{' with torch '.join(numerics)}, where the same run ends with a slightly other loss"
-                )
-            made_with.add(numerics)
-            if on_row is not None:
-                on_row(row, progress)
-    finally:
-        for future in pending:
-            future.cancel()
-    if failures:
-        raise SweepError(f"{len(failures)} runs ended in an error, the first: {failures[0]}; {_AGAIN}")
+    items = {pool.submit(train_row, replace(item, saving=saving), device): item for item in waiting}
+
+    def record(future: "futures.Future[dict[str, Any]]", row: dict[str, Any]) -> None:
+        item = items[future]
+        if row["run_id"] != item.run.run_id:
+            raise WorkersError(f"a worker made row {row['run_id']}: it has another version of the code")
+        _SWEEPING.append(out, [row])
+        if saving is not None:
+            saving.forget(item.run.run_id)
+        progress.workers = getattr(pool, "workers", 1)  # a cluster grows and shrinks
+        progress.count(item.train_flops, row["seconds"])
+        numerics = tuple(str(row[name]) for name in _NUMERICS)
+        if made_with and numerics not in made_with:
+            earlier = ", ".join(" with torch ".join(pair) for pair in sorted(made_with))
+            tell(
+                f"{out.path.name} has runs made on {earlier}; from now on they are made on "
+                f"{' with torch '.join(numerics)}, where the same run ends with a slightly other loss"
+            )
+        made_with.add(numerics)
+        if on_row is not None:
+            on_row(row, progress)
+
+    _SWEEPING.collect({future: item.run.run_id for future, item in items.items()}, record, tell)
     return progress.runs
 
 
-_AGAIN = "the recorded runs are safe, and the same command goes on with what is missing"
+_SWEEPING = Collecting(
+    what="sweep",
+    error=SweepError,
+    nothing="nothing was run",
+    failed="ended in an error",
+    again="the recorded runs are safe, and the same command goes on with what is missing",
+)
 
 # What decides the last digits of a loss, besides the run itself.
 _NUMERICS = ("device", "torch_version")
-
-
-def _append(out: RunTable, row: dict[str, Any]) -> None:
-    try:
-        out.append(row)
-    except OSError as error:
-        raise SweepError(f"{out.path}: {error.strerror or error}; {_AGAIN}") from None
-    except (RunTableError, TableInUseError) as error:
-        raise SweepError(str(error)) from None
 
 
 def _say_nothing(_: str) -> None:
