@@ -27,7 +27,6 @@ ALLOWED = {
     "available_memory": set(),
     "interrupt": set(),
     "json_file": set(),
-    "least_squares": set(),
     "document": {"files"},
     "parameters": set(),
     "process": set(),
@@ -37,7 +36,7 @@ ALLOWED = {
     "laws": {"formulas", "runs"},
     "fitting": {"allocator", "charts", "document", "formulas", "laws", "runs"},
     "optimum": {"fitting", "laws"},
-    "surfaces": {"least_squares", "optimum", "runs"},
+    "surfaces": {"fitting", "optimum", "runs"},
     "serving": {"config", "counting", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
     "text": {"files"},
@@ -55,8 +54,8 @@ ALLOWED = {
         "optimum", "probing", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "config", "counting", "decoding", "fitting", "laws", "least_squares", "measuring", "models",
-        "optimum", "probing", "runs", "serving", "surfaces", "sweeping", "text", "training",
+        "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing",
+        "runs", "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from moelaws.fitting.least_squares import least_squares
 from moelaws.fitting.objective import FitError
-from moelaws.least_squares import least_squares
 
 POINT = ("budget", "corpus", "d_model", "n_layers", "sparsity")
 """Columns that two designs share where they are compared."""

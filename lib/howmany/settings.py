@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from moelaws.least_squares import least_squares
+from moelaws.fitting.least_squares import least_squares
 from moelaws.runs.seeds import pooled_variance
 
 

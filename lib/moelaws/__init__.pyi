@@ -54,7 +54,10 @@ from .serving.hardware import accelerator as accelerator
 from .serving.plan import Plan as Plan
 from .serving.planner import plan as plan
 from .stages import watched as watched
+from .surfaces.analysis import IsoflopOptions as IsoflopOptions
+from .surfaces.analysis import isoflop as isoflop
 from .surfaces.isoflop import fit_surface as fit_surface
+from .surfaces.report.isoflop_result import IsoflopResult as IsoflopResult
 from .sweeping.rerun import rerun as rerun
 from .sweeping.sweep import SweepRun as SweepRun
 from .sweeping.sweep import run_sweep as run_sweep

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from moelaws.least_squares import least_squares
+from moelaws.fitting.least_squares import least_squares
 from moelaws.surfaces.polynomial import Array
 
 _GRID = 401

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import fdtrc, stdtrit
 
-from moelaws.least_squares import least_squares
+from moelaws.fitting.least_squares import least_squares
 from moelaws.optimum.minimum import Edge, Minimum, tails
 from moelaws.surfaces.budget import FEWEST_SIZES, distinct, one_budget
 from moelaws.surfaces.curves import Cells

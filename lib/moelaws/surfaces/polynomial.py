@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-from moelaws.least_squares import orthonormal
+from moelaws.fitting.least_squares import orthonormal
 
 Array = NDArray[np.float64]
 Degree = tuple[int, int, int]

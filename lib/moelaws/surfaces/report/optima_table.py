@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.surfaces.isoflop import BestSparsity, EqualBudgets, Surface
+from moelaws.surfaces.nominal import EqualBudgets
 from moelaws.surfaces.standing import FOUND, words
-from moelaws.surfaces.surface import FAR
+from moelaws.surfaces.surface import FAR, BestSparsity, Surface
 
 _MOST_ROWS = 3
 
