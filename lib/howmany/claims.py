@@ -1,15 +1,15 @@
-"""Claims of a paper that something rises, falls, stays or lies in a range: one row of a table each."""
+"""Claims of papers, one row of a table each: that something rises, falls, stays or lies in a range."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 Direction = Literal["rises", "falls", "unchanged", "within", ""]
 
-T = TypeVar("T")
+Place = Literal["in", "across", "beside"]
 
 _SIGNS = {"rises": 1, "falls": -1}
 
@@ -23,69 +23,94 @@ class Claim:
         where: section or figure of the paper.
         statement: the claim, in our words.
         quantity: what is computed for it; empty if nothing can be.
+        low, high: ends of the claimed range, equal for a single number; for ``unchanged``, of the changes too small to
+            be seen in a figure.
+        note: what a reader must know, or why nothing can be computed.
         direction: what is claimed of the quantity: that it ``rises`` or ``falls``, is ``unchanged``, or lies ``within``
             a range.
-        low, high: ends of that range; for ``unchanged``, of the changes too small to be seen in a figure.
-        note: what a reader must know, or why nothing can be computed.
+        tolerance: how far the ends of the range may be missed, as a share of them: for roundings, and for what
+            agreement with a surrogate can mean. Zero for claims that are a yes or a no.
+        base_experts: E of what it is compared with; 0 for none.
+        experts: the numbers of experts it is about.
+        budgets: training budgets at which it is recomputed, FLOPs.
     """
 
     key: str
     where: str
     statement: str
     quantity: str
-    direction: Direction
     low: float
     high: float
     note: str
+    direction: Direction = "within"
+    tolerance: float = 0.0
+    base_experts: int = 0
+    experts: tuple[int, ...] = ()
+    budgets: tuple[float, ...] = ()
 
     @property
     def sign(self) -> int:
         """+1 for a claim that something rises, -1 that it falls, 0 otherwise."""
         return _SIGNS.get(self.direction, 0)
 
+    def place(self, low: float, high: float) -> Place:
+        """Where an interval or a range lies with respect to the claimed one, its tolerance included."""
+        return place(low, high, self.low - self.tolerance * abs(self.low), self.high + self.tolerance * abs(self.high))
+
+
+def place(low: float, high: float, least: float, most: float) -> Place:
+    """Where an interval lies with respect to a range: ``in`` it, ``across`` one of its ends, or ``beside`` it.
+
+    Args:
+        low, high: ends of the interval.
+        least, most: ends of the range; they belong to it.
+    """
+    if least <= low and high <= most:
+        return "in"
+    return "beside" if low > most or high < least else "across"
+
 
 def read_claims(path: str | Path) -> list[Claim]:
     """Read a table of claims.
 
     Args:
-        path: a CSV file with the columns of ``Claim``.
+        path: a CSV file with the columns of ``Claim``; those with a default may be missing or empty.
 
     Raises:
         ValueError: a missing column, a cell that is no number, an unknown direction or a key used twice, by row.
     """
-
-    def claim(row: dict[str, str]) -> Claim:
-        if row["direction"] not in get_args(Direction):
-            expected = ", ".join(map(repr, get_args(Direction)))
-            raise ValueError(f"direction {row['direction']!r}, expected one of {expected}")
-        return Claim(**row | {end: float(row[end] or "nan") for end in ("low", "high")})  # type: ignore[arg-type]
-
-    return read_rows(path, Claim, claim)
-
-
-def read_rows(path: str | Path, kind: type[T], make: Callable[[dict[str, str]], T]) -> list[T]:
-    """Read a table of claims of some kind.
-
-    Args:
-        path: a CSV file.
-        kind: a data class; its fields are the columns, ``key`` among them.
-        make: makes one from the cells of a row, which are text; raises ``ValueError`` on a cell that it cannot use.
-
-    Raises:
-        ValueError: a missing column; a cell that cannot be used or a key used twice, by row.
-    """
     table, name = pd.read_csv(path, dtype=str, keep_default_na=False), Path(path).name
-    columns = [each.name for each in fields(kind)]  # type: ignore[arg-type]
-    missing = [column for column in columns if column not in table.columns]
+    missing = [f.name for f in fields(Claim) if f.default is MISSING and f.name not in table.columns]
     if missing:
         raise ValueError(f"{name}: no column {missing[0]!r}")
-    made: dict[str, T] = {}
-    rows: list[dict[Any, str]] = table[columns].to_dict("records")
+    made: dict[str, Claim] = {}
+    rows: list[dict[Any, str]] = table[[f.name for f in fields(Claim) if f.name in table.columns]].to_dict("records")
     for number, row in enumerate(rows, start=2):
         if row["key"] in made:
             raise ValueError(f"{name}: row {number}: the key {row['key']!r} is used twice")
         try:
-            made[row["key"]] = make(row)
+            made[row["key"]] = _claim(row)
         except ValueError as error:
             raise ValueError(f"{name}: row {number}: {error}") from None
     return list(made.values())
+
+
+def _claim(row: dict[Any, str]) -> Claim:
+    direction = row.get("direction", "within")
+    if direction not in get_args(Direction):
+        expected = ", ".join(map(repr, get_args(Direction)))
+        raise ValueError(f"direction {direction!r}, expected one of {expected}")
+    return Claim(
+        key=row["key"],
+        where=row["where"],
+        statement=row["statement"],
+        quantity=row["quantity"],
+        low=float(row["low"] or np.nan),
+        high=float(row["high"] or np.nan),
+        note=row["note"],
+        direction=direction,  # type: ignore[arg-type]
+        tolerance=float(row.get("tolerance") or 0),
+        base_experts=int(row.get("base_experts") or 0),
+        experts=tuple(int(e) for e in row.get("experts", "").split()),
+        budgets=tuple(float(c) for c in row.get("budgets", "").split()),
+    )

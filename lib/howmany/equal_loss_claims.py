@@ -4,6 +4,8 @@ from typing import Literal
 
 import pandas as pd
 
+from howmany.claims import place
+
 Word = Literal["reproduced", "not reproduced", "not resolved", "cannot be tested here"]
 
 
@@ -22,10 +24,11 @@ def same_curve(found: pd.DataFrame, tolerance: float) -> Word:
     able = found[found["penalty"].notna()]
     if able.empty:
         return "cannot be tested here"
-    low, high = able["penalty_low"], able["penalty_high"]
-    if ((low > tolerance) | (high < -tolerance)).any():
+    ends = zip(able["penalty_low"], able["penalty_high"], strict=True)
+    places = [place(low, high, -tolerance, tolerance) for low, high in ends]
+    if "beside" in places:
         return "not reproduced"
-    return "reproduced" if low.iloc[0] > -tolerance and high.iloc[0] < tolerance else "not resolved"
+    return "reproduced" if places[0] == "in" else "not resolved"
 
 
 def sparse_worse(found: pd.DataFrame) -> Word:

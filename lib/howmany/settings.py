@@ -94,7 +94,7 @@ def _vertex(group: pd.DataFrame, noise: float, setting: str) -> dict[str, float 
     reach = max(1.0, float(np.sort(away)[2]))
     near = group[group["octaves"].isin(values[away <= reach + 1e-6])]
     z, loss = near["octaves"].to_numpy(float), near["loss"].to_numpy(float)
-    design = z[:, None] ** np.arange(3)
+    design = np.column_stack([np.ones_like(z), z, z * z])
     fit = least_squares(design, loss)
     assert fit is not None, "three values or more"
     (c0, c1, c2), covariance = fit.weights, fit.covariance(noise**2)

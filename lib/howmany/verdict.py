@@ -1,15 +1,17 @@
 """One word on a claim: what do the fit and its refits say, at one budget and over all of them?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from howmany.claims import Claim
+from howmany.claims import Claim, Place
 from moelaws.surfaces.polynomial import Array
 
 Word = Literal["reproduced", "partly", "contradicted", "not resolved", "not testable here"]
+
+_WORDS: Mapping[Place, Word] = {"in": "reproduced", "across": "not resolved", "beside": "contradicted"}
 
 _VERBS = {1: "rises", -1: "falls"}
 
@@ -127,10 +129,10 @@ def word_on(claim: Claim, found: Finding) -> Word:
             return "partly"
         side = _side((found.low, found.high)) * claim.sign
         return "reproduced" if side > 0 else "contradicted" if side < 0 else "not resolved"
-    if claim.low <= found.low and found.high <= claim.high:
-        return "reproduced"
-    beside = (0.0, 0.0) if claim.direction == "unchanged" else (claim.low, claim.high)
-    return "contradicted" if found.low > beside[1] or found.high < beside[0] else "not resolved"
+    seen = claim.place(found.low, found.high)
+    if seen == "across" and claim.direction == "unchanged" and _side((found.low, found.high)):
+        seen = "beside"  # a change beyond chance, not small for sure
+    return _WORDS[seen]
 
 
 def judge(claim: Claim, findings: Sequence[Finding]) -> Judged:

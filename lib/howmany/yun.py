@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from howmany.yun_claims import Claim, Judged, judge
+from howmany.claims import Claim
+from howmany.yun_claims import Judged, judge
 from moelaws.optimum.family import alternating, proportional
 from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError, size_of
 from moelaws.optimum.optimum import best_size, least_compute, smallest_size

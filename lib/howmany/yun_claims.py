@@ -2,45 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from howmany.claims import read_rows
+from howmany.claims import Claim, Place, read_claims
+
+__all__ = ["Claim", "Judged", "Word", "judge", "read_claims", "word_on"]
 
 Word = Literal["reproduced", "partly", "contradicted", "not determinable"]
 
-
-@dataclass(frozen=True)
-class Claim:
-    """One printed claim.
-
-    Attributes:
-        key: its name here.
-        where: section or figure of the paper.
-        statement: the claim, in our words.
-        quantity: what is recomputed, a key of ``yun.QUANTITIES``; empty if nothing can be.
-        base_experts: E of what it is compared with; 0 for none.
-        experts: the numbers of experts it is about.
-        budgets: training budgets at which it is recomputed, FLOPs.
-        low, high: ends of the printed range; equal for a single number.
-        tolerance: how far the printed ends may be missed, as a share of them: for roundings, and for what agreement
-            with a surrogate can mean. Zero for claims that are a yes or a no.
-        note: what a reader must know, or why it cannot be recomputed.
-    """
-
-    key: str
-    where: str
-    statement: str
-    quantity: str
-    base_experts: int
-    experts: tuple[int, ...]
-    budgets: tuple[float, ...]
-    low: float
-    high: float
-    tolerance: float
-    note: str
+_WORDS: Mapping[Place, Word] = {"in": "reproduced", "across": "partly", "beside": "contradicted"}
 
 
 @dataclass(frozen=True)
@@ -66,29 +38,6 @@ class Judged:
     agree: float
 
 
-def read_claims(path: str | Path) -> list[Claim]:
-    """Read the table of claims.
-
-    Args:
-        path: ``data/published/yun_claims.csv``.
-
-    Raises:
-        ValueError: a missing column or a cell that is no number or a key used twice, by row.
-    """
-
-    def claim(row: dict[str, str]) -> Claim:
-        return Claim(
-            key=row["key"], where=row["where"], statement=row["statement"], quantity=row["quantity"],
-            base_experts=int(row["base_experts"] or 0),
-            experts=tuple(int(e) for e in row["experts"].split()),
-            budgets=tuple(float(c) for c in row["budgets"].split()),
-            low=float(row["low"] or "nan"), high=float(row["high"] or "nan"),
-            tolerance=float(row["tolerance"] or 0), note=row["note"],
-        )  # fmt: skip
-
-    return read_rows(path, Claim, claim)
-
-
 def word_on(claim: Claim, values: np.ndarray) -> Word:
     """The verdict on recomputed values.
 
@@ -103,10 +52,7 @@ def word_on(claim: Claim, values: np.ndarray) -> Word:
     values = np.asarray(values, float)
     if values.size == 0 or not np.isfinite(values).all():
         return "not determinable"
-    low, high = (end + sign * claim.tolerance * abs(end) for end, sign in ((claim.low, -1), (claim.high, 1)))
-    if ((values >= low) & (values <= high)).all():
-        return "reproduced"
-    return "partly" if values.min() <= high and values.max() >= low else "contradicted"
+    return _WORDS[claim.place(values.min(), values.max())]
 
 
 def judge(claim: Claim, law: str, by_assumption: Mapping[str, np.ndarray], central: str = "central") -> Judged:

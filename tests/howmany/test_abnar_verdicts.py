@@ -261,7 +261,7 @@ def test_every_claim_has_a_quantity_or_a_reason() -> None:
 
 
 def test_an_unknown_quantity_is_named(as_claimed: Study) -> None:
-    wrong = Claim("k", "w", "s", "best_guess", "rises", np.nan, np.nan, "")
+    wrong = Claim("k", "w", "s", "best_guess", np.nan, np.nan, "", "rises")
     with pytest.raises(ValueError, match="claim 'k': no quantity 'best_guess'; there are best_total"):
         verdicts([wrong], as_claimed)
 

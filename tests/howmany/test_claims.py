@@ -12,7 +12,7 @@ HEADER = "key,where,statement,quantity,direction,low,high,note\n"
 
 
 def claim(direction: str, low: float = np.nan, high: float = np.nan, note: str = "") -> Claim:
-    return Claim("key", "Fig. 1", "it does", "something", direction, low, high, note)
+    return Claim("key", "Fig. 1", "it does", "something", low, high, note, direction)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

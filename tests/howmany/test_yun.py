@@ -14,7 +14,7 @@ CLAIMS = {claim.key: claim for claim in read_claims(PATH)}
 
 
 def claim(low: float, high: float, tolerance: float = 0.1) -> Claim:
-    return Claim("k", "Sec. 1", "a claim", "flops_share", 1, (8,), (1e21,), low, high, tolerance, "")
+    return Claim("k", "Sec. 1", "a claim", "flops_share", low, high, "", "within", tolerance, 1, (8,), (1e21,))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,6 @@ def test_verdicts_skip_what_cannot_be_recomputed_and_cover_the_rest():
 
 def test_a_law_without_an_answer_is_not_determinable():
     setting = settings(published("abnar2025"))["central"]
-    impossible = Claim("k", "", "", "flops_more", 1, (32,), (1e45,), 0, 1, 0, "")
+    impossible = Claim("k", "", "", "flops_more", 0, 1, "", "within", 0, 1, (32,), (1e45,))
     values = recompute(impossible, setting)
     assert word_on(impossible, values) == "not determinable"

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, f
 
+from howmany.claims import read_claims
 from howmany.figures import expert_gains as figures
 from howmany.gains import CELL, with_dense_params
 from howmany.page import listed
-from howmany.yun_claims import read_claims
 from moelaws.charts.tables import readable
 from moelaws.fitting.result import FitResult
 from moelaws.runs import pooled_noise, seed_spread

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from howmany.claims import read_claims
 from howmany.serving.serving_optimal import ABNAR, JOINT, KEYS, Places, Problem
 from howmany.yun import same_loss_cost, top_k, verdicts
-from howmany.yun_claims import read_claims
 from moelaws.charts.tables import readable
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.frontier import least_dollars

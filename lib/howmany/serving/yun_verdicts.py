@@ -8,9 +8,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from howmany.claims import Claim
 from howmany.page import listed
 from howmany.yun import recompute, settings, verdicts
-from howmany.yun_claims import Claim, Judged, word_on
+from howmany.yun_claims import Judged, word_on
 from moelaws.charts.serving_costs import verdict_ranges
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.forecasters import ours, published
@@ -158,7 +159,10 @@ def depth_numbers(table1_file: str) -> dict[str, Any]:
 
 def solution_numbers(laws: Mapping[str, Forecaster], found: Verdicts) -> dict[str, Any]:
     """Answers of the exercises: a claim of one's own, and words under other tolerances."""
-    mine = Claim("mine", "here", "32 cost more than 16", "same_loss_cost", 16, (32,), (5.15e21,), 1, 9, 0, "")
+    mine = Claim(
+        "mine", "here", "32 cost more than 16", "same_loss_cost", 1, 9, "",
+        base_experts=16, experts=(32,), budgets=(5.15e21,),
+    )  # fmt: skip
     answers = [verdicts([mine], name, forecaster)[0] for name, forecaster in laws.items()]
     some = [j for each in found.values() for j in each if j.claim.tolerance]
     changed = {
