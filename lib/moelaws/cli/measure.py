@@ -14,7 +14,7 @@ from moelaws.document import write_json
 from moelaws.interrupt import promise
 from moelaws.json_file import read_object
 from moelaws.quote import shown
-from moelaws.stages import stage
+from moelaws.stages import counted, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,6 +106,7 @@ def _model(options: argparse.Namespace) -> int:
         ),
         options.passes or 1,
     )  # fmt: skip
+    rows = counted(rows, f"timing {options.model}", settings * (options.passes or 1))
     written = _record(rows, options.passes or 1, options.out, settings, title)
     if options.out:
         print(f"{len(written)} rows in {options.out}")
@@ -125,8 +126,10 @@ def _grid(options: argparse.Namespace) -> int:
         ready=lambda model: make_decoder(model, options.engine, options.threads),
     )  # fmt: skip
     written = _record(rows, passes, out, at_once=len(BATCHES))
-    tell("counting the experts that groups of tokens touch")
-    touched = list(measure_touched())
+    counting = "counting the experts that groups of tokens touch"
+    tell(counting)
+    with stage(counting):
+        touched = list(measure_touched())
     place = touched_file(options)
     record_rows(place, touched, TOUCHED)
     print(f"{len(written)} rows in {out}, {len(touched)} in {place}")

@@ -16,6 +16,7 @@ from moelaws.measuring.rows import over_passes, setting, timing_row
 from moelaws.measuring.subjects import EXPERTS, WIDTHS, random_decoder, trained_model
 from moelaws.models import Transformer
 from moelaws.serving.calibration import FEWEST
+from moelaws.stages import counted
 from moelaws.text.corpus import load_corpus
 from moelaws.training.recipe import tiny_model
 
@@ -126,7 +127,8 @@ def measure_grid(
                 ):
                     yield row | {"expert_load": load}
 
-    return in_passes(one_pass, passes)
+    settings = len(WIDTHS) * sum(2 if n_experts > 1 else 1 for n_experts in EXPERTS) * len(batches)
+    return counted(in_passes(one_pass, passes), "timing the book's grid", passes * settings)
 
 
 CALIBRATION_SECONDS = 60.0
