@@ -55,6 +55,13 @@ class Claim:
 
     def place(self, low: float, high: float) -> Place:
         """Where an interval or a range lies with respect to the claimed one, its tolerance included."""
+        # An end may be infinite: of that no share is taken.
+        slack = [self.tolerance * abs(end) if self.tolerance else 0.0 for end in (self.low, self.high)]
+        return place(low, high, self.low - slack[0], self.high + slack[1])
+
+
+def place(self, low: float, high: float) -> Place:
+        """Where an interval or a range lies with respect to the claimed one, its tolerance included."""
         return place(low, high, self.low - self.tolerance * abs(self.low), self.high + self.tolerance * abs(self.high))
 
 

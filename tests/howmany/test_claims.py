@@ -38,6 +38,13 @@ def test_a_word_follows_the_interval(direction: str, low: float, high: float, wo
     assert word_on(claim(direction, -0.5, 0.5), found) == word
 
 
+def test_a_range_without_an_end_on_one_side() -> None:
+    below = claim("within", -np.inf, 0.5)
+    assert word_on(below, Finding("1e11", 0.1, 0.0, 0.2)) == "reproduced"
+    assert word_on(below, Finding("1e11", 0.5, 0.4, 0.6)) == "not resolved"
+    assert word_on(below, Finding("1e11", 0.8, 0.7, 0.9)) == "contradicted"
+
+
 def test_what_has_no_value_is_not_resolved() -> None:
     assert word_on(claim("rises"), Finding("1e11", open="at an edge")) == "not resolved"
 
