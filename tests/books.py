@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from bookbuild.assets import vega_bundle
 from repository import ROOT, TESTS
 
 
@@ -14,4 +15,7 @@ def copy_small_book(folder: Path) -> Path:
     for name in ("lib", "data"):
         (folder / name).mkdir()
     (folder / "lib" / "law.py").write_text("exponent = 0.5\n")
+    scripts = folder / "_build" / "assets"
+    scripts.mkdir(parents=True)
+    shutil.copy(vega_bundle(ROOT / "_build" / "assets"), scripts)  # made once for all, which takes seconds
     return folder

@@ -146,6 +146,7 @@ def test_a_pair_that_cannot_be_written_is_a_sentence(disk: Path, capfd: pytest.C
 
 def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     book = copy_small_book(tmp_path / "book")
+    shutil.rmtree(book / "_build")
     (book / "_build").write_text("mine")
     assert main(["build", "--root", str(book)]) == 1
     said = capfd.readouterr().err

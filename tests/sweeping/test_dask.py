@@ -221,37 +221,6 @@ def test_who_waits_for_a_worker_can_be_interrupted(cluster: Cluster, tmp_path: P
     assert errors == f"moelaws: interrupted; 0 runs are safe in {tmp_path / 'runs.csv'}, the same command goes on\n"
 
 
-def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
-    path = tmp_path / "runs.csv"
-    process = coordinator(path, "gated_row", scheduler=pair.address)
-    first_row(process)
-    pair.scheduler.kill()
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 1
-    assert "the workers are gone; the recorded runs are safe" in errors
-    assert "Traceback" not in errors
-    assert len(rows(path)) == 1
-    run_sweep(tiny_sweep(), path, executor=Inline())
-    assert rows(path) == undisturbed()
-
-
-def test_a_scheduler_lost_between_the_end_of_a_run_and_its_row_is_not_waited_for(
-    pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The scheduler has said that the run is at its end; it dies before it has said where the result is."""
-    gather = distributed.Client._gather
-
-    async def too_late(*arguments: Any, **options: Any) -> Any:
-        pair.scheduler.kill()
-        pair.scheduler.wait()
-        return await gather(*arguments, **options)
-
-    monkeypatch.setattr(distributed.Client, "_gather", too_late)
-    with pytest.raises(SweepError, match="the workers are gone; the recorded runs are safe"):
-        run_sweep(tiny_sweep(runs=1), tmp_path / "runs.csv", scheduler=pair.address)
-    assert rows(tmp_path / "runs.csv") == {}
-
-
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_nobody_waits_for_ends(pair: Cluster, tmp_path: Path, end: signal.Signals) -> None:
     path = tmp_path / "runs.csv"
@@ -433,3 +402,37 @@ def test_a_run_goes_on_in_a_worker_that_sees_the_coordinators_folder(
         (row,) = csv.DictReader(opened_table)
     assert float(row["seconds"]) > 1e6
     assert not saving.folder.exists()
+
+
+# The last tests of the cluster that others share: after each, the next would have to start it again.
+
+
+def test_a_scheduler_lost_between_the_end_of_a_run_and_its_row_is_not_waited_for(
+    pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler has said that the run is at its end; it dies before it has said where the result is."""
+    gather = distributed.Client._gather
+
+    async def too_late(*arguments: Any, **options: Any) -> Any:
+        pair.scheduler.kill()
+        pair.scheduler.wait()
+        return await gather(*arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, "_gather", too_late)
+    with pytest.raises(SweepError, match="the workers are gone; the recorded runs are safe"):
+        run_sweep(tiny_sweep(runs=1), tmp_path / "runs.csv", scheduler=pair.address)
+    assert rows(tmp_path / "runs.csv") == {}
+
+
+def test_a_lost_scheduler_ends_the_sweep_with_safe_rows(pair: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    process = coordinator(path, "gated_row", scheduler=pair.address)
+    first_row(process)
+    pair.scheduler.kill()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "the workers are gone; the recorded runs are safe" in errors
+    assert "Traceback" not in errors
+    assert len(rows(path)) == 1
+    run_sweep(tiny_sweep(), path, executor=Inline())
+    assert rows(path) == undisturbed()
