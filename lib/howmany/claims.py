@@ -60,11 +60,6 @@ class Claim:
         return place(low, high, self.low - slack[0], self.high + slack[1])
 
 
-def place(self, low: float, high: float) -> Place:
-        """Where an interval or a range lies with respect to the claimed one, its tolerance included."""
-        return place(low, high, self.low - self.tolerance * abs(self.low), self.high + self.tolerance * abs(self.high))
-
-
 def place(low: float, high: float, least: float, most: float) -> Place:
     """Where an interval lies with respect to a range: ``in`` it, ``across`` one of its ends, or ``beside`` it.
 
