@@ -88,11 +88,11 @@ def probe_runs(
     with _PROBING.open(table, on_event, PROBE_COLUMNS) as out:
         done = complete_probes(out.values(*_KEY))
         own = {run.run_id: {key[1:] for key in done if key[0] == run.run_id} for _, run in chosen}
-        calls = [(row, run, own[run.run_id], items, names) for row, run in chosen]
+        calls = [(row, run, own[run.run_id], items, names, device) for row, run in chosen]
         if executor is not None:
-            return _collect(executor, calls, out, device, on_run, tell)
+            return _collect(executor, calls, out, on_run, tell)
         with LocalWorkers(min(workers, max(1, len(calls))), device, on_event) as pool:
-            return _collect(pool, calls, out, device, on_run, tell)
+            return _collect(pool, calls, out, on_run, tell)
 
 
 def probe_row(
@@ -144,11 +144,11 @@ def probe_row(
 
 
 def _collect(
-    pool: futures.Executor, calls: Sequence[tuple[Any, ...]], out: RunTable, device: str,
+    pool: futures.Executor, calls: Sequence[tuple[Any, ...]], out: RunTable,
     on_run: Callable[[Probed, int, int], None] | None, tell: Callable[[str], None],
 ) -> int:  # fmt: skip
     """Submit the runs and append what is found of them; the number of rows appended."""
-    pending = {pool.submit(probe_row, *call, device): call[1].run_id for call in calls}
+    pending = {pool.submit(probe_row, *call): call[1].run_id for call in calls}
     appended: list[int] = []
 
     def record(future: "futures.Future[Probed]", found: Probed) -> None:
