@@ -44,7 +44,7 @@ test: setup
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 check-site: setup
-	$(BIN)/python -m pytest --site $(SITE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --site=$(SITE) $(PYTEST_ARGS)
 
 validate: setup fuzz
 	$(BIN)/python -m pytest -m validate $(PYTEST_ARGS)
