@@ -13,6 +13,7 @@
 # On Linux, pip takes PyTorch with CUDA; PIP_EXTRA_INDEX_URL can point it to PyTorch's smaller builds for the CPU.
 
 PYTHON ?= python3
+NAME ?=
 PROFILE ?= full
 JOBS ?= 2
 SITE ?= _build/html

@@ -57,6 +57,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "probe": ("probe", "ours.csv", "--dry-run"),
     "book sync": ("book", "sync", "--check", "--root", "book"),
     "book build": ("book", "build", "--root", "small"),
+    "book chapter": ("book", "chapter", "lines", "--root", "small"),
     "book numbers": ("book", "numbers", "--root", "book"),
     "book linkcheck": ("book", "linkcheck", "--root", "small"),
 }
