@@ -71,7 +71,7 @@ def struck(function: str, *arguments: str, number: str = "SIGINT") -> subprocess
             "moelaws.fitting.intervals.uncertainty.bootstrap",
             "fit data/runs/isoflop.csv --law hoffmann2022 --bootstrap 20",
         ),
-        ("moelaws.cli.isoflop.fit_surface", "isoflop data/runs/isoflop.csv"),
+        ("moelaws.surfaces.analysis.fit_surface", "isoflop data/runs/isoflop.csv"),
         ("moelaws.measuring.grid.in_passes", "measure tiny:d=16,E=2"),
         ("moelaws.probing.probing.probe_runs", "probe data/runs/isoflop.csv --where seed==0"),
         ("moelaws.cli.plan.plan", "plan --train-flops 1e20"),
