@@ -110,10 +110,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (not _looks_at_a_book(item), item.path.stem not in LONG))
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Set aside what was imported: a collection of garbage, which a measurement begins with, then takes no tenth of a
     second, in which it looks at half a million objects that stay.
+
+    Raises:
+        pytest.UsageError: if the groups were lost, as with a pytest that xdist does not know: two processes would
+            each wait for the other's book.
     """
+    if session.config.getoption("loadgroup", False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError(f"{item.nodeid}: expected its group of tests, which this pytest-xdist lost")
     gc.collect()
     gc.freeze()
 
