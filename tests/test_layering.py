@@ -176,12 +176,26 @@ def test_table_surface_and_help_work_without_torch(tmp_path: Path) -> None:
     assert "0.9375" in printed
 
 
+def test_help_waits_for_no_command() -> None:
+    printed = _run("""
+        import sys
+        from moelaws.cli import main
+        try:
+            main(["--help"])
+        except SystemExit as end:
+            assert end.code == 0
+        print(sorted({"numpy", "pandas", "rich", "scipy"} & set(sys.modules)))
+    """)
+    assert printed.endswith("[]\n")
+    assert "choose size, experts and hardware" in printed
+
+
 def test_imports_take_less_than_a_second() -> None:
     # Processor time, the best of three: what the import costs, whatever else the machine does.
     code = """
         import resource
         import moelaws.cli, moelaws.surfaces.isoflop, moelaws.runs
-        moelaws.cli.make_parser()
+        moelaws.cli.make_parser().parse_args(["runs", "runs.csv"])
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(used.ru_utime + used.ru_stime)
     """

@@ -17,5 +17,7 @@ def make_parser() -> argparse.ArgumentParser:
     """A parser that knows the options of both."""
     parser = moelaws.cli.make_parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        command.learned()
     bookbuild.command.add_actions(commands.add_parser("book"))
     return parser

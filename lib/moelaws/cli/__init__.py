@@ -1,16 +1,29 @@
-"""The ``moelaws`` command: one module here per subcommand, each with ``add_parser``."""
+"""The ``moelaws`` command: one module here per subcommand, each with ``add_arguments``."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 
 from moelaws.interrupt import begun, interrupted, interruptible
 
 TYPE_CHECKING = False  # typing takes longer to import than all else above, and Ctrl-C is not yet taken care of
 if TYPE_CHECKING:
     from moelaws.cli.boundary import Parser
+
+COMMANDS = {
+    "runs": "check a run table and summarise it",
+    "sweep": "train the runs of a sweep; a stopped sweep goes on where it was",
+    "rerun": "train recorded runs again from their rows, and compare the losses",
+    "probe": "train recorded runs again and record what each can do",
+    "isoflop": "fit the loss surface of each budget and find its optima",
+    "fit": "fit a law to a run table",
+    "measure": "time prefill and decode of a model, or calibrate this machine",
+    "plan": "choose size, experts and hardware for training and serving",
+}
+"""Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,17 +78,20 @@ def _carry_out(parser: "Callable[[], Parser]", arguments: Sequence[str] | None) 
 
 
 def make_parser() -> "Parser":
-    """The parser of the whole command line."""
+    """The parser of the whole command line; a command's own parser learns its arguments when it is used."""
     from moelaws import __version__
-    from moelaws.cli import fit, isoflop, measure, plan, probe, rerun, runs, sweep
     from moelaws.cli.boundary import Parser
 
     parser = Parser(prog="moelaws", description="An open laboratory of mixture-of-experts scaling laws.")
     parser.add_argument("--version", action="version", version=f"moelaws {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subcommand in (runs, sweep, rerun, probe, isoflop, fit, measure, plan):
-        subcommand.add_parser(subparsers)
+    for name, what in COMMANDS.items():
+        subparsers.add_parser(name, help=what).learn = partial(_add_arguments, name)
     return parser
+
+
+def _add_arguments(name: str, parser: "Parser") -> None:
+    import_module(f"moelaws.cli.{name}").add_arguments(parser)
 
 
 def _discard_output() -> None:

@@ -7,11 +7,11 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from moelaws.files import EXHAUSTED
 from moelaws.quote import sentence, shown
-from moelaws.runs import TableInUseError
 
 FAILED, WRONG_INPUT, FIT_FAILED, OUR_FAULT = 1, 2, 3, 70
 _BEGINNINGS = {OUR_FAULT: "moelaws: internal error: ", FIT_FAILED: "moelaws: the fit failed: "}
@@ -23,8 +23,19 @@ _OURS = ("moelaws.", "howmany.", "bookbuild.")
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one sentence, like all others; the usage is there for the asking."""
 
+    learn: Callable[["Parser"], None] | None = None
+    """Adds the arguments, when they are first needed: a command that is not asked for is not loaded."""
+
+    def learned(self) -> "Parser":
+        """This parser, once it knows its arguments."""
+        learn, self.learn = self.learn, None
+        if learn is not None:
+            learn(self)
+        return self
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, as argparse does, but for ``--option=--``, which it takes for an option of no value at all."""
+        self.learned()
         for word in sys.argv[1:] if args is None else args:
             if word.startswith("-") and word.endswith("=--"):
                 self.error(f"argument {shown(word[:-3])}: expected a value, found '--'")
@@ -63,7 +74,7 @@ def outcome(error: Exception) -> int:
 
 
 def _meaning(error: Exception) -> tuple[int, str]:
-    if isinstance(error, ValueError | TableInUseError) and _is_ours(error):
+    if (isinstance(error, ValueError) and _is_ours(error)) or _is_table_in_use(error):
         # Every complaint about a reader's input is a ValueError whose message is one clear sentence.
         return WRONG_INPUT, str(error)
     if isinstance(error, OSError):
@@ -87,6 +98,12 @@ def _is_ours(error: Exception) -> bool:
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith(_OURS)
+
+
+def _is_table_in_use(error: Exception) -> bool:
+    from moelaws.runs import TableInUseError  # not above: help and a misspelled option need no tables
+
+    return isinstance(error, TableInUseError)
 
 
 def _is_failed_fit(error: Exception) -> bool:

@@ -29,9 +29,8 @@ _MOST_STARTS = _MOST_REFITS = 100_000
 """Beyond this many a fit takes hours and learns nothing more."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("fit", help="fit a law to a run table")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add_table(parser, 'router == "Hash"', needed=False)
     parser.add_argument("--law", metavar="NAME", help="a published law, see --laws")
     parser.add_argument("--laws", action="store_true", help="print the laws and stop")

@@ -12,9 +12,8 @@ from moelaws.surfaces.budget import TOLERANCE
 from moelaws.surfaces.polynomial import Degree
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("isoflop", help="fit the loss surface of each budget and find its optima")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add_table(parser)
     parser.add_argument("--variable", default="total_params", help="column of sizes (default total_params)")
     parser.add_argument(

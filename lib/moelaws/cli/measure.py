@@ -27,9 +27,8 @@ _DIGITS = 9
 _EXPECTED = "a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("measure", help="time prefill and decode of a model, or calibrate this machine")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     parser.add_argument(
         "model", nargs="?", help="a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
     )

@@ -15,9 +15,8 @@ _CHEAP = 0.1
 """Dollars an hour of a machine of one's own, where none are given."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("plan", help="choose size, experts and hardware for training and serving")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     parser.add_argument(
         "--train-flops", type=number(1, 1e40), required=True, metavar="C", help="training budget, in FLOPs"
     )

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from moelaws.probing.probing import Probed
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("probe", help="train recorded runs again and record what each can do")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add_table(parser, "seed == 0 and budget == 1e12")
     parser.add_argument(
         "--out", type=path, help="table of probes to append to (default data/probes/ and the run table's name)"

@@ -12,9 +12,8 @@ from moelaws.runs.reading.rename import parse_map
 from moelaws.stages import counted
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("rerun", help="train recorded runs again from their rows, and compare the losses")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add_table(parser, "train_flops < 1e11")
     parser.add_argument("--sample", type=whole(1, 1_000_000), default=2, help="how many, drawn at random (default 2)")
     parser.add_argument("--smallest", action="store_true", help="those of the fewest FLOPs, not a random sample")

@@ -20,9 +20,8 @@ _WIDEST = 30
 _MOST_COLUMNS = 12
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("runs", help="check a run table and summarise it")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     add_table(parser, needed=False)
     parser.add_argument("--rows", type=whole(1, 1_000_000), default=20, help="rows to print (default 20)")
     parser.add_argument(

@@ -28,9 +28,8 @@ _MOST_RUNS = 1_000_000
 _BOOK = ("howmany.designs.sweeps", "howmany.designs.program_sweeps")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("sweep", help="train the runs of a sweep; a stopped sweep goes on where it was")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
     parser.add_argument("name", help="one of the book's (a wrong name lists them), or PACKAGE.MODULE:FUNCTION of yours")
     parser.add_argument("--out", type=path, help="run table to append to (default data/runs/NAME.csv)")
     parser.add_argument("--workers", type=whole(1, MOST_WORKERS), help="local processes of one thread each (default 2)")
