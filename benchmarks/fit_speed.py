@@ -19,7 +19,6 @@
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 import warnings
@@ -40,6 +39,7 @@ from moelaws.fitting.intervals.uncertainty import bootstrap
 from moelaws.fitting.objective import FitError, Objective
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError
+from moelaws.provenance import machine
 from moelaws.runs import derive, read_runs
 
 RECORDED = Path(__file__).parents[1] / "data" / "runs" / "isoflop.csv"
@@ -194,7 +194,7 @@ def main() -> None:
     warnings.simplefilter("ignore", OpenDesignWarning)
     load = os.getloadavg()[0]
     results = {
-        "machine": platform.processor() or platform.machine(),
+        "machine": machine(),
         "every_law": every_law(),
         "many_runs": many_runs(),
         "growth": growth(),
