@@ -45,3 +45,15 @@ def test_a_field_that_came_later_tells_designs_apart() -> None:
     pairs = paired_differences(both, (1, 16))
     assert len(pairs) == 4
     assert pairs["difference"].tolist() == pytest.approx([-0.1] * 4)
+
+
+def test_another_learning_rate_or_batch_is_no_other_seed() -> None:
+    """Only the recipe tells these apart: once their distance was taken for the noise between seeds."""
+    rates = [RUNS.assign(learning_rate=rate, loss=RUNS["loss"] + rate) for rate in (1, 2)]
+    for column in ("learning_rate", "batch_sequences"):
+        both = pd.concat(rates, ignore_index=True).rename(columns={"learning_rate": column})
+        assert pooled_noise(seed_spread(both)) == pytest.approx(pooled_noise(seed_spread(RUNS)))
+
+
+def test_runs_without_a_budget_have_seeds_too() -> None:
+    assert seed_spread(RUNS.assign(budget=np.nan))["seeds"].tolist() == [3, 2]

@@ -11,6 +11,9 @@ from moelaws.field import NEEDED, ConfigError, Field, described
 from moelaws.quote import shown
 from moelaws.runs.numbers import truth
 
+FIELDS = tuple(field.name for kind in (ModelConfig, TrainConfig, RunConfig) for field in described(kind))
+"""Every field of a configuration, which is a column of a table that the library wrote."""
+
 LATER_FIELDS: dict[str, Any] = {
     field.name: field.absent
     for kind in (ModelConfig, TrainConfig, RunConfig)

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from moelaws.runs.configured import LATER_FIELDS, with_later_columns
+from moelaws.runs.configured import FIELDS, LATER_FIELDS, with_later_columns
 
 Array = NDArray[np.float64]
 
 DESIGN = ("budget", "corpus", "d_model", "n_layers", "n_experts", "top_k", "granularity")
 """Columns that say which point of a design a run belongs to; its seeds are the replicates there. Where a table has
-columns of fields that came later, these say so too: another kind of router is no other seed."""
+columns of other fields of a configuration, these say so too: another learning rate, or another kind of router, is no
+other seed."""
 
 
 def seed_spread(runs: pd.DataFrame, by: Sequence[str] = DESIGN) -> pd.DataFrame:
@@ -20,13 +21,16 @@ def seed_spread(runs: pd.DataFrame, by: Sequence[str] = DESIGN) -> pd.DataFrame:
 
     Args:
         runs: finished runs.
-        by: columns that identify a point; those the table lacks are passed over.
+        by: columns that identify a point; those the table lacks are passed over. By default all that a run is made
+            from, but the seed; runs that leave a column empty may be of one point.
 
     Returns:
         One row a point: the columns ``by``, ``seeds`` (how many), ``mean`` and ``std`` of the loss (nats per token).
     """
-    runs, by = _design(runs, by)
-    points = runs.groupby(by, as_index=False)["loss"].agg(seeds="size", mean="mean", std="std")
+    runs, columns = _design(runs, by)
+    if by is DESIGN:
+        columns = [*columns, *(name for name in FIELDS if name in runs.columns and name not in {*columns, "seed"})]
+    points = runs.groupby(columns, as_index=False, dropna=False)["loss"].agg(seeds="size", mean="mean", std="std")
     return points[points["seeds"] >= 2].reset_index(drop=True)
 
 
