@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from moelaws.fitting.fit import fit
-from moelaws.laws import law
+from moelaws.laws import law, law_from_formula
 from moelaws.optimum.family import alternating, glu, proportional, switch
 from moelaws.optimum.optimum import (
     Forecaster,
@@ -296,3 +296,19 @@ def test_an_allocation_knows_its_size():
     best = best_size(JOINT, 1e20, 8, 1)
     assert JOINT.family.total_params(best.size, 8, 1) == pytest.approx(best.total_params, rel=1e-12)
     assert "size" not in best.intervals
+
+
+def test_the_end_of_what_was_compared_is_said():
+    text = "e + a/N^alpha + b/D^beta + k*E^gamma"  # more parameters help, more experts cost
+    turning = law_from_formula("turning", text, {"N": "total_params", "D": "tokens", "E": "n_experts"})
+    params = {"e": 1.7, "a": 400.0, "alpha": 0.34, "b": 410.0, "beta": 0.28, "k": 0.01, "gamma": 1.0}
+    forecaster = Forecaster(turning, params)
+    inside = forecaster.best(1e20, experts=[1, 2, 4, 8, 16, 32, 64])
+    assert 1 < inside.n_experts < 64
+    assert inside.experts_edge == ""
+    best = inside.n_experts
+    assert forecaster.best(1e20, experts=[2 * best, best]).experts_edge == "low"
+    assert forecaster.best(1e20, experts=[best, best / 2]).experts_edge == "high"
+    assert forecaster.best(1e20, experts=best).experts_edge == ""
+    dense = Forecaster(turning, params | {"k": 1.0}).best(1e20, experts=[1, 2])
+    assert (dense.n_experts, dense.experts_edge) == (1, "")  # there is nothing below dense

@@ -26,6 +26,8 @@ class Allocation:
         edge: the limit that the answer lies at, if any.
         intervals: attribute -> ends of its interval; empty without replicates.
         size: the family's size that has these parameters, so that nobody needs to look for it again.
+        experts_edge: the end of the numbers of experts compared that E lies at, if any: more experts, or fewer, might
+            be better still.
     """
 
     train_flops: float
@@ -39,6 +41,7 @@ class Allocation:
     edge: Edge
     intervals: Mapping[str, tuple[float, float]]
     size: float
+    experts_edge: Literal["", "low", "high"] = ""
 
     @property
     def tokens_per_param(self) -> float:
@@ -62,7 +65,7 @@ class Allocation:
                 low, high = np.quantile(found[name][1:], quantiles)
                 intervals[name] = (float(low), float(high))
         edges: dict[int, Edge] = {-1: "low", 0: "", 1: "high", 2: "memory"}
-        values = {name: float(found[name][0]) for name in names}
+        values: dict[str, Any] = {name: float(found[name][0]) for name in names}
         return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals, size=float(found["size"][0]))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -54,14 +55,15 @@ def best_model(
     level: float = 0.95,
 ) -> Allocation:
     """The best size and the best of several expert counts: see ``Forecaster.best``, which asks this."""
-    found = [best_sizes(forecaster, train_flops, e, min(top_k, e), memory, inference_tokens) for e in choices]
+    compared = sorted(set(choices))
+    found = [best_sizes(forecaster, train_flops, e, min(top_k, e), memory, inference_tokens) for e in compared]
     losses = np.array([each["loss"] for each in found])
     chosen = np.argmin(losses, axis=0)
     rows = np.arange(forecaster.count)
     best = {name: np.array([each[name] for each in found])[chosen, rows] for name in found[0]}
     if not np.isfinite(best["loss"][0]):
         raise OptimumError("no model with any of these expert counts fits the memory and the budget")
-    answer = Allocation.of_rows(best, level)
+    answer = replace(Allocation.of_rows(best, level), experts_edge=_end_of(compared, int(chosen[0])))
     if not answer.intervals:
         return answer
     # Between two numbers of experts there is none: an end is one of those compared.
@@ -70,3 +72,10 @@ def best_model(
         low, high = np.quantile(best[name][1:], tails(level), method="inverted_cdf")
         whole[name] = (float(low), float(high))
     return replace(answer, intervals={**answer.intervals, **whole})
+
+
+def _end_of(compared: list[float], position: int) -> Literal["", "low", "high"]:
+    """Which end of what was compared a choice is; a single one, or dense models with nothing below, is none."""
+    if position and position == len(compared) - 1:
+        return "high"
+    return "low" if len(compared) > 1 and not position and compared[0] > 1 else ""

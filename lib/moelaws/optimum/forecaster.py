@@ -99,7 +99,7 @@ class Forecaster:
         """The model and tokens with the lowest loss at a budget: N, N_a, D, E, K, S, with intervals.
 
         Every draw of the coefficients chooses its own size and its own E, so that the intervals hold both choices.
-        An E at the end of those compared is the end's, not the law's.
+        An E at the end of those compared is the end's, not the law's: ``experts_edge`` says so.
 
         Args:
             budget: C in training FLOPs; with ``inference_tokens``, of training and inference together.
