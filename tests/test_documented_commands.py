@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from bookbuild.command import add_actions
+from bookbuild.pages.address import repository_address
 from documented import Command, blocks, commands_of, shell_commands, with_my_sweeps
 from moelaws.cli import main, make_parser
 from moelaws.cli.sweep import find_sweep
@@ -187,7 +188,7 @@ def run_elsewhere(_: list[str]) -> None:
 
 def of_the_shell(arguments: list[str]) -> None:
     assert arguments in (
-        ["moelaws"], [".venv/bin/activate"], ["OMP_NUM_THREADS=1"], ["clone", "https://github.com/moelaws/moelaws"],
+        ["moelaws"], [".venv/bin/activate"], ["OMP_NUM_THREADS=1"], ["clone", repository_address(ROOT)],
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from bookbuild.build import Order, build_book
 from bookbuild.cache import KEPT, Cache
 from bookbuild.command import main
 from bookbuild.error import BookError
+from bookbuild.pages.address import repository_address
 from bookbuild.pages.chapter import read_page
 from bookbuild.pages.toc import read_toc
 from bookbuild.site import check_place, is_current
@@ -208,11 +209,12 @@ def test_links_within_the_site_lead_somewhere(site: str, request: pytest.Fixture
 
 
 def test_launch_buttons_open_the_committed_notebooks(book_site: Path):
+    repository = repository_address(ROOT).removeprefix("https://github.com/")
     for name in read_toc(ROOT):
         if not read_page(ROOT, name).is_notebook:
             continue
         page = (book_site / f"{name}.html").read_text(encoding="utf-8")
-        colab = re.search(r'href="https://colab\.research\.google\.com/github/moelaws/moelaws/([^"]+)"', page)
+        colab = re.search(rf'href="https://colab\.research\.google\.com/github/{repository}/([^"]+)"', page)
         assert colab, f"{name}: no button for Colab"
         assert colab[1] == f"blob/main/{name}.ipynb"
         assert f"%2F{name.rsplit('/')[-1]}.ipynb" in page or f"/{name}.ipynb" in page
