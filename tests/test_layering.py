@@ -37,6 +37,7 @@ ALLOWED = {
     "fitting": {"allocator", "charts", "document", "formulas", "laws", "runs"},
     "optimum": {"fitting", "laws"},
     "surfaces": {"fitting", "optimum", "runs"},
+    "exchange": {"counting"},
     "serving": {"config", "counting", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
     "text": {"files"},
@@ -50,8 +51,8 @@ ALLOWED = {
     },
     "charts": {"formulas", "laws", "runs"},
     "cli": {
-        "config", "counting", "decoding", "document", "files", "fitting", "interrupt", "laws", "measuring", "models",
-        "optimum", "probing", "runs", "serving", "sweeping", "surfaces", "text", "training",
+        "config", "counting", "decoding", "document", "exchange", "files", "fitting", "interrupt", "laws", "measuring",
+        "models", "optimum", "probing", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing",
@@ -62,7 +63,9 @@ ALLOWED = {
 # How a reader's words are shown is the same everywhere; so is how a long computation says what it is at.
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
-ANALYSIS = ("formulas", "runs", "laws", "fitting", "optimum", "surfaces", "serving", "charts", "counting", "config")
+ANALYSIS = (
+    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "serving", "exchange", "charts", "counting", "config",
+)  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")
 BEYOND_THE_WALL = (

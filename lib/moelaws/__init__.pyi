@@ -15,6 +15,8 @@ from .counting import tokens_for_budget as tokens_for_budget
 from .counting import training_flops_per_token as training_flops_per_token
 from .counting import weight_bytes as weight_bytes
 from .decoding.generate import generate as generate
+from .exchange.model_count import ModelCount as ModelCount
+from .exchange.model_count import count as count
 from .fitting.engine.descent import FitFailed as FitFailed
 from .fitting.fit import fit as fit
 from .fitting.objective import FitError as FitError

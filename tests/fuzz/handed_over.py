@@ -51,6 +51,9 @@ def models(rng: random.Random) -> Iterator[Input]:
     ]
     for name in names:
         yield Input(("measure", name, *BASES["measure"][2:]), "a model that is none", refuse=True)
+        yield Input(("count", name), "a model that is none")
+    for name in ("", "mixtral", "gpt-oss\0", "n" * 300, "x" * 87_000, "\x1b[31m", "absent/config.json", "good.csv"):
+        yield Input(("count", name), "a model that is none")
     for text in (
         "d=0",
         "d=7",

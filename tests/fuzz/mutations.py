@@ -92,6 +92,8 @@ def configs(rng: random.Random, count: int = 70) -> list[Input]:
         found.append(
             Input(("measure", name, *BASES["measure"][2:]), "a configuration with a value changed", files=files)
         )
+        if i % 2:
+            found.append(Input(("count", name), "a configuration with a value changed", files=files))
     return found
 
 

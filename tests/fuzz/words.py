@@ -50,6 +50,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "runs": ("runs", "good.csv"),
     "fit": ("fit", "good.csv", "--law", "hoffmann2022", "--starts", "4"),
     "isoflop": ("isoflop", "good.csv", "--bootstrap", "20"),
+    "count": ("count", "small"),
     "plan": ("plan", "--train-flops", "1e21", "--laws", "abnar2025", "--experts", "1,8"),
     "measure": ("measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"),
     "sweep": ("sweep", "tiny_sweeps:one", "--out", "swept.csv", "--device", "tpu"),

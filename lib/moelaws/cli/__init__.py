@@ -21,6 +21,7 @@ COMMANDS = {
     "isoflop": "fit the loss surface of each budget and find its optima",
     "fit": "fit a law to a run table",
     "measure": "time prefill and decode of a model, or calibrate this machine",
+    "count": "count parameters, FLOPs and bytes of published models from their config.json",
     "plan": "choose size, experts and hardware for training and serving",
 }
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
