@@ -1,6 +1,6 @@
-"""The two scripts that pages need and the repository does not carry: Vega for the charts, MathJax for the formulas.
+"""The script that pages need and the repository does not carry: Vega, for the charts.
 
-Both come out of installed packages at build time, so that a page asks no other host for anything.
+It comes out of an installed package at build time, so that a page asks no other host for anything.
 """
 
 import shutil
@@ -11,14 +11,13 @@ from bookbuild.error import BookError
 from moelaws.files import write_whole
 
 VEGA = "_static/vega/bundle.js"
-MATHJAX = "_static/mathjax/tex-svg.js"
 
 
 def install_assets(site: Path, cache: Path) -> None:
-    """Copy the scripts into a built site.
+    """Copy the script into a built site.
 
-    They are copied after the build because Jupyter Book loads every script that it finds in `_static` on every page:
-    MathJax would be loaded twice, and Vega where there is no chart.
+    It is copied after the build because Jupyter Book loads every script that it finds in `_static` on every page: Vega
+    would be loaded where there is no chart.
 
     Arguments:
         site: folder of the built site.
@@ -27,9 +26,8 @@ def install_assets(site: Path, cache: Path) -> None:
     Raises:
         BookError: a package of the `book` extra is missing.
     """
-    for source, place in ((vega_bundle(cache), VEGA), (mathjax_script(), MATHJAX)):
-        (site / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, site / place)
+    (site / VEGA).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(vega_bundle(cache), site / VEGA)
 
 
 def vega_bundle(cache: Path) -> Path:
@@ -56,16 +54,3 @@ def vega_bundle(cache: Path) -> Path:
         bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
         write_whole(path, f"(function () {{\n{bundle}\n}})();\n")
     return path
-
-
-def mathjax_script() -> Path:
-    """Find MathJax (TeX input, SVG output, all fonts and TeX packages in one file) in its installed package."""
-    try:
-        files = metadata.files("django-static-mathjax") or []
-    except metadata.PackageNotFoundError as error:
-        raise BookError("django-static-mathjax is not installed; it is in the extra 'book'") from error
-    for file in files:
-        # The full one: the smaller one fetches TeX packages such as boldsymbol or cancel when a formula uses them.
-        if file.as_posix().endswith("es5/tex-svg-full.js"):
-            return Path(str(file.locate()))
-    raise BookError("django-static-mathjax: expected es5/tex-svg-full.js among its files, found none")
