@@ -17,8 +17,8 @@ from repository import ROOT
 PACKAGE = Path(moelaws.__file__).parent
 STUBS = sorted(PACKAGE.rglob("*.pyi"))
 NEEDS_TORCH = {
-    "Transformer", "generate", "load_checkpoint", "load_corpus", "measure", "probe_runs", "recipe", "rerun",
-    "run_sweep", "save_checkpoint", "SweepRun", "tiny_model", "train",
+    "compress", "generate", "load_checkpoint", "load_corpus", "measure", "merge", "probe_runs", "prune", "recipe",
+    "rerun", "run_sweep", "save_checkpoint", "SweepRun", "tiny_model", "train", "Transformer", "upcycle", "Widths",
 }  # fmt: skip
 
 

@@ -40,8 +40,9 @@ ALLOWED = {
     "exchange": {"counting"},
     "serving": {"config", "counting", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
+    "reshape": {"config", "field", "models"},
     "text": {"files"},
-    "training": {"allocator", "config", "counting", "field", "models", "provenance", "runs", "text"},
+    "training": {"allocator", "config", "counting", "field", "models", "provenance", "reshape", "runs", "text"},
     "sweeping": {"config", "counting", "field", "files", "process", "runs", "text", "training", "workers"},
     "probing": {"config", "counting", "files", "models", "provenance", "runs", "sweeping", "text", "training"},
     "decoding": {"config", "files", "models"},
@@ -52,11 +53,11 @@ ALLOWED = {
     "charts": {"formulas", "laws", "runs"},
     "cli": {
         "config", "counting", "decoding", "document", "exchange", "files", "fitting", "interrupt", "laws", "measuring",
-        "models", "optimum", "probing", "runs", "serving", "sweeping", "surfaces", "text", "training",
+        "models", "optimum", "probing", "reshape", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing",
-        "runs", "serving", "surfaces", "sweeping", "text", "training",
+        "reshape", "runs", "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip

@@ -43,6 +43,11 @@ from .optimum.forecaster import Forecaster as Forecaster
 from .optimum.forecaster import OptimumError as OptimumError
 from .parameters import check_parameters as check_parameters
 from .probing.probing import probe_runs as probe_runs
+from .reshape.compress import Widths as Widths
+from .reshape.compress import compress as compress
+from .reshape.fewer_experts import merge as merge
+from .reshape.fewer_experts import prune as prune
+from .reshape.upcycle import upcycle as upcycle
 from .runs import RunTable as RunTable
 from .runs import RunTableError as RunTableError
 from .runs import derive as derive

@@ -5,7 +5,7 @@ A configuration is plain data. Two equal configurations have the same ``run_id``
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from moelaws.field import ConfigError as ConfigError
@@ -137,6 +137,18 @@ class ModelConfig(Record):
         """Whether there is anything to route; with one expert there is no router."""
         return self.n_experts > 1
 
+    @property
+    def dense(self) -> "ModelConfig":
+        """The dense model of which this one can be grown by copying its feed-forward layers; itself, if it is dense.
+
+        Raises:
+            ConfigError: its experts are narrower than the dense layer, or some are shared: they are no copies.
+        """
+        copied = "for experts that begin as copies of the dense layer"
+        require(self.granularity == 1, "granularity", self.granularity, f"1 {copied}")
+        require(self.shared_experts == 0, "shared_experts", self.shared_experts, f"0 {copied}")
+        return replace(self, n_experts=1, top_k=1, renormalize_top_k=False, router_scores="softmax")
+
 
 @dataclass(frozen=True)
 class TrainConfig(Record):
@@ -160,6 +172,11 @@ class TrainConfig(Record):
         validation_tokens: size of the fixed held-out set the loss is measured on.
         seed: draws the initial weights and the order of the data. Data order does not depend on the model,
             so runs that share a seed, a corpus and a batch shape are paired.
+        dense_tokens: where the run starts: from the same model without experts, trained on so many tokens by the same
+            recipe, its layers copied into every expert (upcycling, Liew et al. 2025); 0 for random weights. A dense
+            model goes on from itself. The run reads what comes after these tokens.
+        dense_learning_rate: peak learning rate of that dense model; 0 for the run's own.
+        copy_noise: standard deviation of what is added to the copied experts, over that of their weights.
 
     Raises:
         ConfigError: a value out of range, named by field.
@@ -184,6 +201,14 @@ class TrainConfig(Record):
     router_z: float = original(1e-3, "weight of the router z-loss", "1")
     validation_tokens: int = original(65_536, "size of the validation set asked for", "tokens", least=1, most=10**18)
     seed: int = original(0, "draws the initial weights and the data order", most=2**63 - 1)
+    dense_tokens: int = added(
+        0, "tokens of the dense model whose layers the experts began as copies of; 0: random weights", "tokens",
+        before=0, most=10**18,
+    )  # fmt: skip
+    dense_learning_rate: float = added(0.0, "peak learning rate of that dense model; 0: the run's own", before=0.0)
+    copy_noise: float = added(
+        0.0, "noise added to the copied experts over the spread of their weights", "1", before=0.0
+    )
 
 
 @dataclass(frozen=True)
@@ -212,6 +237,22 @@ class RunConfig(Described):
     def batch_tokens(self) -> int:
         """Tokens in one optimiser step."""
         return self.train.batch_sequences * self.model.context
+
+    @property
+    def start(self) -> "RunConfig | None":
+        """The run that trains the dense model which this run starts from; ``None`` if it starts from random weights.
+
+        Raises:
+            ConfigError: the model's experts cannot be copies of a dense layer.
+        """
+        train = self.train
+        if not train.dense_tokens:
+            return None
+        recipe = replace(
+            train, tokens=train.dense_tokens, learning_rate=train.dense_learning_rate or train.learning_rate,
+            dense_tokens=0, dense_learning_rate=0.0, copy_noise=0.0,
+        )  # fmt: skip
+        return replace(self, model=self.model.dense, train=recipe)
 
     @property
     def run_id(self) -> str:

@@ -47,6 +47,7 @@ def build(folder: Path) -> None:
     shutil.copyfile(ROOT / "data" / "timings" / "cpu.csv", folder / "timings.csv")
     (folder / "fit.json").write_text(json.dumps(FIT))
     save_checkpoint(Transformer(ModelConfig(64, 16, 1, 2, 32, 4, context=32)), folder / "small")
+    save_checkpoint(Transformer(ModelConfig(64, 16, 1, 2, 32, context=32)), folder / "dense")
     (folder / "tiny_sweeps.py").write_text(_SWEEPS)
     (folder / "text.txt").write_text("The quick brown fox jumps over the lazy dog.\n" * 400)
     shutil.copytree(ROOT / "tests" / "small_book", folder / "book")

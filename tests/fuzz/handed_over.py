@@ -50,7 +50,8 @@ def models(rng: random.Random) -> Iterator[Input]:
         "folder.json",
     ]
     for name in names:
-        yield Input(("measure", name, *BASES["measure"][2:]), "a model that is none", refuse=True)
+        for command in ("measure", "upcycle", "compress"):
+            yield Input((command, name, *BASES[command][2:]), "a model that is none", refuse=True)
         yield Input(("count", name), "a model that is none")
     for name in ("", "mixtral", "gpt-oss\0", "n" * 300, "x" * 87_000, "\x1b[31m", "absent/config.json", "good.csv"):
         yield Input(("count", name), "a model that is none")

@@ -56,6 +56,8 @@ BASES: dict[str, tuple[str, ...]] = {
     "sweep": ("sweep", "tiny_sweeps:one", "--out", "swept.csv", "--device", "tpu"),
     "rerun": ("rerun", "ours.csv", "--sample", "1", "--device", "tpu"),
     "probe": ("probe", "ours.csv", "--dry-run"),
+    "upcycle": ("upcycle", "dense", "--out", "new_model"),
+    "compress": ("compress", "small", "--out", "new_model"),
     "book sync": ("book", "sync", "--check", "--root", "book"),
     "book build": ("book", "build", "--root", "small"),
     "book chapter": ("book", "chapter", "lines", "--root", "small"),

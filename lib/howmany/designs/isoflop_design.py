@@ -134,3 +134,37 @@ class TuningDesign:
 
 
 TUNING = TuningDesign({3e11: 32, 1e12: 40}, (1, 4, 16, 64), (0.35, 0.7, 1.4, 2.8), (0.5, 1.0, 2.0))
+
+
+@dataclass(frozen=True)
+class UpcyclingDesign:
+    """Mixtures grown from dense models.
+
+    Attributes:
+        width: d of the dense model.
+        n_experts, top_k: of the mixture.
+        sequences: in a batch, of every run.
+        before: D1, tokens of the dense models.
+        after: D2, tokens of what is grown from them.
+        scratch: further tokens of mixtures from random weights.
+        restart: learning rate of what is grown, over that of a dense run of D1 + D2 tokens.
+        noise: of the copies, in two runs more a seed.
+    """
+
+    width: int
+    n_experts: int
+    top_k: int
+    sequences: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    scratch: tuple[int, ...]
+    restart: float
+    noise: float
+
+
+UPCYCLING = UpcyclingDesign(
+    32, 8, 2, 8, before=(153_600, 460_800, 1_382_400), after=(102_400, 307_200, 921_600), scratch=(2_048_000,),
+    restart=0.25, noise=0.5,
+)  # fmt: skip
+"""Of Liew et al. 2025, at our scale: D2 from a thirteenth of D1 to six times as much. Pilot runs at D1 = 614,400 chose
+the restart: an eighth of the rate of a new run is best for D2 = 102,400, a half for 307,200."""

@@ -23,8 +23,13 @@ COMMANDS = {
     "measure": "time prefill and decode of a model, or calibrate this machine",
     "count": "count parameters, FLOPs and bytes of published models from their config.json",
     "plan": "choose size, experts and hardware for training and serving",
+    "upcycle": "make a mixture of a dense checkpoint: its layers become experts",
+    "compress": "write a checkpoint in few bits, more for the experts that matter",
 }
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
+
+_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress")}
+"""Commands whose modules lie in a room of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +97,7 @@ def make_parser() -> "Parser":
 
 
 def _add_arguments(name: str, parser: "Parser") -> None:
-    import_module(f"moelaws.cli.{name}").add_arguments(parser)
+    import_module(f"moelaws.cli.{_DEEPER.get(name, name)}").add_arguments(parser)
 
 
 def _discard_output() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _MOST_RUNS = 1_000_000
-_BOOK = ("howmany.designs.sweeps", "howmany.designs.program_sweeps")
+_BOOK = tuple(f"howmany.designs.{name}" for name in ("sweeps", "program_sweeps", "neighbour_sweeps"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters
 from moelaws.field import described
 from moelaws.json_file import JsonFileError, read_object
+from moelaws.models.bit_planes import BitPlanes
 from moelaws.models.experts import ExpertsLayer
-from moelaws.models.layout import CONFIG, OURS, CheckpointError, config_of, fields_of, read_config, slots
-from moelaws.models.tensor_files import find_tensors, match, read_tensors
+from moelaws.models.layout import CONFIG, NOT_OLMOE, OURS, CheckpointError, config_of, fields_of, read_config, slots
+from moelaws.models.tensor_files import CODES, SCALES, find_tensors, match, read_tensors
 from moelaws.models.transformer import Transformer
 
 __all__ = ["CheckpointError", "check_folder", "load_checkpoint", "read_config", "save_checkpoint"]
@@ -32,13 +34,18 @@ _TOKENIZER = "tokenizer.json"
 _BUILDING = ".moelaws-"  # how the name of a folder begins in which a checkpoint is made
 
 
-def save_checkpoint(model: Transformer, folder: str | Path, tokenizer: str | Path | None = None) -> None:
+def save_checkpoint(
+    model: Transformer, folder: str | Path, tokenizer: str | Path | None = None,
+    packed: Mapping[str, BitPlanes] | None = None,
+) -> None:  # fmt: skip
     """Write a model in the OLMoE layout; an older checkpoint in the folder is replaced, never half of it.
 
     Args:
         model: the model, on any device.
         folder: where to write, see ``check_folder``; made if absent.
         tokenizer: a ``tokenizer.json`` to put beside it.
+        packed: tensors to write in few bits, by their name in the layout, as ``compress`` gives them. Such a model is
+            no OLMoE model for other programs, and says so; it opens here.
 
     Raises:
         CheckpointError: something about the model has no place in the layout, named; the folder is somebody's; or the
@@ -49,9 +56,14 @@ def save_checkpoint(model: Transformer, folder: str | Path, tokenizer: str | Pat
     folder = Path(folder)
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    packed = packed or {}
     tensors = {
-        slot.name: slot.view(model).detach().reshape(slot.shape).contiguous().cpu() for slot in slots(model.config)
+        slot.name: slot.view(model).detach().reshape(slot.shape).contiguous().cpu()
+        for slot in slots(model.config)
+        if slot.name not in packed
     }
+    for name, planes in packed.items():
+        tensors |= {name + CODES: planes.planes, name + SCALES: planes.scales_RH}
     if not model.config.is_moe:
         tensors |= {name: torch.zeros(1, model.config.d_model) for name in _dense_gates(model.config)}
     with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder) as building:
@@ -59,7 +71,8 @@ def save_checkpoint(model: Transformer, folder: str | Path, tokenizer: str | Pat
             save_file(tensors, Path(building) / _WEIGHTS, metadata={"format": "pt"})
         except SafetensorError as error:
             raise CheckpointError(f"{folder}: the weights cannot be written ({error})") from None
-        (Path(building) / CONFIG).write_text(json.dumps(fields_of(model.config), indent=2) + "\n")
+        fields = fields_of(model.config) | (NOT_OLMOE if packed else {})
+        (Path(building) / CONFIG).write_text(json.dumps(fields, indent=2) + "\n")
         # safetensors keeps weights from all but their owner, whatever the umask.
         os.chmod(Path(building) / _WEIGHTS, (Path(building) / CONFIG).stat().st_mode & 0o777)
         if tokenizer is not None:

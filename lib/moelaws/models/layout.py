@@ -22,6 +22,8 @@ from moelaws.quote import plain, shown
 CONFIG = "config.json"
 LAYOUT = "olmoe"
 OURS = "moelaws"  # key of config.json for what the layout has no field for; model_type of a model that it cannot say
+NOT_OLMOE = {"architectures": ["MoelawsForCausalLM"], "model_type": OURS}
+"""What a ``config.json`` says of a model that nobody else's program may open."""
 _PLACES = tuple(cast(Place, field.place) for field in described(ModelConfig))
 _MOST = 10**9  # of any count in a configuration
 
@@ -210,5 +212,5 @@ def fields_of(config: ModelConfig) -> dict[str, Any]:
         if key:
             level[key] = config.d_expert if field.name == "d_ff" else value
         if place.foreign and value != place.absent:
-            written |= {"architectures": ["MoelawsForCausalLM"], "model_type": OURS}
+            written |= NOT_OLMOE
     return written

@@ -1,5 +1,6 @@
 """Tensors in ``.safetensors`` files: which there are, by the headers alone, and one after the other when wanted."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from moelaws.models.bit_planes import MOST_BITS, BitPlanes
 from moelaws.models.layout import CheckpointError, Slot
 from moelaws.quote import shown
 
+CODES, SCALES = ".codes", ".scales"
+"""Ends of the names of a tensor in few bits: its planes of bits, and a scale for each group of a row."""
 _NUMBERS = ("F64", "F32", "F16", "BF16")
 _MOST_LISTED = 10_000
 """Files in a folder; the largest public models have some hundreds."""
@@ -58,6 +62,10 @@ def match(slots: Iterable[Slot], found: Mapping[str, Stored], folder: Path) -> N
     left = set(found)
     for slot in slots:
         stored = found.get(slot.name)
+        if stored is None and slot.name + CODES in found:
+            _match_planes(slot, found, folder)
+            left -= {slot.name + CODES, slot.name + SCALES}
+            continue
         if stored is None:
             raise CheckpointError(f"{folder}: {_missing(slot.name, found)}")
         if stored.shape != slot.shape:
@@ -77,11 +85,40 @@ def read_tensors(slots: Iterable[Slot], found: Mapping[str, Stored]) -> Iterator
     """Each slot with its tensor, one at a time, file after file."""
     by_file: dict[Path, list[Slot]] = {}
     for slot in slots:
-        by_file.setdefault(found[slot.name].file, []).append(slot)
+        name = slot.name if slot.name in found else slot.name + CODES
+        by_file.setdefault(found[name].file, []).append(slot)
     for file, its in by_file.items():
         with safe_open(file, framework="pt") as tensors:
             for slot in its:
-                yield slot, tensors.get_tensor(slot.name)
+                if slot.name in found:
+                    yield slot, tensors.get_tensor(slot.name)
+                    continue
+                planes, scales = (tensors.get_tensor(slot.name + end) for end in (CODES, SCALES))
+                yield slot, BitPlanes(planes, scales, slot.shape[1]).matrix()
+
+
+def _match_planes(slot: Slot, found: Mapping[str, Stored], folder: Path) -> None:
+    """Compare a tensor in few bits with what a model needs.
+
+    Raises:
+        CheckpointError: it has no scales, or codes or scales are not those of a matrix of this shape.
+    """
+    codes, scales = found[slot.name + CODES], found.get(slot.name + SCALES)
+    if scales is None or scales.file != codes.file or len(slot.shape) != 2:
+        raise CheckpointError(f"{folder}: {slot.name + CODES!r} has no {SCALES!r} beside it, or stands for no matrix")
+    (rows, columns), bytes_a_plane = slot.shape, -(-math.prod(slot.shape) // 8)
+    fits = len(codes.shape) == 2 and 1 <= codes.shape[0] <= MOST_BITS and codes.shape[1] == bytes_a_plane
+    if not fits or codes.dtype != "U8":
+        raise CheckpointError(
+            f"{folder}: {slot.name + CODES!r} holds {shown(codes.dtype)} of shape {shown(codes.shape)}, expected U8 of "
+            f"1 to {MOST_BITS} planes of {bytes_a_plane} bytes"
+        )
+    fits = len(scales.shape) == 2 and scales.shape[0] == rows and 1 <= scales.shape[1] <= columns
+    if not fits or scales.dtype != "F16":
+        raise CheckpointError(
+            f"{folder}: {slot.name + SCALES!r} holds {shown(scales.dtype)} of shape {shown(scales.shape)}, expected "
+            f"F16 of {rows} rows of 1 to {columns} scales"
+        )
 
 
 def _missing(name: str, found: Mapping[str, Stored]) -> str:

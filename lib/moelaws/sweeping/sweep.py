@@ -121,6 +121,7 @@ def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
 
     Raises:
         CorpusError: a text is missing, cannot be read or is too short.
+        ConfigError: a run is to start from a dense model, and its experts cannot be copies.
     """
     corpora: dict[tuple[str, int], Text] = {}
     pinned = {}
@@ -134,6 +135,7 @@ def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
         key = source, item.run.model.vocab_size
         corpus = corpora.get(key) or corpora.setdefault(key, load_text(*key))
         corpus.require(item.run.train.batch_sequences, item.run.model.context)
+        item.run.start  # noqa: B018, refuses what no run can start from
         run = replace(item.run, corpus=source, corpus_sha256=corpus.sha256)
         pinned[run.run_id] = replace(item, run=run)
     return pinned

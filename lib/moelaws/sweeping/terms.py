@@ -22,7 +22,7 @@ def _fingerprint() -> str:
     """Hash of the code that decides what a run gives; a version number would not see a changed checkout."""
     package = Path(moelaws.__file__).parent
     files = [package / "config.py", package / "counting.py"]
-    for room in ("models", "text", "training", "sweeping"):
+    for room in ("models", "reshape", "text", "training", "sweeping"):
         files += sorted((package / room).glob("*.py"))
     digest = hashlib.sha256()
     for file in files:

@@ -41,10 +41,16 @@ class RunState:
         text_sha256: fingerprint of the text it reads.
         place: the device it runs on.
         saving: where and how often; ``None`` for a run that is not saved.
+
+    Attributes:
+        place: the device.
     """
 
     def __init__(self, run: RunConfig, text_sha256: str, place: torch.device, saving: Saving | None) -> None:
         reachable = saving is not None and saving.reachable
+        self.place = place
+        self._run, self._text = run, text_sha256
+        self._given = saving
         self._saving = saving or Saving(Path())
         self._file = self._saving.file(run.run_id)
         self._identity = {
@@ -64,6 +70,19 @@ class RunState:
     def seconds(self) -> float:
         """Seconds that this run was trained for, before it was killed and now."""
         return self._before + time.perf_counter() - self._began
+
+    def of(self, run: RunConfig) -> "RunState":
+        """The state of the run that this one starts from, beside its own."""
+        return RunState(run, self._text, self.place, self._given)
+
+    def forget_start(self) -> None:
+        """Remove the state of the run that this one starts from: it is not needed any more."""
+        if self._due != _NEVER and self._run.start is not None:
+            self._saving.forget(self._run.start.run_id)
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count some seconds: what a run starts from was made in them."""
+        self._began += seconds
 
     def load(self, model: Transformer, optimiser: torch.optim.Optimizer) -> list[float]:
         """Put a saved state into a new model and its optimiser, if there is one of this run that was made here.
@@ -177,6 +196,7 @@ def _fingerprint() -> str:
     files = [package / "config.py", package / "counting.py", *sorted((package / "models").glob("*.py"))]
     files += [package / "text" / f"{name}.py" for name in ("batches", "synthetic")]
     files += [package / "training" / f"{name}.py" for name in ("state", "step", "train")]
+    files += [package / "reshape" / "upcycle.py"]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())

@@ -1,6 +1,7 @@
 """One training run: a frozen configuration in, a trained model and its measured result out."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from moelaws.available_memory import require_memory
 from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
+from moelaws.reshape.upcycle import copy_dense
 from moelaws.text.text import Text
 from moelaws.training.saving import Saving
 from moelaws.training.state import RunState
@@ -23,6 +25,9 @@ from moelaws.training.validation import Validation, validate
 _COMPILE_FROM = 1e16
 # A loss of three times that of a uniform guess does not come back.
 _EXPLODED = 3.0
+
+OnStep = Callable[[int, int, float], None] | None
+"""What is called after each step with (step, steps, loss)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def train(
     text: Text,
     device: str = "auto",
     threads: int = 1,
-    on_step: Callable[[int, int, float], None] | None = None,
+    on_step: OnStep = None,
     saving: Saving | None = None,
 ) -> TrainingResult:
     """Train one model and validate it. The same run, machine and thread count give the same bits.
@@ -71,14 +76,16 @@ def train(
         text: what to read, in the model's vocabulary.
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         threads: torch threads on the CPU. One is fastest for models this small; run several processes instead.
-        on_step: called after each step with (step, steps, loss).
+        on_step: called after each step with (step, steps, loss); first for those of the dense model that the run
+            starts from, if it does.
         saving: where a run of several minutes saves its state, and how often; if not given, it does not.
 
     Returns:
         The trained model and its result.
 
     Raises:
-        ConfigError: the model's vocabulary is not the corpus's, or the corpus is not the one the run names.
+        ConfigError: the model's vocabulary is not the corpus's, the corpus is not the one the run names, or the run
+            starts from a dense model of which its experts cannot be copies.
         CorpusError: the text is too short for one batch.
         TooLargeError: the run does not fit the memory.
     """
@@ -91,6 +98,7 @@ def train(
         state = RunState(run, text.sha256, place, saving)
         model = Transformer(run.model, seed=run.train.seed).to(place)
         losses, reason = _steps(model, run, text, on_step, state)
+        state.forget_start()
         training_seconds = state.seconds
         validation = None if reason else validate(model, text, run.train.validation_tokens)
         if validation is not None and not math.isfinite(validation.loss):
@@ -125,6 +133,25 @@ def learning_rate_at(step: int, steps: int, config: TrainConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def _start(run: RunConfig, text: Text, state: RunState, on_step: OnStep) -> tuple[Transformer, str]:
+    """The dense model that a run starts from, and why it diverged, if it did.
+
+    Runs of a sweep that share it train it once a process.
+    """
+    key = run.run_id, text.sha256, str(state.place), torch.get_num_threads()
+    if key not in _STARTS:
+        model = Transformer(run.model, seed=run.train.seed).to(state.place)
+        _, reason = _steps(model, run, text, on_step, state.of(run))
+        while len(_STARTS) >= _MOST_STARTS:
+            del _STARTS[next(iter(_STARTS))]
+        _STARTS[key] = model, reason
+    return _STARTS[key]
+
+
+_STARTS: dict[tuple[str, str, str, int], tuple[Transformer, str]] = {}
+_MOST_STARTS = 8
+
+
 def _least_bytes(run: RunConfig) -> int:
     """Memory that a run takes at least: weights, gradients, two moments in fp32, and what the backward pass needs."""
     model = run.model
@@ -142,16 +169,22 @@ def _check(run: RunConfig, text: Text) -> None:
     text.require(run.train.batch_sequences, run.model.context)
 
 
-def _steps(
-    model: Transformer, run: RunConfig, text: Text, on_step: Callable[[int, int, float], None] | None, state: RunState
-) -> tuple[list[float], str]:
+def _steps(model: Transformer, run: RunConfig, text: Text, on_step: OnStep, state: RunState) -> tuple[list[float], str]:
     """Run the optimiser from where the run was left; returns the losses and, if the run diverged, why."""
     config, steps = run.train, run.steps
     flops = training_flops_per_token(run.model) * steps * run.batch_tokens
     take_step = TrainingStep(model, config, compiled=flops > _COMPILE_FROM)
     losses = state.load(model, take_step.optimiser)
+    start = run.start
+    if start is not None and not losses:
+        began = time.perf_counter()
+        dense, reason = _start(start, text, state, on_step)
+        if reason:
+            return losses, f"the dense model that it starts from, {reason}"
+        copy_dense(dense, model, config.copy_noise, config.seed)
+        state.leave_out(time.perf_counter() - began)
     batches = text.batches(config.batch_sequences, run.model.context, config.seed)
-    batches = islice(batches, len(losses), None)
+    batches = islice(batches, len(losses) + (start.steps if start is not None else 0), None)
     for step in range(len(losses), steps):
         loss, norm = take_step(torch.from_numpy(next(batches)), learning_rate_at(step, steps, config))
         losses.append(loss)

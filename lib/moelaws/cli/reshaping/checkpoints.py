@@ -1,0 +1,49 @@
+"""Checkpoint folders that a command reads and writes: never one over the other, never over what is somebody's."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moelaws.cli.values import path
+from moelaws.sweeping.executors import require_training
+
+if TYPE_CHECKING:
+    from moelaws.models import Transformer
+
+_TOKENIZER = "tokenizer.json"
+
+
+def add_folders(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the folder that is read and the one that is written.
+
+    Args:
+        parser: of the command.
+        what: the folder to read holds.
+    """
+    parser.add_argument("model", type=path, metavar="FOLDER", help=f"{what} in the OLMoE layout")
+    parser.add_argument("--out", type=path, required=True, metavar="FOLDER", help="where the new model is written")
+
+
+def open_model(options: argparse.Namespace, copies: int) -> "Transformer":
+    """The model that is read, once it is certain that the new one may be written.
+
+    Args:
+        options: of a parser that ``add_folders`` has been at.
+        copies: of the weights that the memory must hold.
+
+    Raises:
+        ValueError: no such checkpoint, or a folder that may not be written to.
+    """
+    require_training()
+    from moelaws.models.checkpoint import check_folder, load_checkpoint
+
+    if options.out.resolve() == options.model.resolve():
+        raise ValueError(f"--out {options.out}: the folder that is read; name another, or its model would be lost")
+    check_folder(options.out)
+    return load_checkpoint(options.model, copies)
+
+
+def tokenizer_of(folder: Path) -> Path | None:
+    """The tokenizer that lies beside a model, if one does."""
+    file = folder / _TOKENIZER
+    return file if file.is_file() else None
