@@ -38,7 +38,7 @@ ALLOWED = {
     "optimum": {"fitting", "laws"},
     "surfaces": {"fitting", "optimum", "runs"},
     "exchange": {"counting"},
-    "serving": {"config", "counting", "fitting", "laws", "optimum", "runs"},
+    "serving": {"config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
     "reshape": {"config", "field", "models"},
     "text": {"files"},

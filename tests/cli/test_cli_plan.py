@@ -95,7 +95,7 @@ def test_the_readers_own_machine_from_its_timings(tmp_path, capsys):
             "abnar2025: no model reaches the loss with 1.5 FLOPs of training",
         ),
         (["--train-flops", "1e21", "--output-tokens", "1e-320"], "--output-tokens: expected a number > 0.001"),
-        (["--train-flops", "1e21", "--hardware", "abacus"], "no hardware 'abacus'; there are a100-40gb"),
+        (["--train-flops", "1e21", "--hardware", "abacus"], "no hardware 'abacus'; there are 'a100-40gb'"),
         (["--train-flops", "1e21", "--laws", "clark2022"], "law 'clark2022' cannot plan"),
         (["--train-flops", "1e21", "--loss", "0.5"], "abnar2025: the loss 0.5 is below the law's floor"),
         (["--train-flops", "1e30", "--gpus", "1"], "abnar2025: a model with E = "),

@@ -53,6 +53,10 @@ def models(rng: random.Random) -> Iterator[Input]:
         for command in ("measure", "upcycle", "compress"):
             yield Input((command, name, *BASES[command][2:]), "a model that is none", refuse=True)
         yield Input(("count", name), "a model that is none")
+        if len(name) % 3 == 0:
+            yield Input(("plan", "--model", name), "a model that is none")
+            yield Input(("measure", name, "--predict", "--batch", "1"), "a model that is none")
+            yield Input(("measure", "mixtral", "--predict", "--batch", "1", "--loads", name), "loads that are none")
     for name in ("", "mixtral", "gpt-oss\0", "n" * 300, "x" * 87_000, "\x1b[31m", "absent/config.json", "good.csv"):
         yield Input(("count", name), "a model that is none")
     for text in (

@@ -129,7 +129,7 @@ def test_machines_that_cannot_be():
         Machine(1e9, 1e9, overlap=1.5)
     with pytest.raises(ValueError, match="training = 0, expected a share"):
         Efficiency(training=0)
-    with pytest.raises(ValueError, match="no hardware 'tpu'; there are a100-40gb"):
+    with pytest.raises(ValueError, match="no hardware 'tpu'; there are 'a100-40gb'"):
         accelerator("tpu")
     with pytest.raises(ValueError, match="gpus = 0"):
         node(accelerator("h100"), 0)

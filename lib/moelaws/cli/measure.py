@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moelaws.cli.boundary import tell
+from moelaws.cli.served.hardware_options import add_hardware, refuse
+from moelaws.cli.served.predict import predict
 from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.config import ModelConfig
@@ -14,6 +16,7 @@ from moelaws.document import write_json
 from moelaws.interrupt import promise
 from moelaws.json_file import read_object
 from moelaws.quote import shown
+from moelaws.serving.model_plan import HARDWARE
 from moelaws.stages import counted, stage
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
 _DIGITS = 9
+_FORESEEN = (
+    "hardware", "flops", "bandwidth", "memory_gb", "link", "dollars_per_hour", "timings", "precision", "evenness",
+    "loads",
+)  # fmt: skip
 _EXPECTED = "a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
 
 
@@ -62,12 +69,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=number(0, 86_400), default=60.0, help="with --calibrate: time for so long (default 60)"
     )
     parser.add_argument("--grid", action="store_true", help=f"the book's grid, trained models; into {TIMINGS}")
-    parser.add_argument("--json", type=path, metavar="OUT", help="with --calibrate: write the machine to this file")
+    parser.add_argument("--json", type=path, metavar="OUT", help="with --calibrate or --predict: write it to this file")
+    parser.add_argument(
+        "--predict", action="store_true",
+        help="run nothing: what the hardware below makes of the model, which may be a published one (moelaws count)",
+    )  # fmt: skip
+    add_hardware(parser, HARDWARE, gpus=1)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, a line a setting."""
+    """Measure or predict, a line a setting."""
+    if options.predict:
+        return predict(options)
+    refuse(options, _FORESEEN, "goes with --predict; here it is measured on this machine")
     from moelaws.sweeping.executors import require_training
 
     require_training()

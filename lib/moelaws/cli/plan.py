@@ -1,25 +1,28 @@
-"""``moelaws plan``: what to train and what it costs to serve, under several laws."""
+"""``moelaws plan``: what to train and what it costs to serve, under several laws; or what a published model costs."""
 
 import argparse
 
+from moelaws.cli.served.hardware_options import add_hardware, copies_of, deployment_of, refuse
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import check_json, write_json
-from moelaws.serving.cost import Deployment, Traffic, deploy, deploy_measured
+from moelaws.serving import model_plan
+from moelaws.serving.cost import Traffic
 from moelaws.serving.forecasters import FAMILIES
-from moelaws.serving.hardware import ACCELERATORS, accelerator
 from moelaws.serving.plan import EXPERTS, Plan
 from moelaws.serving.planner import HARDWARE, LAWS, plan
 
 _MOST_EXPERTS = 1_000_000
-_CHEAP = 0.1
-"""Dollars an hour of a machine of one's own, where none are given."""
+_OF_LAWS = ("laws", "law_fit", "family", "experts", "top_k", "base_experts", "loss")
+"""Options of a plan under laws, which a model that is there already does not need."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
+    parser.add_argument("--train-flops", type=number(1, 1e40), metavar="C", help="training budget, in FLOPs")
     parser.add_argument(
-        "--train-flops", type=number(1, 1e40), required=True, metavar="C", help="training budget, in FLOPs"
+        "--model", metavar="CONFIG|FOLDER|NAME", help="plan for this published model (moelaws count), under no law"
     )
+    parser.add_argument("--train-tokens", type=number(0, 1e30), metavar="D", help="with --model: tokens to train it on")
     parser.add_argument(
         "--serve-tokens",
         type=number(0, 1e30, low_allowed=True),
@@ -27,26 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="output tokens to serve",
     )
-    parser.add_argument(
-        "--hardware", default=HARDWARE, metavar="NAME", help=f"{', '.join(ACCELERATORS)} (default {HARDWARE})"
-    )
-    parser.add_argument("--timings", type=path, metavar="FILE", help="serve on the machine that made this timing table")
-    parser.add_argument("--memory-gb", type=number(0, 1e9), default=8.0, help="of that machine (default 8)")
-    parser.add_argument("--gpus", type=whole(1, 1024), default=8, help="at most so many for one copy (default 8)")
-    parser.add_argument(
-        "--dollars-per-hour", type=number(0, 1e9), metavar="X", help="rent of one device (default: a round one)"
-    )
-    parser.add_argument("--laws", default=",".join(LAWS), metavar="NAME,...", help="and 'ours'")
-    parser.add_argument("--law-fit", action="append", type=path, default=[], metavar="FILE", help="from moelaws fit")
+    add_hardware(parser, f"{HARDWARE}; {model_plan.HARDWARE} with --model", 8)
+    parser.add_argument("--laws", metavar="NAME,...", help=f"default {','.join(LAWS)}; and 'ours'")
+    parser.add_argument("--law-fit", action="append", type=path, metavar="FILE", help="from moelaws fit")
     parser.add_argument("--family", choices=FAMILIES, help="sizes of the models (default: each law's own)")
+    parser.add_argument("--experts", type=wholes(1, _MOST_EXPERTS), metavar="E,...", help="default 1,2,4,...,64")
+    parser.add_argument("--top-k", type=whole(1, _MOST_EXPERTS), metavar="K", help="experts per token (default 1)")
     parser.add_argument(
-        "--experts", type=wholes(1, _MOST_EXPERTS), default=EXPERTS, metavar="E,...", help="default 1,2,4,...,64"
-    )
-    parser.add_argument(
-        "--top-k", type=whole(1, _MOST_EXPERTS), default=1, metavar="K", help="experts per token (default 1)"
-    )
-    parser.add_argument(
-        "--base-experts", type=whole(1, _MOST_EXPERTS), default=1, metavar="E", help="of the base (default 1, dense)"
+        "--base-experts", type=whole(1, _MOST_EXPERTS), metavar="E", help="of the base (default 1, dense)"
     )
     parser.add_argument("--loss", type=number(0, 1e6), help="loss to reach (default: the base's at the budget)")
     parser.add_argument(
@@ -61,40 +52,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Plan and print."""
+    if options.model is not None:
+        return _model(options)
+    if options.train_flops is None:
+        raise ValueError("moelaws plan: expected --train-flops C, or --model with a published model")
+    refuse(options, ("train_tokens",), "goes with --model; under laws the budget --train-flops says how many")
+    refuse(options, ("precision",), "goes with --model; under laws a number takes two bytes")
     check_json(options.json, "plan")
-    where, calibrated = _deployment(options)
-    found = _plan(options, where)
+    found, calibrated = _plan(options)
     if options.json:
         write_json(options.json, "plan", found.to_dict())
     print(f"{calibrated}{found}")
     return 0
 
 
-def _plan(options: argparse.Namespace, where: Deployment) -> Plan:
-    names = {name: name for name in filter(None, options.laws.split(","))}
-    return plan(
-        options.train_flops, options.serve_tokens, where, names | {file.stem: file for file in options.law_fit},
-        FAMILIES[options.family]() if options.family else None, experts=options.experts, top_k=options.top_k,
-        base_experts=options.base_experts, loss=options.loss,
-    )  # fmt: skip
-
-
-def _deployment(options: argparse.Namespace) -> tuple[Deployment, str]:
-    """Where to serve, and what to say about how well it is known."""
+def _plan(options: argparse.Namespace) -> tuple[Plan, str]:
     traffic = Traffic(options.prompt_tokens, options.output_tokens)
-    if options.timings is None:
-        gpus = tuple(2**i for i in range(options.gpus.bit_length()) if 2**i <= options.gpus)
-        device = accelerator(options.hardware)
-        return deploy(device, gpus, traffic=traffic, dollars_per_hour=options.dollars_per_hour), ""
-    # Only this path needs SciPy's optimisers; every other command starts faster without them.
-    from moelaws.runs.timings import read_timings
-    from moelaws.serving.calibration import calibrate
+    where, calibrated = deployment_of(options, traffic, HARDWARE, copies_of(options.gpus))
+    laws = LAWS if options.laws is None else filter(None, options.laws.split(","))
+    names = {name: name for name in laws}
+    found = plan(
+        options.train_flops, options.serve_tokens, where,
+        names | {file.stem: file for file in options.law_fit or ()},
+        FAMILIES[options.family]() if options.family else None, experts=options.experts or EXPERTS,
+        top_k=options.top_k or 1, base_experts=options.base_experts or 1, loss=options.loss,
+    )  # fmt: skip
+    return found, calibrated
 
-    found = calibrate(read_timings(options.timings))
-    calibrated = (
-        f"{options.timings.name}: decode steps of unseen configurations predicted within "
-        f"{found.held_out.median:.0%} (median) and {found.held_out.p90:.0%} (nine in ten)\n"
-    )
-    rent = _CHEAP if options.dollars_per_hour is None else options.dollars_per_hour
-    machine = deploy_measured(options.timings.stem, found.machine, options.memory_gb * 1e9, rent, traffic)
-    return machine, calibrated
+
+def _model(options: argparse.Namespace) -> int:
+    refuse(options, _OF_LAWS, "is for a plan under laws, and --model has one size and one number of experts")
+    refuse(options, ("train_flops",), "with --model it is --train-tokens, from which the FLOPs follow")
+    check_json(options.json, "model plan")
+    traffic = Traffic(options.prompt_tokens, options.output_tokens)
+    where, calibrated = deployment_of(options, traffic, model_plan.HARDWARE, copies_of(options.gpus))
+    found = model_plan.plan_model(options.model, options.serve_tokens, options.train_tokens or 0.0, where)
+    if options.json:
+        write_json(options.json, "model plan", found.to_dict())
+    print(f"{calibrated}{found}")
+    return 0

@@ -35,6 +35,9 @@ from .hardware import Accelerator as Accelerator
 from .hardware import Efficiency as Efficiency
 from .hardware import accelerator as accelerator
 from .hardware import node as node
+from .model_plan import ModelPlan as ModelPlan
+from .model_plan import ServedOn as ServedOn
+from .model_plan import plan_model as plan_model
 from .plan import EXPERTS as EXPERTS
 from .plan import Disagreement as Disagreement
 from .plan import LawPlan as LawPlan
@@ -53,6 +56,7 @@ from .roofline import prefill_work as prefill_work
 from .roofline import step_seconds as step_seconds
 from .served import Served as Served
 from .served import served_config as served_config
+from .served import served_count as served_count
 from .served import served_family as served_family
 from .shape import PUBLIC_MODELS as PUBLIC_MODELS
 from .shape import SHAPE as SHAPE
@@ -60,6 +64,10 @@ from .shape import PublicModel as PublicModel
 from .shape import ShapeFit as ShapeFit
 from .shape import ShapeRule as ShapeRule
 from .shape import fit_shape as fit_shape
+from .step_times import StepTime as StepTime
+from .step_times import predict_steps as predict_steps
+from .touched import Routing as Routing
+from .touched import UnevenRouting as UnevenRouting
 from .touched import even_experts as even_experts
 from .touched import experts_of_loads as experts_of_loads
 from .touched import load_entropy as load_entropy

@@ -137,8 +137,8 @@ def why_not(trade: Trade, size: float, n_experts: float, top_k: float) -> str:
     deployment, model = trade.deployment, trade.served(size, n_experts, top_k)
     gpus = max(deployment.gpus)
     memory = gpus * deployment.memory_bytes * deployment.memory_share / 1e9
-    weights = float(model.total_params) * deployment.bytes_per_value / 1e9
-    one = float(deployment.traffic.mean_cached * model.kv_per_token) * deployment.bytes_per_value / 1e9
+    weights = float(model.weight_bytes(deployment.precision)) / 1e9
+    one = float(model.cached(deployment.traffic.mean_cached)) * deployment.precision.cache / 1e9
     room = "" if largest_batch(deployment, model, gpus) < 0 else f" and {one:.3g} GB of cache for one request"
     return (
         f"a model with E = {n_experts:g} and N = {float(model.total_params):.3g} needs {weights:.3g} GB for its "
@@ -153,9 +153,9 @@ def with_memory(trade: Trade, train_flops: float, n_experts: float, top_k: float
         OptimumError: none fits.
     """
     deployment = trade.deployment
-    memory = Memory(
-        max(deployment.gpus) * deployment.memory_bytes * deployment.memory_share, deployment.bytes_per_value
-    )
+    # Experts in fewer bytes than the rest only leave more room: the bound is then on the safe side.
+    size = max(deployment.precision.always, deployment.precision.experts)
+    memory = Memory(max(deployment.gpus) * deployment.memory_bytes * deployment.memory_share, size)
     found = option_of(trade, best_size(trade.forecaster, train_flops, n_experts, top_k, memory))
     if found.fits:
         return found
@@ -182,6 +182,8 @@ def option_of(trade: Trade, allocation: Allocation) -> Option:
         size=size,
         dense_params=float(forecaster.family.dense_params(size, allocation.n_experts, allocation.top_k)),
         serving=Serving(*(float(getattr(serving, name)) for name in Serving.__dataclass_fields__)),
-        memory_bytes=allocation.total_params * deployment.bytes_per_value,
+        memory_bytes=float(
+            trade.served(size, allocation.n_experts, allocation.top_k).weight_bytes(deployment.precision)
+        ),
         train_dollars=float(deployment.training_dollars(allocation.train_flops)),
     )

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from moelaws.exchange.precision import Precision
 from moelaws.serving.hardware import TYPICAL, Accelerator, Efficiency, node
 from moelaws.serving.roofline import Machine, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import Served
-from moelaws.serving.touched import Rule
+from moelaws.serving.touched import Routing
 
 Array = Any
 
@@ -60,13 +61,13 @@ class Roofline:
         machines: number of processors -> all of them together.
         traffic: prompt and answer lengths.
         bytes_per_value: of weights, cache and activations.
-        rule: which experts a step reads.
+        rule: which experts a step reads: a rule, or routing that is not even.
     """
 
     machines: Mapping[int, Machine]
     traffic: Traffic = CHAT
-    bytes_per_value: float = 2
-    rule: Rule = "distinct"
+    bytes_per_value: float | Precision = 2
+    rule: Routing = "distinct"
 
     def prefill(self, model: Served, prompts: Array, gpus: int) -> Array:
         """Seconds to read prompts; a share of a prompt is that share of the time of one."""
@@ -104,7 +105,7 @@ class Deployment:
     train_flops_per_second: float
     dollars_per_hour: float
     traffic: Traffic = CHAT
-    bytes_per_value: float = 2
+    bytes_per_value: float | Precision = 2
     memory_share: float = 1.0
     max_batch: float = np.inf
 
@@ -113,6 +114,11 @@ class Deployment:
             raise ValueError(f"deployment {self.name!r}: gpus = {self.gpus!r}, expected whole numbers >= 1")
         if not 0 < self.dollars_per_hour < np.inf:
             raise ValueError(f"deployment {self.name!r}: dollars_per_hour = {self.dollars_per_hour!r}, expected > 0")
+
+    @property
+    def precision(self) -> Precision:
+        """Bytes of weights and cache."""
+        return Precision.of(self.bytes_per_value)
 
     def training_dollars(self, train_flops: Array) -> Array:
         """Rent of the processors for a training of this many FLOPs."""
@@ -125,10 +131,10 @@ def deploy(
     efficiency: Efficiency = TYPICAL,
     traffic: Traffic = CHAT,
     dollars_per_hour: float | None = None,
-    bytes_per_value: float = 2,
+    bytes_per_value: float | Precision = 2,
     memory_share: float = 1.0,
     max_batch: float = np.inf,
-    rule: Rule = "distinct",
+    rule: Routing = "distinct",
 ) -> Deployment:
     """A node of accelerators with a roofline for its latency.
 
@@ -138,7 +144,7 @@ def deploy(
         efficiency: what programs reach.
         traffic, bytes_per_value, memory_share, max_batch: see ``Deployment``.
         dollars_per_hour: of one; the preset's by default.
-        rule: which experts a step reads.
+        rule: which experts a step reads: a rule, or routing that is not even.
     """
     return Deployment(
         name=device.name,
@@ -160,7 +166,7 @@ def deploy_measured(
     memory_bytes: float,
     dollars_per_hour: float,
     traffic: Traffic = CHAT,
-    bytes_per_value: float = 4,
+    bytes_per_value: float | Precision = 4,
     max_batch: float = np.inf,
 ) -> Deployment:
     """A machine whose constants were calibrated to timings, such as the reader's own processor.
@@ -188,12 +194,13 @@ def deploy_measured(
 
 
 def largest_batch(deployment: Deployment, model: Served, gpus: int) -> Array:
-    """Requests that fit beside the weights, b = (G M0 - N) / ((2p + n) h l) (Eq. 6).
+    """Requests that fit beside the weights, b = (G M0 - N) / ((2p + n) h l) (Eq. 6), in bytes.
 
     Below one, not even a single request fits; negative, not even the weights do.
     """
-    room = gpus * deployment.memory_bytes * deployment.memory_share / deployment.bytes_per_value - model.total_params
-    return np.minimum(room / (deployment.traffic.mean_cached * model.kv_per_token), deployment.max_batch)
+    size = deployment.precision
+    room = gpus * deployment.memory_bytes * deployment.memory_share - model.weight_bytes(size)
+    return np.minimum(room / (size.cache * model.cached(deployment.traffic.mean_cached)), deployment.max_batch)
 
 
 @dataclass(frozen=True)

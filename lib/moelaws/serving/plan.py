@@ -1,6 +1,6 @@
 """What to train and how to serve it: a table of options per law, a recommendation, and how far the laws disagree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -221,7 +221,8 @@ def _of_law(request: Request, trade: Trade, name: str) -> LawPlan:
     if cheapest is None:
         too_large = _least([r for r in rows if r.kind == "cheapest"], "memory_gb")
         raise PlanError(_below_floor(request, trade, target) or (too_large.note if too_large else reasons[-1]))
-    return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, _notes(request, trade, base))
+    notes = (*_notes(request, trade, base), *_edges(request, trade, cheapest, best or cheapest))
+    return LawPlan(name, tuple(rows), target, cheapest, best or cheapest, notes)
 
 
 def _best_at_cost(trade: Trade, train_flops: float, base: Option, free: Option) -> Option:
@@ -256,6 +257,18 @@ def _notes(request: Request, trade: Trade, base: Option) -> tuple[str, ...]:
     if not trade.forecaster.replicates:
         notes.append("no band: the law's coefficients come without their joint uncertainty")
     return tuple(notes)
+
+
+def _edges(request: Request, trade: Trade, cheapest: Row, best: Row) -> Iterator[str]:
+    """What lies at the end of what was asked about, where the true best may lie beyond."""
+    most = max(request.experts)
+    for what, row in (("cheapest", cheapest), ("best at cost", best)):
+        if row.n_experts == most and len(request.experts) > 1:
+            yield f"the {what} has the most experts asked about ({most}): more may be better still (--experts)"
+        if row.note:
+            yield f"the {what} is at an edge: {row.note}"
+    if cheapest.gpus == max(trade.deployment.gpus) and len(trade.deployment.gpus) > 1:
+        yield f"the cheapest takes the most devices asked about ({cheapest.gpus}): more may be cheaper (--gpus)"
 
 
 def _row(request: Request, trade: Trade, name: str, kind: Kind, option: Option) -> Row:

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from moelaws.exchange.precision import Precision
 from moelaws.serving.served import Served
-from moelaws.serving.touched import Rule, even_experts
+from moelaws.serving.touched import Routing, UnevenRouting, touched_experts
 
 Array = Any
 
@@ -54,7 +55,11 @@ class Work:
 
 
 def decode_work(
-    model: Served, batch: Array, context: Array, bytes_per_value: float = 2, touched: Array | Rule = "distinct"
+    model: Served,
+    batch: Array,
+    context: Array,
+    bytes_per_value: float | Precision = 2,
+    touched: Array | Routing = "distinct",
 ) -> Work:
     """Work of one decode step: one new token for each of ``batch`` requests.
 
@@ -62,15 +67,21 @@ def decode_work(
         model: the model.
         batch: B.
         context: cached tokens that each request attends to, its own new one included; a mean is fine.
-        bytes_per_value: 4 for fp32, 2 for bf16, of weights, cache and activations alike.
-        touched: distinct experts per routed layer, measured or from ``touched.experts_of_loads``; or a rule.
+        bytes_per_value: 4 for fp32, 2 for bf16, of weights, cache and activations alike; or a ``Precision``.
+        touched: distinct experts per routed layer, measured or from ``touched.experts_of_loads``; a rule; or routing
+            that is not even.
     """
     batch = np.asarray(batch, float)
-    return _work(model, batch, batch, np.asarray(context, float), bytes_per_value, touched)
+    attended = model.flops_per_cached * batch * model.cached(context)
+    return _work(model, batch, batch * model.cached(context), attended, bytes_per_value, touched)
 
 
 def prefill_work(
-    model: Served, prompts: Array, prompt_tokens: Array, bytes_per_value: float = 2, touched: Array | Rule = "distinct"
+    model: Served,
+    prompts: Array,
+    prompt_tokens: Array,
+    bytes_per_value: float | Precision = 2,
+    touched: Array | Routing = "distinct",
 ) -> Work:
     """Work of reading ``prompts`` prompts at once. Attention is counted over all T x T pairs, as programs do it.
 
@@ -83,27 +94,30 @@ def prefill_work(
         bytes_per_value, touched: as in ``decode_work``.
     """
     prompts, length = np.asarray(prompts, float), np.asarray(prompt_tokens, float)
-    return _work(model, prompts * length, prompts, length, bytes_per_value, touched)
+    rows, cached = prompts * length, model.cached(length)
+    attended = model.prefill_flops_per_cached * rows * cached
+    return _work(model, rows, prompts * cached, attended, bytes_per_value, touched)
 
 
 def _work(
-    model: Served, rows: Array, requests: Array, context: Array, bytes_per_value: float, touched: Array | Rule
-) -> Work:
-    if isinstance(touched, str):
-        touched = even_experts(model.n_experts, model.top_k, rows, cast(Rule, touched))
-    # Scores and values are two products of 2 d FLOPs a layer, token and cached token; the cache holds 2 d numbers.
-    pairs = rows * context
+    model: Served, rows: Array, cached: Array, attention_flops: Array, bytes_per_value: float | Precision,
+    touched: Array | Routing,
+) -> Work:  # fmt: skip
+    """Of so many tokens in a step, numbers that it reads of caches, and FLOPs between tokens and caches."""
+    if isinstance(touched, str | UnevenRouting):
+        touched = touched_experts(cast(Routing, touched), model.n_experts, model.top_k, rows)
+    size = Precision.of(bytes_per_value)
     return Work(
         always_flops=2 * rows * model.always_multiplied,
-        always_bytes=bytes_per_value * (model.always_read + model.lookup * rows),
+        always_bytes=size.always * (model.always_read + model.lookup * rows),
         expert_flops=2 * rows * model.top_k * model.expert_params,
-        expert_bytes=bytes_per_value * touched * model.expert_params,
-        attention_flops=2 * pairs * model.kv_per_token,
-        cache_bytes=bytes_per_value * requests * context * model.kv_per_token,
-        row_bytes=bytes_per_value * rows * model.row_values,
-        routed_row_bytes=bytes_per_value * rows * model.routed_row_values,
+        expert_bytes=size.experts * touched * model.expert_params,
+        attention_flops=attention_flops,
+        cache_bytes=size.cache * cached,
+        row_bytes=size.activations * rows * model.row_values,
+        routed_row_bytes=size.activations * rows * model.routed_row_values,
         rows=rows,
-        row_width_bytes=bytes_per_value * model.width,
+        row_width_bytes=size.activations * model.width,
         layers=model.layers,
         routed_layers=model.routed_layers,
         experts_touched=touched,

@@ -7,6 +7,8 @@ import numpy as np
 
 from moelaws.config import ModelConfig
 from moelaws.counting import count_parameters, kv_bytes_per_token
+from moelaws.exchange.model_count import ModelCount
+from moelaws.exchange.precision import Precision
 from moelaws.optimum.family import Family
 from moelaws.serving.shape import ShapeRule
 
@@ -25,11 +27,16 @@ class Served:
         always_multiplied: those of them that are matrices, two FLOPs a token each.
         expert_params: parameters of one expert of every routed layer together.
         n_experts, top_k: E and K.
-        kv_per_token: key and value numbers cached per token of context.
+        kv_per_token: numbers cached per token of context, in the layers that attend to all of it.
         layers: layers.
         expert_layers: those of them whose feed-forward layer is made of experts.
         width: of the residual stream, d.
         lookup: numbers of the embedding table that one token reads besides.
+        windowed_kv: numbers cached per token in the layers that attend to a window of the last tokens alone.
+        window: its width, in tokens.
+        flops_per_cached: FLOPs of a new token for each cached number: 2 where each head has keys and values of its
+            own, H / H_kv times that where they are shared, and more with latent attention.
+        prefill_flops_per_cached: the same where a whole prompt is read.
     """
 
     total_params: Array
@@ -44,6 +51,20 @@ class Served:
     expert_layers: Array
     width: Array
     lookup: Array = 0.0
+    windowed_kv: Array = 0.0
+    window: float = np.inf
+    flops_per_cached: float = 2.0
+    prefill_flops_per_cached: float = 2.0
+
+    def cached(self, context: Array) -> Array:
+        """Numbers in the cache of a request of so many tokens."""
+        context = np.asarray(context, float)
+        return self.kv_per_token * context + self.windowed_kv * np.minimum(context, self.window)
+
+    def weight_bytes(self, precision: Precision) -> Array:
+        """Bytes of all weights."""
+        experts = self.n_experts * self.expert_params
+        return (self.total_params - experts) * precision.always + experts * precision.experts
 
     @property
     def routed_layers(self) -> Array:
@@ -91,6 +112,31 @@ def served_config(model: ModelConfig) -> Served:
         expert_layers=model.n_layers // model.moe_every,
         width=model.d_model,
         lookup=0 if model.tied_embeddings else model.d_model,
+    )
+
+
+def served_count(count: ModelCount) -> Served:
+    """A published model, counted from its ``config.json``."""
+    built, p = count.architecture, count.parameters
+    whole = (built.layers - built.windowed_layers) * built.attention.cached
+    lookup = 0 if built.tied else built.width
+    return Served(
+        total_params=p.total,
+        active_params=p.active,
+        always_read=p.total - p.experts - (0 if built.tied else p.embedding),
+        always_multiplied=built.always_multiplied,
+        expert_params=p.experts / count.n_experts,
+        n_experts=count.n_experts,
+        top_k=count.top_k,
+        kv_per_token=whole,
+        layers=built.layers,
+        expert_layers=built.expert_layers,
+        width=built.width,
+        lookup=lookup,
+        windowed_kv=built.windowed_layers * built.attention.cached,
+        window=built.window if built.windowed_layers else np.inf,
+        flops_per_cached=built.attention.decode_pair / built.attention.cached,
+        prefill_flops_per_cached=built.attention.forward_pair / built.attention.cached,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,67 @@ def experts_of_loads(loads: Sequence[float] | np.ndarray, top_k: int, tokens: Ar
     if (chosen > 1 + 1e-6).any():
         raise ValueError(f"loads: a share of {shares.max():g} is more than 1/K = {1 / top_k:g}")
     return np.sum(1 - (1 - np.minimum(chosen, 1)) ** np.asarray(tokens, float)[..., None], axis=-1)
+
+
+@dataclass(frozen=True)
+class UnevenRouting:
+    """Routing whose experts get unequal shares: measured loads, or how even they are.
+
+    Attributes:
+        loads: shares of all choices that each expert receives, a tuple a layer, or one for all layers; for a model of
+            as many experts.
+        evenness: entropy of the loads over ln E, at most 1, which is even; for a model of any number of experts, with
+            the shape of ``loads_of_entropy``.
+
+    Raises:
+        ValueError: neither is given or both, no shares, or an evenness that is none.
+    """
+
+    loads: tuple[tuple[float, ...], ...] = ()
+    evenness: float | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.loads) == (self.evenness is not None):
+            raise ValueError("uneven routing: expected either loads of the experts or their evenness")
+        if self.evenness is not None and not 0 <= self.evenness <= 1:
+            raise ValueError(f"evenness = {self.evenness!r}: expected 0 (one expert does all) to 1 (all do the same)")
+
+    def touched(self, n_experts: Array, top_k: Array, tokens: Array) -> Array:
+        """Experts of one layer that a step reads, mean over layers.
+
+        Args:
+            n_experts, top_k, tokens: E, K and tokens in the step; they broadcast.
+
+        Raises:
+            ValueError: loads of another number of experts, or that no router of K different experts can give.
+        """
+        n_experts, top_k, tokens = np.broadcast_arrays(*(np.asarray(v, float) for v in (n_experts, top_k, tokens)))
+        found = np.ones(n_experts.shape)
+        for e, k in {*zip(n_experts.ravel(), top_k.ravel(), strict=True)}:
+            here = (n_experts == e) & (top_k == k)
+            if e > 1:
+                layers = self._layers(round(float(e)), round(float(k)))
+                found[here] = np.mean([experts_of_loads(one, round(float(k)), tokens[here]) for one in layers], axis=0)
+        return found[()]
+
+    def _layers(self, n_experts: int, top_k: int) -> Sequence[Sequence[float] | np.ndarray]:
+        if self.evenness is not None:
+            return [loads_of_entropy(n_experts, self.evenness * float(np.log(n_experts)), top_k)]
+        for one in self.loads:
+            if len(one) != n_experts:
+                raise ValueError(f"loads of {len(one)} experts, for a model of {n_experts}: expected a share for each")
+        return self.loads
+
+
+Routing = Rule | UnevenRouting
+"""Which experts a step reads: a rule, or routing that is known not to be even."""
+
+
+def touched_experts(routing: Routing, n_experts: Array, top_k: Array, tokens: Array) -> Array:
+    """Experts of one layer that a step of so many tokens reads, see ``even_experts`` and ``UnevenRouting``."""
+    if isinstance(routing, UnevenRouting):
+        return routing.touched(n_experts, top_k, tokens)
+    return even_experts(n_experts, top_k, tokens, routing)
 
 
 def load_entropy(loads: Sequence[float] | np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""Options and output of commands that are about serving."""
