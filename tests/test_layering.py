@@ -56,7 +56,7 @@ ALLOWED = {
         "models", "optimum", "probing", "reshape", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing",
+        "charts", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum", "probing", "provenance",
         "reshape", "runs", "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
