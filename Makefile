@@ -5,6 +5,7 @@
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
 # make sync    write chapters/*.ipynb from chapters/*.md
+# make numbers write the numbers of the built book into the text of the notebooks, after make book
 # make lint    formatting, style and types
 # make serve   look at the site on http://localhost:8000
 # make clean   remove what was built (never needed for a right result)
@@ -30,7 +31,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz sync lint serve linkcheck clean setup
+.PHONY: book chapter test check-site validate fuzz sync numbers lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
@@ -54,6 +55,10 @@ fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz --out benchmarks/results/fuzz.json
 
 sync: setup
+	$(BIN)/python -m bookbuild sync
+
+numbers: setup
+	$(BIN)/python -m bookbuild numbers --write chapters/numbers.json
 	$(BIN)/python -m bookbuild sync
 
 lint: setup

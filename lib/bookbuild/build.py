@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bookbuild.assets import install_assets
@@ -11,8 +11,11 @@ from bookbuild.error import BookError
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.states import digest_files
 from bookbuild.notebooks import executed_notebooks, processes
+from bookbuild.numbers import values_of
 from bookbuild.order import Order
 from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.pairs import notebook_text
+from bookbuild.pages.readable import read_book
 from bookbuild.pages.sizes import check_profile
 from bookbuild.pages.toc import read_toc
 from bookbuild.site import Made, check_place, check_site, is_current, put_in_place, render
@@ -48,6 +51,7 @@ def build_book(order: Order) -> bool:
         write_stage(Path(folder), order.root, _texts(pages), notebooks.texts)
         site = _rendered(Path(folder))
         install_assets(site, order.work / "assets")
+        _write_downloads(site, order.root, pages, notebooks.texts)
         check_site(site, names)
         # What changed while it was rendered may or may not stand on its pages: such a site is current for nobody.
         same = _site_digest(order, pages) == digest
@@ -84,6 +88,7 @@ def build_chapter(order: Order, name: str) -> Path:
         write_stage(Path(folder), order.root, others, notebooks.texts)
         site = _rendered(Path(folder), about=chosen[0].name)
         install_assets(site, order.work / "assets")
+        _write_downloads(site, order.root, chosen, notebooks.texts)
         check_site(site, [chosen[0].name])
         put_in_place(site, order.place, Made("", {}))
     order.say(f"page  done in {time.perf_counter() - begin:.1f} s: {page}")
@@ -102,6 +107,19 @@ def check_links(order: Order) -> None:
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         write_stage(Path(folder), order.root, _texts(pages), notebooks.texts)
         _rendered(Path(folder), "linkcheck")
+
+
+def _write_downloads(site: Path, root: Path, pages: Sequence[Page], executed: Mapping[str, str]) -> None:
+    """Put the notebook that a reader opens, with this build's numbers, where the page's button looks for one.
+
+    Jupyter Book puts the executed one there: megabytes of charts, and a text that only Sphinx can read.
+    """
+    import nbformat
+
+    book = read_book(root, {name: values_of(nbformat.reads(text, 4)) for name, text in executed.items()})
+    for page in pages:
+        if page.is_notebook:
+            (site / "_sources" / f"{page.name}.ipynb").write_text(notebook_text(page, book), encoding="utf-8")
 
 
 def _rendered(stage: Path, builder: str = "html", about: str = "") -> Path:

@@ -30,7 +30,7 @@ def glued_numbers(executed: Path) -> Numbers:
         latest[path.relative_to(executed).as_posix().rsplit(".", 2)[0]] = path
     if not latest:
         raise BookError(f"{executed}: expected executed notebooks, found none; build the book first")
-    return {page: _values(nbformat.read(path, as_version=4)) for page, path in sorted(latest.items())}
+    return {page: values_of(nbformat.read(path, as_version=4)) for page, path in sorted(latest.items())}
 
 
 def differences(before: Numbers, after: Numbers) -> list[str]:
@@ -83,7 +83,8 @@ def write_numbers(path: Path, numbers: Numbers) -> None:
         raise BookError(f"{path}: {error.strerror}") from None
 
 
-def _values(notebook: Any) -> dict[str, str]:
+def values_of(notebook: Any) -> dict[str, str]:
+    """What an executed notebook glued, by key."""
     found = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

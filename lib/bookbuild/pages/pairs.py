@@ -1,7 +1,8 @@
-"""Pairs: the MyST text of a chapter and the notebook without outputs that Colab, Binder and papermill open.
+"""Pairs: the MyST text of a chapter and the notebook without outputs that a reader opens, in Jupyter, Colab or Binder.
 
-The text is the truth. The notebook is a pure function of it, down to the cell ids, so that "in step" means equal bytes,
-two people who write the pair get the same file, and an unchanged cell keeps its id.
+The text is the truth. The notebook is a pure function of it and of the recorded numbers, down to the cell ids, so that
+"in step" means equal bytes, two people who write the pair get the same file, and an unchanged cell keeps its id. What
+papermill executes is made of the text, too, but with all that Sphinx is to see.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 
 from bookbuild.error import BookError
 from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.readable import Book, read_book, readable
 from moelaws.files import write_whole
 
 
@@ -40,11 +42,26 @@ def to_notebook(page: Page) -> Any:
     return notebook
 
 
-def notebook_text(page: Page) -> str:
-    """The exact content of the paired `.ipynb` file."""
+def notebook_text(page: Page, book: Book) -> str:
+    """The exact content of the `.ipynb` file that a reader opens: references are links, and numbers stand in the text.
+
+    Arguments:
+        page: the chapter.
+        book: what it refers to, and the numbers.
+
+    Raises:
+        BookError: the text has something that there is no plain form of.
+    """
     import nbformat
 
-    return nbformat.writes(to_notebook(page), version=4) + "\n"
+    notebook, cells = to_notebook(page), []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = readable(cell.source, page.name, book)
+        if cell.source:
+            cells.append(cell)
+    notebook.cells = cells
+    return nbformat.writes(notebook, version=4) + "\n"
 
 
 def stale_pairs(root: Path, names: Iterable[str]) -> list[str]:
@@ -58,12 +75,12 @@ def stale_pairs(root: Path, names: Iterable[str]) -> list[str]:
         One sentence for each pair that is out of step, empty where all is well.
     """
     reasons = []
-    pages = [page for page in (read_page(root, name) for name in names) if page.is_notebook]
+    book, pages = read_book(root), [page for page in (read_page(root, name) for name in names) if page.is_notebook]
     for page in pages:
         path = root / f"{page.name}.ipynb"
         if not path.is_file():
             reasons.append(f"{page.name}.ipynb: missing; `make sync` writes it from {page.name}.md")
-        elif path.read_text(encoding="utf-8") != notebook_text(page):
+        elif path.read_text(encoding="utf-8") != notebook_text(page, book):
             reasons.append(f"{page.name}.ipynb: not what {page.name}.md says; `make sync` writes it anew")
     return reasons + _orphans(root, {page.name for page in pages})
 
@@ -77,10 +94,10 @@ def write_pairs(root: Path, names: Iterable[str]) -> list[str]:
     Raises:
         BookError: a notebook lies below `chapters/` that has no text. It is never deleted: it may be somebody's work.
     """
-    pages = [page for page in (read_page(root, name) for name in names) if page.is_notebook]
+    book, pages = read_book(root), [page for page in (read_page(root, name) for name in names) if page.is_notebook]
     written = []
     for page in pages:
-        path, text = root / f"{page.name}.ipynb", notebook_text(page)
+        path, text = root / f"{page.name}.ipynb", notebook_text(page, book)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_whole(path, text)
             written.append(f"{page.name}.ipynb")

@@ -1,0 +1,172 @@
+"""The text of a chapter as plain Markdown: what JupyterLab, Colab and a viewer of notebooks show without Sphinx.
+
+Numbers that the chapter glues stand in the text as they were recorded, references are links, and boxes are quotations.
+"""
+
+import ast
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bookbuild.error import BookError
+from bookbuild.numbers import read_numbers
+from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.references import Reference, read_references
+from bookbuild.pages.toc import read_toc
+
+NUMBERS = "chapters/numbers.json"
+"""The values of the last recorded build, which notebooks that nobody has executed show."""
+
+UNKNOWN = "…"
+"""Stands for a value that is not recorded yet."""
+
+_ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
+_FENCE = re.compile(
+    r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>[a-z-]+)\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence) *$", re.MULTILINE
+)
+_LABELLED = re.compile(r"^\$\$ *\(([\w-]+)\) *$", re.MULTILINE)
+_TARGET = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the pages of a book know of each other.
+
+    Arguments:
+        root: its folder.
+        numbers: page -> key -> text of a glued value.
+    """
+
+    root: Path
+    numbers: Mapping[str, Mapping[str, str]]
+
+    @cached_property
+    def titles(self) -> Mapping[str, tuple[str, bool]]:
+        """Page -> its title, and whether it is a notebook."""
+        pages = [read_page(self.root, name) for name in read_toc(self.root)]
+        return {page.name: (_title(page), page.is_notebook) for page in pages}
+
+    @cached_property
+    def references(self) -> Mapping[str, Reference]:
+        """Key -> who wrote it, when, and where it is."""
+        return read_references(sorted(self.root.glob("*.bib")))
+
+
+def read_book(root: Path, numbers: Mapping[str, Mapping[str, str]] | None = None) -> Book:
+    """A book with these numbers, or with those recorded in it."""
+    recorded = root / NUMBERS
+    return Book(root, numbers if numbers is not None else read_numbers(recorded) if recorded.is_file() else {})
+
+
+def readable(text: str, page: str, book: Book) -> str:
+    """A text cell without what only Sphinx knows.
+
+    Arguments:
+        text: MyST Markdown.
+        page: name of the page that it is from.
+        book: where titles, references and numbers are looked up.
+
+    Returns:
+        Markdown; empty where the cell only closed a box.
+
+    Raises:
+        BookError: a role or a box that has no plain form yet, or a page or reference that there is not.
+    """
+    labels = [*dict.fromkeys(_LABELLED.findall(read_page(book.root, page).text))]
+    text = _LABELLED.sub("$$", _TARGET.sub("", text))
+    text = _FENCE.sub(lambda found: _box(found, page), text)
+    roles = _Roles(page, book, labels)
+    text = re.sub(r"(?<!`)" + _ROLE.pattern, lambda found: roles.plain(found[1], found[2]), text)
+    whole = re.compile(r"\*\*Solution\.\*\*\n\n(.*?)\n*<!-- end of the solution -->", re.DOTALL)
+    text = whole.sub(r"<details><summary>Solution</summary>\n\n\1\n\n</details>", text)
+    return re.sub(r"\n{3,}", "\n\n", text.replace("<!-- end of the solution -->", "")).strip()
+
+
+def _title(page: Page) -> str:
+    found = re.search(r"^# (.+)$", page.text, flags=re.MULTILINE)
+    return found[1] if found else page.stem
+
+
+def _box(found: re.Match[str], page: str) -> str:
+    kind, title = found["kind"], found["title"].strip()
+    body = re.sub(r"\A(?::[a-z-]+:.*\n)+\n*", "", found["body"]).strip("\n")
+    if kind in ("exercise", "exercise-start"):
+        return f"**Exercise.**\n\n{body}".rstrip() + "\n"
+    if kind in ("solution", "solution-start"):
+        end = "\n\n<!-- end of the solution -->" if kind == "solution" else ""
+        return f"**Solution.**\n\n{body}".rstrip() + end + "\n"
+    if kind == "solution-end":
+        return "<!-- end of the solution -->"
+    if kind == "exercise-end":
+        return ""
+    if kind in ("admonition", "warning", "note", "tip", "important", "caution"):
+        head = title if kind == "admonition" else " ".join([kind.capitalize() + ".", title]).strip()
+        return "\n".join(f"> {line}".rstrip() for line in [f"**{head}**", "", *body.splitlines()])
+    if kind in ("figure", "image"):
+        caption = body.strip()
+        return f"![]({title})" + (f"\n\n*{caption}*" if caption else "")
+    if kind == "literalinclude":
+        name = re.search(r"^:pyobject: *(\w+)", found["body"], flags=re.MULTILINE)
+        what = f"`{name[1]}` in " if name else ""
+        return f"The code is {what}[{title.rsplit('/', 1)[-1]}]({title})."
+    if kind == "math":
+        return f"$$\n{body}\n$$"
+    raise BookError(f"{page}.md: a box of the kind '{kind}' has no plain form for notebooks; bookbuild knows none")
+
+
+@dataclass(frozen=True)
+class _Roles:
+    page: str
+    book: Book
+    labels: list[str]
+
+    def plain(self, role: str, content: str) -> str:
+        """What stands for a role."""
+        words, _, target = content.rstrip(">").partition("<") if content.endswith(">") else ("", "", content)
+        known: dict[str, Callable[[str, str], str]] = {
+            "glue:text": self._value, "glue:": self._value, "glue": self._value,
+            "doc": self._link, "eq": self._equation,
+            "term": lambda words, target: words or target,
+            "cite:t": lambda words, target: self._cited(target, "{authors} ({year})"),
+            "cite:p": lambda words, target: self._cited(target, "({authors}, {year})"),
+            "cite": lambda words, target: self._cited(target, "({authors}, {year})"),
+        }  # fmt: skip
+        if role not in known:
+            raise BookError(f"{self.page}.md: the role '{role}' has no plain form for notebooks; bookbuild knows none")
+        return known[role](words.strip(), target)
+
+    def _value(self, _: str, target: str) -> str:
+        key, _, form = target.partition(":")
+        value = self.book.numbers.get(self.page, {}).get(key, UNKNOWN)
+        if value[:1] in ("'", '"'):  # a text is recorded as Python writes it
+            value = str(ast.literal_eval(value))
+        try:
+            return format(float(value), form) if form else value
+        except ValueError:
+            return value
+
+    def _link(self, words: str, target: str) -> str:
+        folder = posixpath.dirname(self.page)
+        name = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+        if name not in self.book.titles:
+            raise BookError(f"{self.page}.md: refers to the page '{target}', and there is none")
+        title, notebook = self.book.titles[name]
+        return f"[{words or title}]({posixpath.relpath(name, folder or '.')}{'.ipynb' if notebook else '.md'})"
+
+    def _equation(self, _: str, target: str) -> str:
+        if target not in self.labels:
+            raise BookError(f"{self.page}.md: refers to the equation '{target}', and there is none on this page")
+        return f"equation ({self.labels.index(target) + 1})"
+
+    def _cited(self, target: str, form: str) -> str:
+        said = []
+        for key in map(str.strip, target.split(",")):
+            if key not in self.book.references:
+                raise BookError(f"{self.page}.md: cites '{key}', and no .bib file of the book has it")
+            one = self.book.references[key]
+            words = form.format(authors=one.authors, year=one.year)
+            said.append(f"[{words}]({one.url})" if one.url else words)
+        return ", ".join(said)
