@@ -7,6 +7,7 @@ from moelaws.laws import LAWS, Law
 # Laws that published no coefficients get plausible ones: Yun's shapes from Hoffmann and Clark, baselines from Clark.
 _YUN = {"A": 120.0, "B": 0.6, "C": 400.0, "F": 1.2, "d": -0.0006, "alpha": 0.3, "beta": 0.4, "gamma": 0.28,
         "E_start": 1.9, "E_max": 300.0}  # fmt: skip
+_FLOORED = {"A": 43.5, "alpha": 0.2, "beta": 0.074, "gamma": -0.004, "c": 1.6}
 
 
 def truth(name: str) -> dict[str, float]:
@@ -14,7 +15,8 @@ def truth(name: str) -> dict[str, float]:
     law = LAWS[name]
     if law.published:
         return dict(next(iter(law.published.values())))
-    source = _YUN if name == "yun2024" else LAWS["clark2022"].published["s-base"]
+    source = {"yun2024": _YUN, "floored": _FLOORED, "interacting": _FLOORED}.get(name)
+    source = source or LAWS["clark2022"].published["s-base"]
     return {letter: source[letter] for letter in law.parameter_names}
 
 

@@ -7,13 +7,15 @@ from moelaws.laws import LAWS
 
 YUN = {"A": 120.0, "B": 0.6, "C": 400.0, "F": 1.2, "d": -0.0006, "alpha": 0.3, "beta": 0.4, "gamma": 0.28,
        "E_start": 1.9, "E_max": 300.0}  # fmt: skip
+FLOORED = {"A": 43.5, "alpha": 0.2, "beta": 0.074, "gamma": -0.004, "c": 1.6}
 
 
 def truth(name):
     each = LAWS[name]
     if each.published:
         return dict(next(iter(each.published.values())))
-    source = YUN if name == "yun2024" else LAWS["clark2022"].published["s-base"]
+    source = {"yun2024": YUN, "floored": FLOORED, "interacting": FLOORED}.get(name)
+    source = source or LAWS["clark2022"].published["s-base"]
     return {letter: source[letter] for letter in each.parameter_names}
 
 

@@ -5,6 +5,13 @@ from . import counting as counting
 from . import laws as laws
 from . import runs as runs
 from . import serving as serving
+from .comparing.compare import compare as compare
+from .comparing.comparison import Comparison as Comparison
+from .comparing.configuration import CurveOptions as CurveOptions
+from .comparing.predictions import Predictions as Predictions
+from .comparing.predictions import predict as predict
+from .comparing.speedup import Speedup as Speedup
+from .comparing.speedup import speedup as speedup
 from .config import ConfigError as ConfigError
 from .config import ModelConfig as ModelConfig
 from .config import RunConfig as RunConfig
@@ -22,7 +29,6 @@ from .fitting.fit import fit as fit
 from .fitting.objective import FitError as FitError
 from .fitting.report.fit_file import load_fit as load_fit
 from .fitting.result import FitResult as FitResult
-from .fitting.selection import compare as compare
 from .fitting.selection import extrapolate as extrapolate
 from .laws import LAWS as LAWS
 from .laws import Law as Law

@@ -8,12 +8,16 @@ from typing import Any, Literal
 from moelaws.files import check_writable, is_stream, write_whole
 from moelaws.json_file import JsonFileError, read_object
 
-Kind = Literal["fit", "isoflop", "plan", "machine", "count", "compression", "model plan", "prediction"]
+Kind = Literal[
+    "fit", "isoflop", "plan", "machine", "count", "compression", "model plan", "prediction", "compare", "predict",
+    "speedup",
+]  # fmt: skip
 """What a document holds; it says so in its field ``kind``, as in ``moelaws fit``."""
 
 _COMMANDS: dict[Kind, str] = {
     "fit": "fit", "isoflop": "isoflop", "plan": "plan", "machine": "measure --calibrate", "count": "count",
-    "compression": "compress", "model plan": "plan --model", "prediction": "measure --predict",
+    "compression": "compress", "model plan": "plan --model", "prediction": "measure --predict", "compare": "compare",
+    "predict": "predict", "speedup": "speedup",
 }  # fmt: skip
 
 # By these fields the documents are known that were written before they said what they are.

@@ -2,6 +2,7 @@
 
 from fuzz.command import Input
 from fuzz.run import Ending
+from fuzz.words import OUTPUTS
 
 CODES = {0, 1, 2, 3, 130}
 LONGEST_MESSAGE = 400
@@ -53,7 +54,7 @@ def _asked(one: Input) -> set[str]:
     wanted = set(one.outputs)
     for word in one.argv:
         option, sign, value = word.partition("=")
-        if sign and option in ("--json", "--out", "--save", "--write"):
+        if sign and option in OUTPUTS:
             wanted.add(value)
     if "dangling.csv" in wanted:
         wanted.add("nowhere.csv")  # written through the link

@@ -11,6 +11,7 @@ from scipy.optimize import brentq, minimize_scalar
 import moelaws.laws
 from moelaws.formulas.parsing import parse
 from moelaws.laws import LAWS, FormulaError, Law, LawError, law, law_from_formula
+from published_runs import truth
 from recomputed_optima import ABNAR_MULTIPLIERS, ABNAR_SIXTEEN_TO_FOUR, ABNAR_SIZES, ABNAR_SPARSITIES, JOINT_SIZES
 
 ABNAR = law("abnar2025")
@@ -36,8 +37,7 @@ def params_of(name):
         return dict(next(iter(each.published.values())))
     if name == "yun2024":
         return YUN
-    clark = LAWS["clark2022"].published["s-base"]
-    return {letter: clark[letter] for letter in each.parameter_names}
+    return truth(name)
 
 
 def abnar_loss(size, budget, sparsity):

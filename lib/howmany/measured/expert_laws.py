@@ -10,6 +10,7 @@ from howmany.figures import expert_gains as figures
 from howmany.measured.gain_trends import LETTERS, variant
 from howmany.measured.saturation_scan import Saturation
 from moelaws.charts.tables import readable
+from moelaws.comparing.comparison import Comparison
 from moelaws.fitting.fit import fit
 from moelaws.fitting.holdouts import UNCHANGED, forecasts
 from moelaws.fitting.result import FitResult
@@ -50,10 +51,11 @@ def contestants(base: Law, found: Saturation) -> dict[str, Law | str]:
     }
 
 
-def contest_table(contest: pd.DataFrame) -> pd.DataFrame:
-    """What ``compare`` returns, written out."""
+def contest_table(contest: Comparison) -> pd.DataFrame:
+    """What ``compare`` found of the fits to all runs, written out."""
     forms = {"parameters": "{:.0f}", "delta_aicc": "{:.1f}"}
-    return readable(contest.drop(columns="aicc").set_index("law"), "{:.4f}", forms)
+    shown = contest.table[["law", "parameters", "status", "rmse_log", "delta_aicc", "loo_rmse"]]
+    return readable(shown.set_index("law"), "{:.4f}", forms)
 
 
 def ahead(laws: dict[str, Law | str], runs: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +84,7 @@ def forecast_figure(table: pd.DataFrame, runs: pd.DataFrame, noise: float) -> al
     )
 
 
-def contest_numbers(contest: pd.DataFrame, errors: pd.DataFrame, base: Law) -> dict[str, Any]:
+def contest_numbers(contest: Comparison, errors: pd.DataFrame, base: Law) -> dict[str, Any]:
     """What each part of Eq. 4 is worth by AICc, and who forecasts best.
 
     Args:
@@ -90,9 +92,9 @@ def contest_numbers(contest: pd.DataFrame, errors: pd.DataFrame, base: Law) -> d
         errors: what ``by_law`` returns; its columns are experts, tokens and width.
         base: Eq. 4 as it was fitted.
     """
-    aic = contest.set_index("law")["delta_aicc"]
+    aic = contest.table.set_index("law")["delta_aicc"]
     numbers: dict[str, Any] = {
-        "ex_aic_best": contest["law"].iloc[0],
+        "ex_aic_best": contest.table["law"].iloc[0],
         "ex_aic_h": f"{aic[WITH_TOKENS] - aic[FREE_CENTRE]:+.1f}",
         "ex_aic_end": f"{aic['yun2024'] - aic['yun2024, no E_max']:+.1f}",
         "ex_aic_d": f"{aic['Eq. 4, d = 0'] - aic[base.name]:+.1f}",

@@ -65,6 +65,12 @@ def chart_theme() -> alt.theme.ThemeConfig:
     return cast(alt.theme.ThemeConfig, _settings())
 
 
+def themed(chart: Any) -> dict[str, Any]:
+    """The specification of a chart in the book's look, whatever theme is enabled, with all of its rows."""
+    with alt.theme.enable(THEME), alt.data_transformers.enable("default", max_rows=None):
+        return dict(chart.to_dict())
+
+
 def _settings() -> dict[str, Any]:
     axis = {
         "labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": 600,

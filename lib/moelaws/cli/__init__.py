@@ -20,6 +20,9 @@ COMMANDS = {
     "probe": "train recorded runs again and record what each can do",
     "isoflop": "fit the loss surface of each budget and find its optima",
     "fit": "fit a law to a run table",
+    "compare": "compare laws on a run table: which fits, which foresees",
+    "predict": "predict losses of new runs, with intervals",
+    "speedup": "how many times the FLOPs one configuration is worth over another",
     "measure": "time prefill and decode of a model, or calibrate this machine",
     "count": "count parameters, FLOPs and bytes of published models from their config.json",
     "plan": "choose size, experts and hardware for training and serving",
@@ -28,7 +31,9 @@ COMMANDS = {
 }
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
-_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress")}
+_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress")} | {
+    name: f"instrument.{name}" for name in ("compare", "predict", "speedup")
+}
 """Commands whose modules lie in a room of their own."""
 
 

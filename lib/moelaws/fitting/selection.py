@@ -1,6 +1,5 @@
-"""Choosing between laws: information criterion, leave-one-out, and the test that counts, extrapolation."""
+"""Measures to choose between laws by: information criterion, leave-one-out, and the test that counts, extrapolation."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from moelaws.fitting.intervals.uncertainty import refit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.table import complete
-from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
 from moelaws.runs import derive, finished
 from moelaws.runs.reading.where import rows_where
@@ -89,42 +87,3 @@ def extrapolate(
         raise FitError(f"the split holds out {int(out.sum())} of {len(table)} runs; both sides need some")
     result = fit(law, table[~out], **options)
     return result.with_holdout(complete(result.law, table[out])[0])
-
-
-def compare(laws: Iterable[Law | str], runs: pd.DataFrame, holdout: str | None = None, **options: Any) -> pd.DataFrame:
-    """Several laws on the same runs, best first.
-
-    Args:
-        laws: laws or their names; all must predict the same column.
-        runs: a run table.
-        holdout: condition of runs to hold out from every fit.
-        options: further arguments of ``fit``; the objective is ``lsq-log`` unless given, so that AICc means something.
-
-    Returns:
-        One row a law: ``law, parameters, status, rmse_log, aicc, delta_aicc, loo_rmse`` and, with a holdout,
-        ``holdout_rmse_log``; sorted by AICc.
-
-    Raises:
-        FitError: laws of different targets, or no law.
-    """
-    chosen = [law_named(each) if isinstance(each, str) else each for each in laws]
-    if len({each.target for each in chosen}) != 1:
-        raise FitError("compare: the laws must predict the same column, and there must be one")
-    options = {"objective": "lsq-log"} | options
-    rows = []
-    for law in chosen:
-        result = fit(law, runs, **options) if holdout is None else extrapolate(law, runs, holdout, **options)
-        row = {
-            "law": law.name,
-            "parameters": len(result.params) - len(result.origin.fixed),
-            "status": result.status,
-            "rmse_log": result.quality.rmse_log,
-            "aicc": aicc(result),
-            "loo_rmse": float(np.sqrt(np.mean(leave_one_out(result) ** 2))),
-        }
-        if result.holdout is not None:
-            row["holdout_rmse_log"] = result.holdout.rmse_log
-        rows.append(row)
-    table = pd.DataFrame(rows).sort_values("aicc", ignore_index=True)
-    table.insert(5, "delta_aicc", table["aicc"] - table["aicc"].min())
-    return table

@@ -1,6 +1,9 @@
-"""The simplest laws of size and experts: what a richer law must beat; all are nested in Clark et al. 2022."""
+"""The simplest laws of size and experts: what a richer law must beat.
 
-from moelaws.laws.coefficients import exponent
+Three are nested in Clark et al. 2022, whose losses fall to zero; two stand on a floor.
+"""
+
+from moelaws.laws.coefficients import amplitude, exponent
 from moelaws.laws.forms import Law
 from moelaws.laws.routed import E_MAX, E_START, N_PER_TOKEN, SATURATION, E
 
@@ -38,4 +41,27 @@ SATURATING = Law(
     conventions="logs to base 10; saturation, no interaction",
 )
 
-LAWS = (SEPARABLE, BILINEAR, SATURATING)
+_AMPLITUDE = amplitude("A", "size and experts")
+_FLOOR = amplitude("c", "irreducible loss, at the tokens of these runs")
+_SIZE = exponent("alpha", 0.05, 0.5, "size exponent")
+_EXPERTS = exponent("beta", 0.0, 0.3, "expert exponent")
+
+FLOORED = Law(
+    name="floored",
+    formula="c + A/(N^alpha*E^beta)",
+    variables=(N_PER_TOKEN, E),
+    parameters=(_AMPLITUDE, _SIZE, _EXPERTS, _FLOOR),
+    source="a baseline of this library: Kaplan et al. 2020 with a floor, times a power of the experts",
+    conventions="natural logs; one power law in size and experts together, above a floor",
+)
+
+INTERACTING = Law(
+    name="interacting",
+    formula="c + A/(N^(alpha + gamma*ln(E))*E^beta)",
+    variables=(N_PER_TOKEN, E),
+    parameters=(_AMPLITUDE, _SIZE, _EXPERTS, exponent("gamma", -0.02, 0.02, "experts on the size exponent"), _FLOOR),
+    source="a baseline of this library: 'floored' with the interaction of Clark et al. 2022",
+    conventions="natural logs; negative gamma: experts help less as N grows",
+)
+
+LAWS = (SEPARABLE, BILINEAR, SATURATING, FLOORED, INTERACTING)

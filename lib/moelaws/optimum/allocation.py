@@ -1,12 +1,15 @@
 """Answers of a forecaster: a model with its training, one of several, a number with its interval."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from moelaws.optimum.minimum import tails
+
+if TYPE_CHECKING:
+    from moelaws.optimum.forecaster import Forecaster
 
 Array = Any
 
@@ -28,6 +31,7 @@ class Allocation:
         size: the family's size that has these parameters, so that nobody needs to look for it again.
         experts_edge: the end of the numbers of experts compared that E lies at, if any: more experts, or fewer, might
             be better still.
+        forecaster: what found it, for ``speedup``; ``None`` for an answer that a memory or serving bounds.
     """
 
     train_flops: float
@@ -42,11 +46,34 @@ class Allocation:
     intervals: Mapping[str, tuple[float, float]]
     size: float
     experts_edge: Literal["", "low", "high"] = ""
+    forecaster: "Forecaster | None" = field(default=None, repr=False, compare=False)
 
     @property
     def tokens_per_param(self) -> float:
         """D / N_a."""
         return self.tokens / self.active_params
+
+    def speedup(self, over: "Allocation | Literal['dense']" = "dense", level: float = 0.95) -> "Estimate":
+        """How many times this budget another configuration needs for this loss, both at their best size.
+
+        Args:
+            over: the other: an allocation, of which E and K count, or ``dense``.
+            level: of the interval.
+
+        Raises:
+            ValueError: an allocation that is not the best of its budget alone, which has no such multiplier.
+
+        Examples:
+            >>> from moelaws import Forecaster
+            >>> law = Forecaster("abnar2025")
+            >>> dense = law.best(budget=1e20, experts=1)
+            >>> round(law.best(budget=1e20, experts=8).speedup(dense).value, 1)
+            2.6
+        """
+        if self.forecaster is None:
+            raise ValueError("speedup: this allocation was bounded by a memory or serving, not by its budget alone")
+        other = (1.0, 1.0) if over == "dense" else (over.n_experts, over.top_k)
+        return self.forecaster.speedup(self.train_flops, self.n_experts, self.top_k, other, level)
 
     @classmethod
     def of_rows(cls, found: Mapping[str, Array], level: float) -> Self:

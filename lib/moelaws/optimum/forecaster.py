@@ -1,7 +1,7 @@
 """A law in use: which runs a budget buys from a family of models, and the loss that the law expects of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -117,7 +117,8 @@ class Forecaster:
         choices = [
             float(e) for e in np.atleast_1d(np.asarray([*experts] if isinstance(experts, Iterable) else experts))
         ]
-        return best_model(self, budget, choices, top_k, memory, inference_tokens, level)
+        found = best_model(self, budget, choices, top_k, memory, inference_tokens, level)
+        return found if memory or inference_tokens else replace(found, forecaster=self)
 
     def speedup(
         self,

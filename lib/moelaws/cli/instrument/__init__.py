@@ -1,0 +1,1 @@
+"""Commands that ask a run table which law, how much faster, what next; and the page about it."""

@@ -1,0 +1,157 @@
+"""``moelaws compare``, ``predict``, ``speedup``: what they print and write, and that a refusal writes nothing."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+from command_line import exit_code
+from fuzz.good import runs
+from repository import ROOT
+
+
+def schema(name: str) -> dict:
+    return json.loads((ROOT / "data" / f"{name}.schema.json").read_text())
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """The runs of the fuzz: a law, three budgets, three numbers of experts; some names are a reader's own."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "runs.csv"
+    runs().rename(columns={"loss": "val/loss"}).to_csv(path, index=False)
+    return path
+
+
+MAP = ("--map", "loss=val/loss")
+
+
+def test_compare_prints_a_table_and_writes_what_was_asked(table, tmp_path, capsys):
+    names = "hoffmann2022,separable"
+    line = [
+        "compare",
+        "runs.csv",
+        *MAP,
+        "--laws",
+        names,
+        "--starts",
+        "8",
+        "--formula",
+        "E + A/N^a + B/D^b",
+        "--variables",
+    ]
+    line += ["N=active_params,D=tokens", "--hold-out", "budget", "--hold-out", "n_experts == 4"]
+    assert exit_code([*line, "--json", "c.json", "--plot", "c.svg"]) == 0
+    printed = capsys.readouterr().out
+    assert "held out as budget: the largest budget, 1e+19 FLOPs (21 runs)" in printed
+    assert "held out as n_experts == 4: n_experts == 4 (21 runs)" in printed
+    assert [word in printed for word in ("hoffmann2022", "separable", "formula")] == [True] * 3
+    record = json.loads((tmp_path / "c.json").read_text())
+    jsonschema.validate(record, schema("compare"))
+    assert [each["name"] for each in record["held_out"]] == ["budget", "n_experts == 4"]
+    assert (tmp_path / "c.svg").read_text().startswith("<!-- moelaws chart -->\n<svg")
+    assert exit_code([*line, "--plot", "c.svg"]) == 0  # our own is replaced
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.svg", b"<!-- moelaws chart"), ("a.png", b"\x89PNG"), ("a.html", b"<!")]
+)
+def test_a_figure_is_drawn_into_any_of_three_kinds(table, tmp_path, name, begins):
+    line = ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "16", "--bootstrap", "20", "--plot", name]
+    assert exit_code(line) == 0
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(begins)
+    assert b"moelaws chart" in content[:400]
+    # Names of licences and of XML's own vocabularies are there; nothing is loaded.
+    assert b'src="http' not in content
+    assert exit_code(line) == 0
+
+
+def test_nothing_of_a_readers_is_replaced_by_a_figure(table, tmp_path, capsys):
+    (tmp_path / "mine.svg").write_text("<svg/>")
+    line = ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "16", "--bootstrap", "20"]
+    for name, said in (("mine.svg", "another file has this name"), ("mine.pdf", "ends in .svg, .png, .html")):
+        assert exit_code([*line, "--plot", name, "--json", "new.json"]) == 2
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "mine.svg").read_text() == "<svg/>"
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_predict_answers_at_points_from_the_line_and_from_a_file(table, tmp_path, capsys):
+    line = ["predict", "runs.csv", *MAP, "--law", "hoffmann2022", "--starts", "8"]
+    assert exit_code([*line, "--at", "active_params=1e8,tokens=1e10", "--json", "one.json"]) == 0
+    pd.DataFrame({"active_params": [1e8, 1e9], "tokens": [1e10, 1e10]}).to_csv("points.csv", index=False)
+    assert exit_code([*line, "--points", "points.csv", "--json", "two.json"]) == 0
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    for record in (one, two):
+        jsonschema.validate(record, schema("predict"))
+    assert one["points"][0]["predicted"] == two["points"][0]["predicted"]
+    assert len(two["points"]) == 2
+    assert "95 % of a run" in capsys.readouterr().out
+
+
+def test_predict_and_speedup_read_a_fit_from_its_file(table, tmp_path, capsys):
+    fitted = ["fit", "runs.csv", *MAP, "--formula", "E + A/(N^a*X^g) + B/D^b", "--variables"]
+    fitted += ["N=active_params,D=tokens,X=n_experts", "--objective", "lsq-log", "--starts", "16", "--json", "fit.json"]
+    assert exit_code(fitted) == 0
+    assert exit_code(["predict", "--law-fit", "fit.json", "--at", "active_params=1e8,tokens=1e10,n_experts=4"]) == 0
+    assert exit_code(["speedup", "--law-fit", "fit.json", "--budget", "1e18", "--of", "16", "--json", "s.json"]) == 0
+    record = json.loads((tmp_path / "s.json").read_text())
+    jsonschema.validate(record, schema("speedup"))
+    assert record["flops"]["value"] > 1
+    assert record["seconds"] is None
+
+
+def test_several_laws_answer_together_where_none_is_named(table, capsys):
+    point = "total_params=1e8,active_params=1e8,tokens=1e10,n_experts=1,sparsity=0"
+    assert exit_code(["predict", "runs.csv", *MAP, "--starts", "4", "--at", point]) == 0
+    assert "mean of" in capsys.readouterr().out
+
+
+def test_speedup_finds_what_the_law_behind_the_runs_says(table, capsys):
+    assert exit_code(["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "16", "--json", "s.json"]) == 0
+    record = json.loads(Path("s.json").read_text())
+    size, law = np.geomspace(1e6, 1e11, 20_000), {"E": 1.7, "A": 400.0, "B": 2000.0, "a": 0.34, "b": 0.37}
+
+    def best(budget: float, experts: int) -> float:
+        return (
+            law["E"] + law["A"] / size ** law["a"] / experts**0.05 + law["B"] / (budget / 6 / size) ** law["b"]
+        ).min()
+
+    budgets = np.geomspace(1e18, 1e19, 400)
+    true = budgets[np.argmax([best(c, 1) <= best(1e18, 16) for c in budgets])] / 1e18
+    assert record["flops"]["low"] < true < record["flops"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["predict", "runs.csv", *MAP], "name points"),
+        (["predict", "--at", "tokens=1"], "name a run table, or a fit"),
+        (["predict", "runs.csv", *MAP, "--at", "tokens=x"], "expected a number, found 'x'"),
+        (["predict", "runs.csv", *MAP, "--law", "no", "--at", "tokens=1"], "no law 'no'"),
+        (
+            ["predict", "runs.csv", *MAP, "--law", "hoffmann2022", "--at", "tokens=1e9"],
+            "the points: law 'hoffmann2022'",
+        ),
+        (["compare", "runs.csv", *MAP, "--laws", "hoffmann2022", "--hold-out", "loss <"], "not readable"),
+        (["compare", "runs.csv", *MAP, "--hold-out", "loss < 0"], "holds out 0 of 63 runs"),
+        (["compare", "runs.csv", *MAP, "--hold-out", "budget", "--hold-out", "budget"], "held out twice"),
+        (["compare", "runs.csv", *MAP, "--formula", "E + A/N"], "--formula needs --variables"),
+        (["compare", "runs.csv", *MAP, "--laws", "hoffmann2022,hoffmann2022"], "two laws are called"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "5"], "no run with E = 5"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e30", "--of", "4"], "1e+30 is outside"),
+        (["speedup", "--budget", "1e18", "--of", "4"], "name a run table"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--law", "average"], "name one law"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_writes_nothing(table, tmp_path, capsys, line, said):
+    before = sorted(tmp_path.iterdir())
+    assert exit_code([*line, "--json", "new.json"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert said in captured.err
+    assert sorted(tmp_path.iterdir()) == before
