@@ -15,7 +15,7 @@ from bookbuild.numbers import values_of
 from bookbuild.order import Order
 from bookbuild.pages.chapter import Page, read_page
 from bookbuild.pages.pairs import notebook_text
-from bookbuild.pages.readable import read_book
+from bookbuild.pages.readable import Book, quoted, read_book
 from bookbuild.pages.sizes import check_profile
 from bookbuild.pages.toc import read_toc
 from bookbuild.site import Made, check_place, check_site, is_current, put_in_place, render
@@ -48,10 +48,11 @@ def build_book(order: Order) -> bool:
     begin = time.perf_counter()
     order.say(f"site  {len(pages)} pages")
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
-        write_stage(Path(folder), order.root, _texts(pages), notebooks.texts)
+        book = _book_of(order.root, notebooks.texts)
+        write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
         site = _rendered(Path(folder))
         install_assets(site, order.work / "assets")
-        _write_downloads(site, order.root, pages, notebooks.texts)
+        _write_downloads(site, pages, book)
         check_site(site, names)
         # What changed while it was rendered may or may not stand on its pages: such a site is current for nobody.
         same = _site_digest(order, pages) == digest
@@ -85,10 +86,11 @@ def build_chapter(order: Order, name: str) -> Path:
     begin, page = time.perf_counter(), order.place / f"{chosen[0].name}.html"
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         others = {each.name: each.text for each in pages if each is not chosen[0]}
-        write_stage(Path(folder), order.root, others, notebooks.texts)
+        book = _book_of(order.root, notebooks.texts)
+        write_stage(Path(folder), order.root, others, _quoted(chosen, notebooks.texts, book)[1])
         site = _rendered(Path(folder), about=chosen[0].name)
         install_assets(site, order.work / "assets")
-        _write_downloads(site, order.root, chosen, notebooks.texts)
+        _write_downloads(site, chosen, book)
         check_site(site, [chosen[0].name])
         put_in_place(site, order.place, Made("", {}))
     order.say(f"page  done in {time.perf_counter() - begin:.1f} s: {page}")
@@ -105,18 +107,39 @@ def check_links(order: Order) -> None:
     check_profile(order.profile, pages)
     notebooks = executed_notebooks(order, pages)
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
-        write_stage(Path(folder), order.root, _texts(pages), notebooks.texts)
+        book = _book_of(order.root, notebooks.texts)
+        write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
         _rendered(Path(folder), "linkcheck")
 
 
-def _write_downloads(site: Path, root: Path, pages: Sequence[Page], executed: Mapping[str, str]) -> None:
+def _book_of(root: Path, executed: Mapping[str, str]) -> Book:
+    """The book with the numbers of this build; of chapters that it leaves out, with those recorded."""
+    import nbformat
+
+    built = {name: values_of(nbformat.reads(text, 4)) for name, text in executed.items()}
+    return Book(root, {**read_book(root).numbers, **built})
+
+
+def _quoted(pages: Sequence[Page], executed: Mapping[str, str], book: Book) -> tuple[dict[str, str], dict[str, str]]:
+    """Texts and executed notebooks, with the numbers that they quote of other pages."""
+    import nbformat
+
+    texts = {page.name: quoted(page.text, page.name, book) for page in pages if not page.is_notebook}
+    notebooks = {}
+    for name, text in executed.items():
+        notebook = nbformat.reads(text, 4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = quoted(cell.source, name, book)
+        notebooks[name] = nbformat.writes(notebook, 4)
+    return texts, notebooks
+
+
+def _write_downloads(site: Path, pages: Sequence[Page], book: Book) -> None:
     """Put the notebook that a reader opens, with this build's numbers, where the page's button looks for one.
 
     Jupyter Book puts the executed one there: megabytes of charts, and a text that only Sphinx can read.
     """
-    import nbformat
-
-    book = read_book(root, {name: values_of(nbformat.reads(text, 4)) for name, text in executed.items()})
     for page in pages:
         if page.is_notebook:
             (site / "_sources" / f"{page.name}.ipynb").write_text(notebook_text(page, book), encoding="utf-8")
@@ -125,10 +148,6 @@ def _write_downloads(site: Path, root: Path, pages: Sequence[Page], executed: Ma
 def _rendered(stage: Path, builder: str = "html", about: str = "") -> Path:
     with processes(1) as pool:
         return pool.submit(render, stage, builder, about).result()
-
-
-def _texts(pages: Sequence[Page]) -> dict[str, str]:
-    return {page.name: page.text for page in pages if not page.is_notebook}
 
 
 def _site_digest(order: Order, pages: Sequence[Page]) -> str:

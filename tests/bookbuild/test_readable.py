@@ -8,13 +8,15 @@ import pytest
 
 from bookbuild.error import BookError
 from bookbuild.pages.chapter import read_page
-from bookbuild.pages.readable import UNKNOWN, Book, read_book, readable
+from bookbuild.pages.readable import UNKNOWN, Book, quoted, read_book, readable
 from bookbuild.pages.toc import read_toc
 from books import copy_small_book
 from repository import ROOT
 
 PAGE = "chapters/counting"
-BOOK = Book(ROOT, {PAGE: {"share": "'94%'", "loss": "3.14159", "quoted": "\"it's\""}})
+BOOK = Book(
+    ROOT, {PAGE: {"share": "'94%'", "loss": "3.14159", "quoted": '"it\'s"'}, "chapters/isoflop": {"slope": "-0.02"}}
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,7 @@ BOOK = Book(ROOT, {PAGE: {"share": "'94%'", "loss": "3.14159", "quoted": "\"it's
     [
         ("It is {glue:text}`share`, or {glue:text}`loss:.2f`.", "It is 94%, or 3.14."),
         ("{glue:text}`quoted` {glue:text}`absent`", f"it's {UNKNOWN}"),
+        ("{glue:text}`chapters/isoflop:slope` {glue:text}`chapters/isoflop:none`", f"-0.02 {UNKNOWN}"),
         ("See {doc}`isoflop`.", "See [IsoFLOP surfaces](isoflop.ipynb)."),
         ("{doc}`/running` {doc}`how <../teaching>`", "[Running the book](../running.md) [how](../teaching.md)"),
         ("{cite:t}`yun2024` says", "[Yun et al. (2024)](https://arxiv.org/abs/2404.02852) says"),
@@ -65,6 +68,13 @@ def test_no_notebook_of_the_book_holds_what_only_sphinx_knows(page: str) -> None
     assert re.findall(r"\{[a-z:-]+\}`[^`]*`|^:::.*|^```\{.*|^\([\w-]+\)=", text, flags=re.MULTILINE) == []
     for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
         assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_a_page_quotes_numbers_of_another(small_site: Path) -> None:
+    assert "Three is more than two." in (small_site / "index.html").read_text(encoding="utf-8")
+    assert quoted("{glue:text}`share` {glue:text}`chapters/isoflop:slope`", PAGE, BOOK) == "{glue:text}`share` -0.02"
+    with pytest.raises(BookError, match=r"index.md: quotes 'none' of chapters/isoflop"):
+        quoted("{glue:text}`chapters/isoflop:none`", "index", BOOK)
 
 
 def test_a_download_holds_the_numbers_of_its_build(small_site: Path, tmp_path: Path) -> None:

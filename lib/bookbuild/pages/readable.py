@@ -27,6 +27,7 @@ _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _FENCE = re.compile(
     r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>[a-z-]+)\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence) *$", re.MULTILINE
 )
+_QUOTED = re.compile(r"\{glue:text\}`(?P<page>[\w-]+(?:/[\w-]+)+):(?P<key>\w+)`")
 _LABELLED = re.compile(r"^\$\$ *\(([\w-]+)\) *$", re.MULTILINE)
 _TARGET = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
 
@@ -43,6 +44,12 @@ class Book:
     root: Path
     numbers: Mapping[str, Mapping[str, str]]
 
+    def value(self, page: str, key: str) -> str:
+        """The text of a glued value; empty where it is not known."""
+        value = self.numbers.get(page, {}).get(key, "")
+        # A text is recorded as Python writes it.
+        return str(ast.literal_eval(value)) if value[:1] in ("'", '"') else value
+
     @cached_property
     def titles(self) -> Mapping[str, tuple[str, bool]]:
         """Page -> its title, and whether it is a notebook."""
@@ -55,10 +62,10 @@ class Book:
         return read_references(sorted(self.root.glob("*.bib")))
 
 
-def read_book(root: Path, numbers: Mapping[str, Mapping[str, str]] | None = None) -> Book:
-    """A book with these numbers, or with those recorded in it."""
+def read_book(root: Path) -> Book:
+    """A book with the numbers recorded in it."""
     recorded = root / NUMBERS
-    return Book(root, numbers if numbers is not None else read_numbers(recorded) if recorded.is_file() else {})
+    return Book(root, read_numbers(recorded) if recorded.is_file() else {})
 
 
 def readable(text: str, page: str, book: Book) -> str:
@@ -75,6 +82,7 @@ def readable(text: str, page: str, book: Book) -> str:
     Raises:
         BookError: a role or a box that has no plain form yet, or a page or reference that there is not.
     """
+    text = _QUOTED.sub(lambda found: book.value(found["page"], found["key"]) or UNKNOWN, text)
     labels = [*dict.fromkeys(_LABELLED.findall(read_page(book.root, page).text))]
     text = _LABELLED.sub("$$", _TARGET.sub("", text))
     text = _FENCE.sub(lambda found: _box(found, page), text)
@@ -83,6 +91,28 @@ def readable(text: str, page: str, book: Book) -> str:
     whole = re.compile(r"\*\*Solution\.\*\*\n\n(.*?)\n*<!-- end of the solution -->", re.DOTALL)
     text = whole.sub(r"<details><summary>Solution</summary>\n\n\1\n\n</details>", text)
     return re.sub(r"\n{3,}", "\n\n", text.replace("<!-- end of the solution -->", "")).strip()
+
+
+def quoted(text: str, page: str, book: Book) -> str:
+    """A text whose quotations of other pages' numbers are filled in: ``{glue:text}`chapters/isoflop:if_slope```.
+
+    Sphinx knows a page's own numbers only, and the front page has none.
+
+    Arguments:
+        text: MyST Markdown.
+        page: name of the page that it is from.
+        book: its numbers are those of the build.
+
+    Raises:
+        BookError: a chapter that glued no such number.
+    """
+    return _QUOTED.sub(lambda found: _quotation(found, page, book), text)
+
+
+def _quotation(found: re.Match[str], page: str, book: Book) -> str:
+    if not (value := book.value(found["page"], found["key"])):
+        raise BookError(f"{page}.md: quotes {found['key']!r} of {found['page']}, which glued nothing of that name")
+    return value
 
 
 def _title(page: Page) -> str:
@@ -140,9 +170,7 @@ class _Roles:
 
     def _value(self, _: str, target: str) -> str:
         key, _, form = target.partition(":")
-        value = self.book.numbers.get(self.page, {}).get(key, UNKNOWN)
-        if value[:1] in ("'", '"'):  # a text is recorded as Python writes it
-            value = str(ast.literal_eval(value))
+        value = self.book.value(self.page, key) or UNKNOWN
         try:
             return format(float(value), form) if form else value
         except ValueError:
