@@ -163,8 +163,8 @@ class UpcyclingDesign:
 
 
 UPCYCLING = UpcyclingDesign(
-    32, 8, 2, 8, before=(153_600, 460_800, 1_382_400), after=(102_400, 307_200, 921_600), scratch=(2_048_000,),
+    32, 8, 2, 8, before=(102_400, 307_200, 921_600), after=(61_440, 184_320, 552_960), scratch=(1_228_800,),
     restart=0.25, noise=0.5,
 )  # fmt: skip
-"""Of Liew et al. 2025, at our scale: D2 from a thirteenth of D1 to six times as much. Pilot runs at D1 = 614,400 chose
+"""Of Liew et al. 2025, at our scale: D2 from a fifteenth of D1 to five times as much. Pilot runs at D1 = 614,400 chose
 the restart: an eighth of the rate of a new run is best for D2 = 102,400, a half for 307,200."""

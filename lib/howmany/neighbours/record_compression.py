@@ -42,7 +42,7 @@ RULES: dict[str, tuple[float, float, float]] = {
 }  # fmt: skip
 """Exponents of activation frequency, routing weight and damage. Without the last, an expert's cost does not depend on
 its bits: there the squared error that a normal weight suffers stands for it."""
-DRAWS = 12
+DRAWS = 8
 PROBES = ("cloze", "facts", "continuation", "word order", "brackets")
 ITEMS = 400
 VALIDATION = 32_768
