@@ -19,7 +19,7 @@ PROFILE ?= full
 JOBS ?= 2
 SITE ?= _build/html
 VENV ?= .venv
-EXTRAS ?= train,book,scale,parquet,dev
+EXTRAS ?= train,book,scale,parquet,export,dev
 CONSTRAINTS ?= constraints.txt
 
 BIN = $(VENV)/bin

@@ -37,7 +37,7 @@ ALLOWED = {
     "fitting": {"allocator", "charts", "document", "formulas", "laws", "runs"},
     "optimum": {"fitting", "laws"},
     "surfaces": {"fitting", "optimum", "runs"},
-    "exchange": {"counting"},
+    "exchange": {"counting", "files"},
     "serving": {"config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
     "reshape": {"config", "field", "models"},

@@ -53,6 +53,7 @@ def models(rng: random.Random) -> Iterator[Input]:
         for command in ("measure", "upcycle", "compress"):
             yield Input((command, name, *BASES[command][2:]), "a model that is none", refuse=True)
         yield Input(("count", name), "a model that is none")
+        yield Input(("export", "gguf", name, "model.gguf"), "a model that is none", refuse=True)
         if len(name) % 3 == 0:
             yield Input(("plan", "--model", name), "a model that is none")
             yield Input(("measure", name, "--predict", "--batch", "1"), "a model that is none")

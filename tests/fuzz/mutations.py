@@ -94,6 +94,8 @@ def configs(rng: random.Random, count: int = 70) -> list[Input]:
         )
         if i % 2:
             found.append(Input(("count", name), "a configuration with a value changed", files=files))
+            line = ("export", "gguf", name, "model.gguf")
+            found.append(Input(line, "a configuration with a value changed", files=files))
     return found
 
 

@@ -69,6 +69,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "good.csv", "--laws", "hoffmann2022,separable", "--starts", "4"),
     "predict": ("predict", "good.csv", "--law", "hoffmann2022", "--starts", "4", "--at", "total_params=1e8,tokens=1e9"),
     "speedup": ("speedup", "good.csv", "--budget", "1e18", "--of", "16", "--bootstrap", "20"),
+    "export": ("export", "gguf", "small", "small.gguf"),
     "plan": ("plan", "--train-flops", "1e21", "--laws", "abnar2025", "--experts", "1,8"),
     "measure": ("measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"),
     "sweep": ("sweep", "tiny_sweeps:one", "--out", "swept.csv", "--device", "tpu"),

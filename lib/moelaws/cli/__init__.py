@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "predict losses of new runs, with intervals",
     "speedup": "how many times the FLOPs one configuration is worth over another",
     "measure": "time prefill and decode of a model, or calibrate this machine",
+    "export": "write a checkpoint in a format that other programs read: GGUF",
     "count": "count parameters, FLOPs and bytes of published models from their config.json",
     "plan": "choose size, experts and hardware for training and serving",
     "upcycle": "make a mixture of a dense checkpoint: its layers become experts",
