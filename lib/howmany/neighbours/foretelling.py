@@ -1,0 +1,148 @@
+"""The chapter on foretelling what a model can do: errors of each way, the lines behind them, and verdicts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from howmany.downstream import compare_at_equal_loss, equal_loss, pool
+from howmany.figures.interval_rows import interval_rows
+from howmany.neighbours.forecasting import WAYS, Scores, curvature, forecasts, mean_errors, scores_of
+from howmany.neighbours.words import Found, Verdict, verdicts
+from howmany.verdict import Finding, finding
+from moelaws.charts.tables import readable
+from moelaws.stages import counted
+
+READING = ("recall", "mention", "same words", "same order")
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Forecasts of the largest models' scores.
+
+    Attributes:
+        scores: of all models.
+        table: forecasts, one row a way, probe and number of experts.
+        errors: way -> mean relative error, the first of 1 + B, the others of what chance could have given.
+        quadratic: what a quadratic takes off the straight line's error, likewise.
+    """
+
+    scores: Scores
+    table: pd.DataFrame
+    errors: dict[str, np.ndarray]
+    quadratic: np.ndarray
+
+
+def foretell(probes: pd.DataFrame, refits: int, seed: int) -> Foretold:
+    """Fit below the largest budget, and look at it.
+
+    Args:
+        probes: what ``runs.read_probes`` returns.
+        refits: how often models and questions are drawn again.
+        seed: of the draws.
+    """
+    return _foretell(scores_of(probes), refits, np.random.default_rng(seed), "drawing models and questions again")
+
+
+def _foretell(scores: Scores, refits: int, rng: np.random.Generator, words: str) -> Foretold:
+    table = forecasts(scores)
+    every = [scores, *(scores.drawn(rng) for _ in counted(range(refits), words, refits))]
+    errors = [mean_errors(table if each is scores else forecasts(each)) for each in every]
+    by_way = {way: np.array([each[way] for each in errors]) for way in WAYS}
+    return Foretold(scores, table, by_way, np.array([curvature(each) for each in every]))
+
+
+def error_table(found: Foretold) -> pd.DataFrame:
+    """Mean and median error of each way, in percent of the score."""
+    median = found.table.groupby("way")["error"].median()
+    rows = [
+        (way, WAYS[way], 100 * errors[0], *(100 * np.quantile(errors[1:], [0.025, 0.975])), 100 * median[way])
+        for way, errors in found.errors.items()
+    ]
+    columns = ["way", "how", "mean error %", "from", "to", "median %"]
+    return readable(pd.DataFrame(rows, columns=columns).set_index("way"), "{:.1f}")
+
+
+def error_figure(found: Foretold) -> alt.LayerChart:
+    """The same as points with intervals; guessing is left out, being far off."""
+    rows = [
+        (way, "knows no law" if way == "no change" else "forecast", errors[0], *np.quantile(errors[1:], [0.025, 0.975]))
+        for way, errors in found.errors.items()
+        if way != "chance"
+    ]
+    table = pd.DataFrame(rows, columns=["name", "kind", "value", "low", "high"])
+    best = min((way for way in found.errors if way != "chance"), key=lambda way: found.errors[way][0])
+    return interval_rows(
+        table,
+        unit="mean error, as a share of the score",
+        title=f"Least off: {best}, by {found.errors[best][0]:.0%} of the score",
+        description="Mean relative error of the forecast scores of the largest models, a row a way, with 95 % "
+        "intervals.",
+        form="%",
+    )
+
+
+def findings(found: Foretold) -> Found:
+    """What the claims are judged by, from forecasts alone."""
+    errors, where = found.errors, "1e13 FLOPs"
+    steps = errors["two steps"]
+    return {
+        "two_step_gain": [finding(where, steps - errors["one step"])],
+        "two_step_error": [finding(where, steps)],
+        "quadratic_gain": [finding("below 1e13", found.quadratic)],
+        "domain_gain": [finding(where, errors["two steps, by domain"] - steps)],
+        "direct_gain": [finding(where, errors["one step, power law"] - steps)],
+    }
+
+
+def judged(found: Foretold, probes: pd.DataFrame, claims_file: str, placebos: int, refits: int) -> list[Verdict]:
+    """The verdicts, beside those of runs whose scores were exchanged.
+
+    Args:
+        found: the forecasts.
+        probes: for the offset between dense and sparse models at equal loss.
+        claims_file: of the paper.
+        placebos: how often scores are exchanged among the models below the largest budget.
+        refits: of each.
+    """
+    rng = np.random.default_rng(0)
+    exchanged = [
+        findings(_foretell(found.scores.exchanged(rng), refits, rng, "a placebo's draws")) for _ in range(placebos)
+    ]
+    return verdicts(claims_file, {**findings(found), "line_offset": [_offset(probes)]}, exchanged)
+
+
+def numbers(found: Foretold, made: list[Verdict]) -> dict[str, Any]:
+    """Numbers and words for the sentences."""
+    table, words = found.table, {each.judged.claim.key: each.text for each in made}
+    losses = table.drop_duplicates("n_experts")
+    off = (losses["forecast_loss"] - losses["loss"]).to_numpy(float)
+    errors = {way: 100 * values[0] for way, values in found.errors.items()}
+    return {
+        "ft_models": f"{len(found.scores.loss_M)}",
+        "ft_targets": f"{len(losses)}",
+        "ft_probes": f"{len(found.scores.names)}",
+        "ft_two": f"{errors['two steps']:.1f}",
+        "ft_domain": f"{errors['two steps, by domain']:.1f}",
+        "ft_one": f"{errors['one step']:.1f}",
+        "ft_power": f"{errors['one step, power law']:.1f}",
+        "ft_same": f"{errors['no change']:.1f}",
+        "ft_chance": f"{errors['chance']:.0f}",
+        "ft_off_dense": f"{off[0]:+.3f}",
+        "ft_off_sparse": f"{off[-1]:+.3f}",
+        "ft_bent": f"{100 * found.quadratic[0]:.0f}",
+        "ft_word_two": words["two-step-wins"],
+        "ft_word_direct": words["direct-power-law"],
+        "ft_word_linear": words["linear"],
+        "ft_word_domain": words["domains-beat-mean"],
+    }
+
+
+def _offset(probes: pd.DataFrame) -> Finding:
+    """What the most experts cost at equal loss, all that was learned together, in nats."""
+    asked = probes[(probes["metric"] == "accuracy") & ~probes["probe"].isin(READING)]
+    together = equal_loss(pool(asked, compare_at_equal_loss(asked), "knowing"))
+    low, high = sorted((together.penalty_low, together.penalty_high))
+    return Finding("all probes", together.penalty, low, high, "nats")
