@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bookbuild.assets import install_assets
 from bookbuild.error import BookError
+from bookbuild.icons import trim_icons
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.states import digest_files
 from bookbuild.notebooks import executed_notebooks, processes
@@ -52,6 +53,7 @@ def build_book(order: Order) -> bool:
         write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
         site = _rendered(Path(folder))
         install_assets(site, order.work / "assets")
+        trim_icons(site)
         _write_downloads(site, pages, book)
         check_site(site, names)
         # What changed while it was rendered may or may not stand on its pages: such a site is current for nobody.
@@ -90,6 +92,7 @@ def build_chapter(order: Order, name: str) -> Path:
         write_stage(Path(folder), order.root, others, _quoted(chosen, notebooks.texts, book)[1])
         site = _rendered(Path(folder), about=chosen[0].name)
         install_assets(site, order.work / "assets")
+        trim_icons(site)
         _write_downloads(site, chosen, book)
         check_site(site, [chosen[0].name])
         put_in_place(site, order.place, Made("", {}))

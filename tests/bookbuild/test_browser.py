@@ -30,6 +30,11 @@ FORMULAS = """
   shown: formula.checkVisibility({visibilityProperty: true}),
 }))
 """
+ICONS = """
+() => [...document.querySelectorAll('[class*="fa-"]')].filter(
+  icon => icon.tagName !== 'svg' ? !icon.querySelector('svg path') : !icon.querySelector('path[d]'),
+).map(icon => icon.getAttribute('class'))
+"""
 SEEN = """
 async picture => {
   const bytes = Uint8Array.from(picture.match(/../g), byte => parseInt(byte, 16));
@@ -87,6 +92,8 @@ def test_every_page_draws_its_charts_and_formulas_without_a_network(site: Path, 
                 formulas += 1
                 if not formula["said"] or (formula["shown"] and formula["height"] < 5):
                     findings.append(f"{name}: formula {formula}")
+            if missing := page.evaluate(ICONS):
+                findings.append(f"{name}: icons without a drawing: {missing}")
             findings += [f"{name}: {fault}" for fault in faults]
             faults.clear()
     assert findings == []
