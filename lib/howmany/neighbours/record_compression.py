@@ -31,8 +31,8 @@ from moelaws.text.corpus import Corpus
 from moelaws.training.record import run_of
 from moelaws.training.train import train
 
-MIXTURES = ("data/runs/finer.csv", "n_experts == 32 and top_k == 2 and d_model == 48 and budget == 1e12")
-DENSE = ("data/runs/isoflop.csv", "n_experts == 1 and d_model == 48 and budget == 1e12")
+MIXTURES = ("data/runs/granularity.csv", "n_experts == 32 and top_k == 2 and granularity == 2 and d_model == 40")
+DENSE = ("data/runs/isoflop.csv", "n_experts == 1 and d_model == 32 and budget == 3e11")
 SEEDS = (0, 1)
 CHOICES = (1, 2, 3)
 MEANS = (2.5, 2.0, 1.5)
@@ -44,8 +44,8 @@ RULES: dict[str, tuple[float, float, float]] = {
 its bits: there the squared error that a normal weight suffers stands for it."""
 DRAWS = 8
 PROBES = ("cloze", "facts", "continuation", "word order", "brackets")
-ITEMS = 400
-VALIDATION = 32_768
+ITEMS = 150
+VALIDATION = 16_384
 _NORMAL_ERROR = np.array([0.363, 0.119, 0.0375])  # of a normal weight in 1, 2, 3 bits (Max 1960, even levels)
 
 
