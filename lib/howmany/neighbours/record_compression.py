@@ -4,11 +4,13 @@ Mixtures and dense models are trained again from their rows, made smaller in eve
 read the same held-out text. Two tables: one row a smaller model, and one row an expert.
 """
 
+import concurrent.futures as futures
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +75,26 @@ def losses(model: Transformer, corpus: Corpus) -> NDArray[np.float64]:
 
 
 def main(folder: Path) -> None:
-    """Record both tables."""
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    experts: list[dict[str, Any]] = []
+    """Record both tables, on two processes."""
+    tasks = [(kind, seed) for kind in ("mixture", "dense") for seed in SEEDS]
+    with futures.ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = list(pool.map(_record, tasks))
     folder.mkdir(exist_ok=True)
-    for seed in SEEDS:
-        for name, (table, where) in (("mixture", MIXTURES), ("dense", DENSE)):
-            began = time.perf_counter()
-            bench = _trained(name, table, where, seed)
-            rows += _of_mixture(bench, experts) if name == "mixture" else _of_dense(bench)
-            print(f"{name}, seed {seed}: {len(rows)} rows, {time.perf_counter() - began:.0f} s", flush=True)
-            pd.DataFrame(rows).to_csv(folder / "compression.csv", index=False)
-            pd.DataFrame(experts).to_csv(folder / "compression_experts.csv", index=False)
+    for place, name in enumerate(("compression.csv", "compression_experts.csv")):
+        rows = [row for parts in found for row in parts[place]]
+        pd.DataFrame(rows).to_csv(folder / name, index=False, lineterminator="\n")
+
+
+def _record(task: tuple[str, int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of a model's smaller versions, and of its experts."""
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    kind, seed = task
+    bench = _trained(kind, *(MIXTURES if kind == "mixture" else DENSE), seed)
+    experts: list[dict[str, Any]] = []
+    rows = list(_of_mixture(bench, experts) if kind == "mixture" else _of_dense(bench))
+    print(f"{kind}, seed {seed}: {len(rows)} rows, {time.perf_counter() - began:.0f} s", flush=True)
+    return rows, experts
 
 
 def _trained(name: str, table: str, where: str, seed: int) -> Bench:
