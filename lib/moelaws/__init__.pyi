@@ -25,6 +25,7 @@ from .decoding.generate import generate as generate
 from .exchange.gguf_file import export_gguf as export_gguf
 from .exchange.model_count import ModelCount as ModelCount
 from .exchange.model_count import count as count
+from .fitting.discrepancy.admission import Discrepancy as Discrepancy
 from .fitting.engine.descent import FitFailed as FitFailed
 from .fitting.fit import fit as fit
 from .fitting.objective import FitError as FitError

@@ -27,6 +27,7 @@ from moelaws.fitting.result_parts import (
 from moelaws.laws.forms import Law
 
 if TYPE_CHECKING:
+    from moelaws.fitting.discrepancy.admission import Discrepancy, Use
     from moelaws.fitting.intervals.profile import Profile
     from moelaws.fitting.report.summary import Summary
 
@@ -157,13 +158,26 @@ class FitResult:
         """The result with intervals, by their level, as far as they were asked for."""
         return {}
 
-    @overload
-    def predict(self, new: Any, interval: None = None, level: float = LEVEL) -> Any: ...
+    @cached_property
+    def discrepancy(self) -> "Discrepancy":
+        """What the law misses, as a Gaussian process of its residuals, and whether that may stand beside it.
+
+        Laws are all a little wrong, and smoothly so. One rule decides whether that error is known well enough to be
+        used: fitted to all budgets but the largest, the law must foretell that one at least 1.5 times better with its
+        process. The fit that this takes is made when it is first asked for. ``print(fit.discrepancy)`` says which, and
+        why.
+        """
+        from moelaws.fitting.discrepancy.admission import discrepancy_of
+
+        return discrepancy_of(self)
 
     @overload
-    def predict(self, new: Any, interval: Band, level: float = LEVEL) -> pd.DataFrame: ...
+    def predict(self, new: Any, interval: None = None, level: float = LEVEL, discrepancy: "Use" = "none") -> Any: ...
 
-    def predict(self, new: Any, interval: Band | None = None, level: float = LEVEL) -> Any:
+    @overload
+    def predict(self, new: Any, interval: Band, level: float = LEVEL, discrepancy: "Use" = "none") -> pd.DataFrame: ...
+
+    def predict(self, new: Any, interval: Band | None = None, level: float = LEVEL, discrepancy: "Use" = "none") -> Any:
         """The loss that the fitted law expects of new runs, in nats per token (or whatever the law predicts).
 
         Args:
@@ -171,20 +185,25 @@ class FitResult:
             interval: ``mean`` for an interval that holds the law's value, as far as the runs fitted tell; ``run`` for
                 one that holds the loss of one new run, whose noise is that of the runs fitted. The law's error comes
                 from bootstrap refits where the result has them, else from its covariance: in directions that the
-                runs leave open it has no end. Neither knows of a wrong formula.
+                runs leave open it has no end. Neither knows of a wrong formula, unless a process stands beside it.
             level: of the interval.
+            discrepancy: ``none`` for what formula and coefficients say; ``auto`` adds the process of what the law
+                misses where the rule admits it, and its uncertainty to the interval (see ``discrepancy``, which says
+                which it was); ``always`` adds it whatever the rule says. The noise of a new run is then that between
+                replicates, where there are any.
 
         Returns:
             Without an interval the losses, of the columns' shape; with one a table of ``loss``, ``low`` and ``high``,
             one row a run, with the index of ``new`` if it has one.
 
         Raises:
-            FitError: a level or an interval that is none, or a file that holds neither refits nor a covariance.
+            FitError: a level, an interval or a discrepancy that is none, or a file that holds neither refits nor a
+                covariance.
             LawError: a missing column.
         """
         from moelaws.fitting.intervals.prediction import predict
 
-        return predict(self, new, interval, level)
+        return predict(self, new, interval, level, discrepancy)
 
     def profile(self, parameter: str, level: float = LEVEL) -> "Profile":
         """The profile of one parameter: see ``moelaws.fitting.intervals.profile``."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+import pandas as pd
 
 from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.intervals.groups import Groups
@@ -110,11 +111,13 @@ class Solution:
         problem: the law bound to the runs.
         theta: coordinates of the minimum (``Problem.coordinates``), [P].
         groups: which runs may share noise.
+        table: the runs themselves, in order; what an error beside the law is found from.
     """
 
     problem: Problem
     theta: np.ndarray
     groups: Groups | None = None
+    table: pd.DataFrame | None = None
 
 
 class NamedFamily(Protocol):

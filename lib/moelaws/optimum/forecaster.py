@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from moelaws.fitting.discrepancy.admission import Use
+from moelaws.fitting.discrepancy.correction import Paths
 from moelaws.fitting.result import FitResult
 from moelaws.laws import LAWS, Law, law
 from moelaws.optimum.allocation import Allocation, Estimate
@@ -24,6 +26,8 @@ EXPERTS = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of experts that are compared where none are named."""
 
 _UNKNOWN = (0.0, np.inf)
+_DRAWS = 200
+"""Of a law and its error together."""
 
 PUBLISHED = {
     "abnar2025": ("table3", "glu", (3e19, 1e21)),
@@ -52,9 +56,15 @@ class Forecaster:
         replicates: parameter -> B joint values, for intervals; empty for none.
         budgets: least and largest training FLOPs of the runs behind the coefficients, where they are known; beyond
             them a forecast is an extrapolation.
+        error: what the law misses, with draws of it for the replicates, where ``discrepancy="auto"`` finds that a
+            process may stand beside the law (``FitResult.discrepancy``), or ``"always"`` asks for it; ``None`` for the
+            law alone, which is the default: what its formula and coefficients say. A process's replicates take the
+            place of ``FitResult.draws``.
+        discrepancy: whether there is one, and why, in a sentence; empty where nobody asked.
 
     Raises:
-        OptimumError: a law without coefficients, or one that cannot choose a size under a budget.
+        OptimumError: a law without coefficients, or one that cannot choose a size under a budget; a process for
+            coefficients or replicates that are given by hand.
         LawError: no law of that name.
         ValueError: a fit with a family that there is not.
 
@@ -72,6 +82,8 @@ class Forecaster:
     family: Family
     replicates: Mapping[str, Array]
     budgets: tuple[float, float]
+    error: Paths | None
+    discrepancy: str
 
     def __init__(
         self,
@@ -80,8 +92,11 @@ class Forecaster:
         family: Family | None = None,
         replicates: Mapping[str, Array] | None = None,
         budgets: tuple[float, float] | None = None,
+        discrepancy: Use = "none",
     ) -> None:
-        made = _made_of(law, params, family, replicates)
+        made = {"error": None, "discrepancy": ""} | _made_of(law, params, family, replicates)
+        if discrepancy != "none":
+            made |= _error_of(law, discrepancy, params is not None or replicates is not None)
         if budgets is not None:
             made["budgets"] = budgets
         for name, value in made.items():
@@ -186,7 +201,18 @@ class Forecaster:
         left = train_flops - 2 * columns["active_params"] * inference_tokens
         tokens = left / self.family.flops_per_token(size, n_experts, top_k)
         columns |= {"tokens": np.where(tokens > 0, tokens, np.nan), "train_flops": train_flops, "size": size}
-        return columns | {"loss": self.law.predict(params, columns)}
+        loss = self.law.predict(params, columns)
+        return columns | {"loss": loss if self.error is None else loss * np.exp(self.error.shift(columns))}
+
+    def expected(self, columns: Mapping[str, Array]) -> Any:
+        """The loss expected of runs, error of the law included; columns are numbers or arrays that broadcast."""
+        loss = self.law.predict(self.params, columns)
+        if self.error is None:
+            return loss
+        # The first row of the draws is what is expected.
+        shape = np.shape(loss)
+        flat = {name: np.broadcast_to(values, shape).reshape(1, -1) for name, values in columns.items()}
+        return loss * np.exp(self.error.first.shift(flat).reshape(shape))
 
     def log_sizes(self, train_flops: Array, n_experts: float, top_k: float) -> tuple[Array, Array]:
         """Log sizes at the limits of tokens per active parameter, from C = 6 N_a^2 (D / N_a)."""
@@ -231,6 +257,25 @@ def _made_of(
             f"those that can are {', '.join(PUBLISHED)}, and fits of your own"
         )
     return {"law": found, "params": params, "replicates": replicates or {}} | made
+
+
+def _error_of(source: Law | str | FitResult, use: Use, by_hand: bool) -> dict[str, Any]:
+    """The process beside a fitted law, and its draws with those of the coefficients, as attributes of a forecaster."""
+    if not isinstance(source, FitResult):
+        if use == "always":
+            raise OptimumError("discrepancy = 'always': only a fit that holds its runs tells what its law misses")
+        return {"discrepancy": "the law stands alone: it was not fitted here, and brings no runs"}
+    correction = source.discrepancy.used(use)
+    said = source.discrepancy.reason
+    if correction is None:
+        return {"discrepancy": said}
+    if by_hand:
+        raise OptimumError(
+            f"discrepancy = {use!r}: params and replicates that are given by hand have no process of theirs"
+        )
+    paths = correction.paths(_DRAWS)
+    replicates = {name: paths.params.get(name, np.full(_DRAWS, value)) for name, value in source.params.items()}
+    return {"error": paths, "replicates": replicates, "discrepancy": said}
 
 
 def _settings(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def flops_for_loss(forecaster: Forecaster, size: Array, n_experts: float, top_k:
 
     def shortfall(log_tokens: Array) -> Array:
         run = columns | {"tokens": np.exp(log_tokens)}
-        return loss - np.asarray(forecaster.law.predict(forecaster.params, run))
+        return loss - np.asarray(forecaster.expected(run))
 
     low, high = (np.full(np.shape(size), end) for end in _LOG_TOKENS)
     found = crossing(shortfall, low, high)

@@ -238,7 +238,7 @@ def _below_floor(request: Request, trade: Trade, target: float) -> str:
     forecaster, floors = trade.forecaster, []
     for e in request.experts:
         endless = forecaster.family.columns(np.exp(70.0), e, request.chosen(e)) | {"tokens": 1e30}
-        floors.append(float(forecaster.law.predict(forecaster.params, endless)))
+        floors.append(float(forecaster.expected(endless)))
     least = min(floors)
     if not target < least:
         return ""

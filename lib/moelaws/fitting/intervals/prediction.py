@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.fitting.discrepancy.admission import Use
+from moelaws.fitting.discrepancy.correction import Correction
 from moelaws.fitting.engine.linear import eigen
 from moelaws.fitting.intervals.covariance import covariance
 from moelaws.fitting.intervals.sandwich import OPEN
@@ -72,18 +74,27 @@ def _open(slopes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return away @ away.T
 
 
-def predict(result: FitResult, new: Any, interval: Band | None, level: float) -> Any:
+def predict(result: FitResult, new: Any, interval: Band | None, level: float, discrepancy: Use = "none") -> Any:
     """See ``FitResult.predict``."""
     if interval not in (None, "mean", "run"):
         raise FitError(f"interval = {interval!r}: expected 'mean', 'run' or None")
     if not 0 < level < 1:
         raise FitError(f"level = {level}: expected a number between 0 and 1")
-    if interval is None and not isinstance(new, pd.DataFrame):
+    correction = None if discrepancy == "none" else result.discrepancy.used(discrepancy)
+    if interval is None and correction is None and not isinstance(new, pd.DataFrame):
         return _as_fitted(result, new).predict(result.params, new)
-    table = new if isinstance(new, pd.DataFrame) else pd.DataFrame({k: np.atleast_1d(v) for k, v in new.items()})
+    shape = () if isinstance(new, pd.DataFrame) else np.broadcast_shapes(*(np.shape(v) for v in new.values()))
+    table = (
+        new
+        if isinstance(new, pd.DataFrame)
+        else pd.DataFrame({k: np.broadcast_to(v, shape).ravel() for k, v in new.items()})
+    )
     law = _as_fitted(result, table)
     table, _ = complete(law, table)
     loss = np.asarray(law.predict(result.params, table), float)
+    if correction is not None:
+        found = _corrected(result, correction, law, table, interval, level)
+        return found if interval is not None or isinstance(new, pd.DataFrame) else found.reshape(shape)
     if interval is None:
         return loss
     below, above = _mean(result, law, table, loss, level)
@@ -96,6 +107,22 @@ def predict(result: FitResult, new: Any, interval: Band | None, level: float) ->
             (loss * np.exp(-below), loss * np.exp(above)) if result.objective.on_log else (loss - below, loss + above)
         )
     return pd.DataFrame({law.target: loss, "low": ends[0], "high": ends[1]}, index=table.index)
+
+
+def _corrected(
+    result: FitResult, correction: Correction, law: Law, table: pd.DataFrame, interval: Band | None, level: float
+) -> Any:
+    """The prediction with the process beside the law; its intervals hold the process's own uncertainty."""
+    at = correction.at(table)
+    expected = np.asarray(law.predict(result.params, table), float) * np.exp(correction.shift(at))
+    if interval is None:
+        return expected
+    slopes = correction.slopes_at(law, result.params, table)
+    variance = correction.variance(at, slopes) + (correction.process.noise**2 if interval == "run" else 0.0)
+    away = _quantile(float(result.n_runs - len(correction.theta)), level) * np.sqrt(variance)
+    with np.errstate(over="ignore"):
+        ends = {"low": expected * np.exp(-away), "high": expected * np.exp(away)}
+    return pd.DataFrame({result.law.target: expected} | ends, index=table.index)
 
 
 def draws(result: FitResult, count: int, seed: int) -> dict[str, np.ndarray]:
