@@ -4,6 +4,7 @@
 # make check-site  open the pages of the built site in a browser, as make test does with those of a small one
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
+# make gpu     on a machine with one: CUDA tests, step times and large runs, into _build/gpu (25 minutes, can be stopped)
 # make sync    write chapters/*.ipynb from chapters/*.md
 # make numbers write the numbers of the built book into the text of the notebooks, after make book
 # make lint    formatting, style and types
@@ -15,6 +16,7 @@
 
 PYTHON ?= python3
 NAME ?=
+GPU_ARGS ?=
 PROFILE ?= full
 JOBS ?= 2
 SITE ?= _build/html
@@ -31,7 +33,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz sync numbers lint serve linkcheck clean setup
+.PHONY: book chapter test check-site validate fuzz gpu sync numbers lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
@@ -53,6 +55,9 @@ validate: setup fuzz
 
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz --out benchmarks/results/fuzz.json
+
+gpu: setup
+	$(BIN)/python benchmarks/gpu.py $(GPU_ARGS)
 
 sync: setup
 	$(BIN)/python -m bookbuild sync

@@ -12,7 +12,13 @@ from moelaws.config import ModelConfig
 from moelaws.field import described
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.attention import rotary_table, rotate
-from moelaws.models.experts import FeedForward, bring_together, experts_by_group, experts_by_loop
+from moelaws.models.experts import (
+    FeedForward,
+    bring_together,
+    experts_by_group,
+    experts_by_loop,
+    products_by_expert,
+)
 from moelaws.models.product import plain_layers, product, weight_gradient
 from moelaws.models.router import SCORES, choose, route
 
@@ -344,3 +350,20 @@ def test_the_first_guess_is_near_uniform() -> None:
         with torch.no_grad():
             loss = F.cross_entropy(model(ids[:, :-1])[0].flatten(0, 1), ids[:, 1:].flatten())
         assert abs(float(loss) - torch.tensor(96.0).log()) < 1.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_by_expert_equal_grouped_ones_in_any_precision(dtype: torch.dtype) -> None:
+    """What fp32 takes on CUDA, where the grouped product refuses it; experts without rows, and the last one's, too."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(7, 16, generator=generator, dtype=dtype, requires_grad=True)
+    weights = torch.randn(5, 16, 8, generator=generator, dtype=dtype, requires_grad=True)
+    ends = torch.tensor([0, 3, 3, 7, 7], dtype=torch.int32)
+    found = products_by_expert(rows, weights, ends)
+    owner = torch.tensor([1, 1, 1, 3, 3, 3, 3])
+    expected = torch.einsum("ma,mab->mb", rows, weights[owner])
+    torch.testing.assert_close(found, expected)
+    by_found, by_expected = (torch.autograd.grad(x.square().sum(), [rows, weights]) for x in (found, expected))
+    torch.testing.assert_close(by_found, by_expected)
+    if dtype == torch.float32:
+        torch.testing.assert_close(found, F.grouped_mm(rows, weights, offs=ends))

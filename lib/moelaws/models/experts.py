@@ -66,12 +66,30 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     device = x_TD.device.type  # autocast does not know grouped products
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_TD.dtype
     rows_MD = x_TD.index_select(0, order_M // top_k).to(dtype)
-    hidden_MF = swiglu(F.grouped_mm(rows_MD, w_in_EDN.to(dtype), offs=ends_E))
-    y_MD = F.grouped_mm(hidden_MF, w_out_EFD.to(dtype), offs=ends_E)
+    hidden_MF = swiglu(_grouped(rows_MD, w_in_EDN.to(dtype), ends_E))
+    y_MD = _grouped(hidden_MF, w_out_EFD.to(dtype), ends_E)
     place_M = torch.empty_like(order_M)
     place_M[order_M] = torch.arange(order_M.numel(), device=x_TD.device)
     y_TKD = y_MD.index_select(0, place_M).view(n_tokens, top_k, -1)
     return (y_TKD * gates_TK.to(y_TKD.dtype).unsqueeze(-1)).sum(1)
+
+
+def _grouped(rows_MA: Tensor, w_EAB: Tensor, ends_E: Tensor) -> Tensor:
+    """A product for each expert's rows: M x B from M x A.
+
+    On CUDA torch's grouped product takes 16-bit numbers alone (its rules of shapes refuse others, so that nothing in
+    fp32 could be compiled). There, fp32 is for evaluation and for tests: a product for each expert, whose rows the
+    host must know.
+    """
+    if rows_MA.device.type == "cpu" or rows_MA.dtype in (torch.bfloat16, torch.float16):
+        return F.grouped_mm(rows_MA, w_EAB, offs=ends_E)
+    return products_by_expert(rows_MA, w_EAB, ends_E)
+
+
+def products_by_expert(rows_MA: Tensor, w_EAB: Tensor, ends_E: Tensor) -> Tensor:
+    """The grouped product as one product an expert, on any device and in any precision; it can be differentiated."""
+    ends = [0, *ends_E.tolist()]
+    return torch.cat([rows_MA[begin:end] @ w for begin, end, w in zip(ends, ends[1:], w_EAB, strict=False)])
 
 
 def bring_together(ids_TK: Tensor, w_in_EDN: Tensor) -> tuple[Tensor, int, RowsByExpert]:
