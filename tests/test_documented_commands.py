@@ -112,6 +112,13 @@ def check_pip(arguments: list[str]) -> None:
         assert set(extra.split(",")) <= set(project["optional-dependencies"])
 
 
+def check_npm(arguments: list[str]) -> None:
+    """What the library itself says of where llama.cpp comes from."""
+    from moelaws.decoding.foreign.llama_library import HOW
+
+    assert f"npm {' '.join(arguments)}" in HOW
+
+
 def check_dask(arguments: list[str]) -> None:
     """Dask's own parsers, of the options and of what their values stand for."""
     pytest.importorskip("distributed")
@@ -194,7 +201,7 @@ def of_the_shell(arguments: list[str]) -> None:
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "moelaws": check_moelaws, "moelaws.cli": check_moelaws, "bookbuild": check_bookbuild, "make": check_make,
-    "pip": check_pip, "dask": check_dask,
+    "pip": check_pip, "npm": check_npm, "dask": check_dask,
     "papermill": check_papermill, "sbatch": check_sbatch, "kubectl": check_kubectl, "helm": check_helm,
     "conda": check_conda, "python": check_python, "mkdir": run_elsewhere, "cp": run_elsewhere, "perl": run_elsewhere,
     "jupytext": run_elsewhere, "cd": of_the_shell, "source": of_the_shell, "export": of_the_shell,

@@ -45,7 +45,7 @@ ALLOWED = {
     "training": {"allocator", "config", "counting", "field", "models", "provenance", "reshape", "runs", "text"},
     "sweeping": {"config", "counting", "field", "files", "process", "runs", "text", "training", "workers"},
     "probing": {"config", "counting", "files", "models", "provenance", "runs", "sweeping", "text", "training"},
-    "decoding": {"config", "files", "models"},
+    "decoding": {"config", "exchange", "files", "models"},
     "measuring": {
         "allocator", "config", "counting", "decoding", "files", "models", "provenance", "runs", "serving", "text",
         "training",

@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=whole(1, 256), default=1, help="on a CPU (default 1)")
     parser.add_argument(
-        "--engine", choices=("auto", "compiled", "eager"), default="auto", help="compiled is what auto takes on a CPU"
+        "--engine",
+        choices=("auto", "compiled", "eager", "llama.cpp", "transformers"),
+        default="auto",
+        help="compiled is what auto takes on a CPU; the last two where they are installed",
     )
     parser.add_argument(
         "--clock", choices=("wall", "processor"), default="wall", help="processor: for a busy machine, one thread"

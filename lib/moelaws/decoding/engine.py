@@ -1,4 +1,4 @@
-"""Which program decodes: the compiled one where it can, or the eager one, which defines what is computed."""
+"""Which program decodes: the compiled one where it can, the eager one, which defines what is computed, or another's."""
 
 import warnings
 from functools import cache
@@ -9,13 +9,16 @@ from moelaws.models import Transformer
 
 if TYPE_CHECKING:
     from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
+    from moelaws.decoding.foreign.llama_decoder import LlamaDecoder
+    from moelaws.decoding.foreign.transformers_decoder import TransformersDecoder
 
-Engine = Literal["auto", "compiled", "eager"]
-"""``compiled`` needs numba and a model on the CPU; ``auto`` takes it where these are there."""
+Engine = Literal["auto", "compiled", "eager", "llama.cpp", "transformers"]
+"""``compiled`` needs numba and a model on the CPU; ``auto`` takes it where these are there. The last two are other
+programs, where they are installed: see ``foreign``."""
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
-AnyDecoder: TypeAlias = "Decoder | CompiledDecoder"
-"""Both have ``config``, ``device``, ``engine``, ``threads``, ``routed_layers``, ``prefill`` and ``extend``."""
+AnyDecoder: TypeAlias = "Decoder | CompiledDecoder | LlamaDecoder | TransformersDecoder"
+"""All have ``config``, ``device``, ``engine``, ``threads``, ``routed_layers``, ``prefill`` and ``extend``."""
 
 
 class EngineError(ValueError):
@@ -33,8 +36,8 @@ def make_decoder(model: "Transformer | AnyDecoder", engine: Engine = "auto", thr
 
     Args:
         model: on its device; its weights are copied. A decoder is given back as it is.
-        engine: ``auto``, ``compiled`` or ``eager``.
-        threads: of the compiled decoder; those of the eager one are torch's.
+        engine: what decodes.
+        threads: of the compiled decoder, and of llama.cpp; those of the others are torch's.
 
     Raises:
         EngineError: ``compiled`` without numba, or for a model that is not on the CPU; an engine that is none.
@@ -44,8 +47,16 @@ def make_decoder(model: "Transformer | AnyDecoder", engine: Engine = "auto", thr
     if engine not in ENGINES:
         raise EngineError(f"engine = {engine!r}: expected one of {', '.join(ENGINES)}")
     device = model.embedding.device.type
-    if engine == "compiled" and device != "cpu":
-        raise EngineError(f"engine = 'compiled': runs on a CPU, and the model is on {device}; take engine = 'eager'")
+    if engine in ("compiled", "llama.cpp") and device != "cpu":
+        raise EngineError(f"engine = {engine!r}: runs on a CPU, and the model is on {device}; take engine = 'eager'")
+    if engine == "llama.cpp":
+        from moelaws.decoding.foreign.llama_decoder import LlamaDecoder
+
+        return LlamaDecoder(model, threads)
+    if engine == "transformers":
+        from moelaws.decoding.foreign.transformers_decoder import TransformersDecoder
+
+        return TransformersDecoder(model)
     if engine == "eager" or device != "cpu":
         return Decoder(model)
     try:
