@@ -200,9 +200,9 @@ def settings(forecaster: Forecaster) -> dict[str, Setting]:
     Returns:
         Name of the assumption -> setting; the first is ``central``.
     """
-    plain = Optima(replace(forecaster, family=alternating()))
-    counted = Optima(replace(forecaster, family=alternating(count_active=True)))
-    rough = Optima(replace(forecaster, family=proportional()))
+    plain = Optima(forecaster.of_family(alternating()))
+    counted = Optima(forecaster.of_family(alternating(count_active=True)))
+    rough = Optima(forecaster.of_family(proportional()))
     device = accelerator("a100-40gb")
     central = Trade(plain.forecaster, deploy(device), SHAPE, expert_share=0.5)
 

@@ -312,3 +312,11 @@ def test_the_end_of_what_was_compared_is_said():
     assert forecaster.best(1e20, experts=best).experts_edge == ""
     dense = Forecaster(turning, params | {"k": 1.0}).best(1e20, experts=[1, 2])
     assert (dense.n_experts, dense.experts_edge) == (1, "")  # there is nothing below dense
+
+
+def test_another_family_leaves_all_else_as_it_is() -> None:
+    known = {**vars(Forecaster("abnar2025")), "error": object(), "discrepancy": "a process stands beside the law"}
+    forecaster = Forecaster("abnar2025")
+    vars(forecaster).update(known)
+    family = alternating()
+    assert vars(forecaster.of_family(family)) == known | {"family": family}

@@ -1,6 +1,7 @@
 """A law in use: which runs a budget buys from a family of models, and the loss that the law expects of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -101,6 +102,18 @@ class Forecaster:
             made["budgets"] = budgets
         for name, value in made.items():
             object.__setattr__(self, name, value)
+
+    def of_family(self, family: Family) -> "Forecaster":
+        """The same law and coefficients, with all that is known of their error, asked about another family of models.
+
+        Examples:
+            >>> import moelaws as ml
+            >>> ml.Forecaster("abnar2025").of_family(ml.alternating()).family.name
+            'alternating'
+        """
+        other = copy(self)
+        object.__setattr__(other, "family", family)
+        return other
 
     def best(
         self,
