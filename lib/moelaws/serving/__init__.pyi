@@ -30,6 +30,7 @@ from .frontier import flops_for_loss as flops_for_loss
 from .frontier import least_dollars as least_dollars
 from .frontier import same_loss_models as same_loss_models
 from .hardware import ACCELERATORS as ACCELERATORS
+from .hardware import OWN as OWN
 from .hardware import TYPICAL as TYPICAL
 from .hardware import Accelerator as Accelerator
 from .hardware import Efficiency as Efficiency
