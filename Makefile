@@ -8,6 +8,7 @@
 # make sync    write chapters/*.ipynb from chapters/*.md
 # make numbers write the numbers of the built book into the text of the notebooks, after make book
 # make lint    formatting, style and types
+# make handout the chapters as notebooks without answers, the answers by themselves, and the data: _build/handout
 # make serve   look at the site on http://localhost:8000
 # make clean   remove what was built (never needed for a right result)
 #
@@ -33,7 +34,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz gpu sync numbers lint serve linkcheck clean setup
+.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout lint serve linkcheck clean setup
 .DEFAULT_GOAL := book
 
 book: setup
@@ -71,6 +72,9 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m bookbuild sync --check
+
+handout: setup
+	$(BIN)/python -m bookbuild handout
 
 linkcheck: setup
 	$(BIN)/python -m bookbuild linkcheck --profile $(PROFILE) --jobs $(JOBS)

@@ -2,9 +2,7 @@
 
 import argparse
 import ast
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -203,7 +201,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "moelaws": check_moelaws, "moelaws.cli": check_moelaws, "bookbuild": check_bookbuild, "make": check_make,
     "pip": check_pip, "npm": check_npm, "dask": check_dask,
     "papermill": check_papermill, "sbatch": check_sbatch, "kubectl": check_kubectl, "helm": check_helm,
-    "conda": check_conda, "python": check_python, "mkdir": run_elsewhere, "cp": run_elsewhere, "perl": run_elsewhere,
+    "conda": check_conda, "python": check_python, "mkdir": run_elsewhere, "cp": run_elsewhere,
     "jupytext": run_elsewhere, "cd": of_the_shell, "source": of_the_shell, "export": of_the_shell,
     "git": of_the_shell,
 }  # fmt: skip
@@ -343,24 +341,6 @@ def test_what_can_be_probed_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: p
     first, _ = commands_of("running.md", block_with("running.md", "moelaws probe"))
     assert main(first.words[1:]) == 0
     assert re.search(r"^\d+ runs, ", capsys.readouterr().out, flags=re.MULTILINE)
-
-
-@pytest.mark.skipif(not shutil.which("perl"), reason="the page's line needs perl")
-def test_notebooks_are_handed_out_without_answers(tmp_path: Path) -> None:
-    pytest.importorskip("jupytext")
-    (tmp_path / "chapters").mkdir()
-    for name in ("counting.md", "dense_laws.md"):
-        shutil.copy(ROOT / "chapters" / name, tmp_path / "chapters")
-    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    subprocess.run(
-        ["bash", "-e", "-c", block_with("teaching.md", "handout")], cwd=tmp_path, check=True, capture_output=True,
-        env=with_tests() | {"PATH": programs}, timeout=120,
-    )  # fmt: skip
-    for name in ("counting", "dense_laws"):
-        assert "solution" in (tmp_path / "chapters" / f"{name}.md").read_text()
-        handed = (tmp_path / "handout" / f"{name}.ipynb").read_text()
-        assert "exercise" in handed
-        assert not re.search(r"solution-start|\{solution\}|dropdown\} (Answer|Hint|Solution)", handed)
 
 
 # --- what these checks are worth: the lines that stood on the pages ------------------------------------------------

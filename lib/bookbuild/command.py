@@ -1,4 +1,4 @@
-"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow the links, print the numbers."""
+"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow links, print numbers, hand out."""
 
 import argparse
 import shutil
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
             return _sync(root, args.check)
         if args.action == "numbers":
             return _numbers(root, args)
+        if args.action == "handout":
+            return _handout(root, args.out)
         return _build(root, args)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
@@ -85,11 +87,13 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     one = actions.add_parser("chapter", help="execute and render one chapter, into a folder of its own")
     one.add_argument("name", help="its name, such as isoflop")
     links = actions.add_parser("linkcheck", help="follow every outward link of the book")
+    handout = actions.add_parser("handout", help="write the chapters without answers, the answers, and the data")
+    handout.add_argument("--out", type=Path, help="folder to write (default: _build/handout)")
     numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, one, links, numbers):
+    for action in (sync, build, one, links, numbers, handout):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
     for action in (build, one, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
@@ -132,6 +136,15 @@ def _sync(root: Path, check: bool) -> int:
     for reason in reasons:
         print(f"error: {reason}", file=sys.stderr)
     return 1 if reasons else 0
+
+
+def _handout(root: Path, out: Path | None) -> int:
+    from bookbuild.handout import write_handout
+
+    folder = _resolved("--out", out) if out else root / "_build" / "handout"
+    written = write_handout(root, folder)
+    print(f"{folder}: {len(written)} files and the data")
+    return 0
 
 
 def _numbers(root: Path, args: argparse.Namespace) -> int:

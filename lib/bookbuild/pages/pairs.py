@@ -43,7 +43,19 @@ def to_notebook(page: Page) -> Any:
 
 
 def notebook_text(page: Page, book: Book) -> str:
-    """The exact content of the `.ipynb` file that a reader opens: references are links, and numbers stand in the text.
+    """The exact content of the `.ipynb` file that a reader opens, see `plain_notebook`."""
+    return text_of(plain_notebook(page, book))
+
+
+def text_of(notebook: Any) -> str:
+    """A notebook as the content of a file."""
+    import nbformat
+
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def plain_notebook(page: Page, book: Book) -> Any:
+    """The notebook that a reader opens: references are links, and numbers stand in the text.
 
     Arguments:
         page: the chapter.
@@ -52,8 +64,6 @@ def notebook_text(page: Page, book: Book) -> str:
     Raises:
         BookError: the text has something that there is no plain form of.
     """
-    import nbformat
-
     notebook, cells = to_notebook(page), []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -61,7 +71,7 @@ def notebook_text(page: Page, book: Book) -> str:
         if cell.source:
             cells.append(cell)
     notebook.cells = cells
-    return nbformat.writes(notebook, version=4) + "\n"
+    return notebook
 
 
 def stale_pairs(root: Path, names: Iterable[str]) -> list[str]:
