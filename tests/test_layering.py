@@ -35,7 +35,7 @@ ALLOWED = {
     "runs": {"config", "field", "files"},
     "laws": {"formulas", "runs"},
     "fitting": {"allocator", "charts", "document", "formulas", "laws", "runs"},
-    "optimum": {"fitting", "laws"},
+    "optimum": {"fitting", "laws", "runs"},
     "surfaces": {"fitting", "optimum", "runs"},
     "exchange": {"counting", "files"},
     "serving": {"config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
@@ -51,11 +51,14 @@ ALLOWED = {
         "training",
     },
     "comparing": {"charts", "fitting", "laws", "optimum", "runs", "surfaces"},
+    "reporting": {
+        "charts", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
+    },
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
         "charts", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
-        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "probing", "reshape", "runs", "serving",
-        "sweeping", "surfaces", "text", "training",
+        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "probing", "reporting", "reshape", "runs",
+        "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "charts", "comparing", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum",
@@ -67,8 +70,8 @@ ALLOWED = {
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
-    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "serving", "exchange", "charts",
-    "counting", "config",
+    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "reporting", "serving", "exchange",
+    "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")

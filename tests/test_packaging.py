@@ -45,7 +45,9 @@ def test_the_wheel_is_the_library_alone_and_whole(wheel: Path) -> None:
         names = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
     here = ROOT / "lib"
     files = [
-        file for file in (here / "moelaws").rglob("*") if file.suffix in (".py", ".pyi") or file.name == "py.typed"
+        file
+        for file in (here / "moelaws").rglob("*")
+        if file.suffix in (".py", ".pyi", ".css", ".jinja") or file.name == "py.typed"
     ]
     assert names == {file.relative_to(here).as_posix() for file in files}
 

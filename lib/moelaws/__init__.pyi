@@ -51,6 +51,10 @@ from .optimum.forecaster import Forecaster as Forecaster
 from .optimum.forecaster import OptimumError as OptimumError
 from .parameters import check_parameters as check_parameters
 from .probing.probing import probe_runs as probe_runs
+from .reporting.analyses import ReportOptions as ReportOptions
+from .reporting.report import About as About
+from .reporting.report import Report as Report
+from .reporting.report import report as report
 from .reshape.compress import Widths as Widths
 from .reshape.compress import compress as compress
 from .reshape.fewer_experts import merge as merge

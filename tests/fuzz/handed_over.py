@@ -31,7 +31,9 @@ def tables(rng: random.Random) -> Iterator[Input]:
     names += ["\udcff\udcfe.csv", "-dash.csv", "precious.json", "small", "giant.txt", "link.csv", "good.parquet"]
     for name in names:
         yield Input(("runs", "--", name), "a table that is none")
-        for base in rng.sample(("fit", "isoflop", "rerun", "probe", "plan", "compare", "predict", "speedup"), 3):
+        for base in rng.sample(
+            ("fit", "isoflop", "rerun", "probe", "plan", "compare", "predict", "speedup", "report"), 3
+        ):
             line = (
                 ("plan", "--train-flops", "1e20", "--timings", name)
                 if base == "plan"

@@ -54,7 +54,6 @@ SPECIAL = {
     "--points": ("good.csv", "cell_text.csv", "header.csv", "one_column.csv", "tiny.csv", "vast.csv"),
     "--times": ("good.csv", "ours.csv", "header.csv"),
     "--law": ("average", "tian2025", "nothing", "hoffmann2022"),
-    # Those that are refused: what draws reserves more addresses than the limit here, tests/cli has it draw.
     "--plot": ("new.pdf", "good.csv", "precious.json", "small", "new", ".svg/x"),
     "--objective": ("lsq", "lsq-log", "huber", "mse"),
     "--variable": ("tokens", "loss", "status", "active_params", "seed"),
@@ -70,6 +69,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "predict": ("predict", "good.csv", "--law", "hoffmann2022", "--starts", "4", "--at", "total_params=1e8,tokens=1e9"),
     "speedup": ("speedup", "good.csv", "--budget", "1e18", "--of", "16", "--bootstrap", "20"),
     "export": ("export", "gguf", "small", "small.gguf"),
+    "report": ("report", "good.csv", "--out", "page.html", "--bootstrap", "5", "--laws", "separable"),
     "plan": ("plan", "--train-flops", "1e21", "--laws", "abnar2025", "--experts", "1,8"),
     "measure": ("measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"),
     "sweep": ("sweep", "tiny_sweeps:one", "--out", "swept.csv", "--device", "tpu"),

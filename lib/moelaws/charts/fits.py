@@ -173,13 +173,16 @@ def forecast(table: pd.DataFrame, truth: pd.DataFrame, runs: pd.DataFrame) -> Ch
     )
 
 
-def observed_against_predicted(runs: pd.DataFrame, target: str = "loss", law: str = "the law") -> alt.VConcatChart:
+def observed_against_predicted(
+    runs: pd.DataFrame, target: str = "loss", law: str = "the law", width: int = 420
+) -> alt.VConcatChart:
     """Losses against what a law says of them, and below what it leaves over.
 
     Arguments:
         runs: `observed`, `predicted`, `residual`, one row a run.
         target: what is predicted.
         law: its name, for the description.
+        width: of the plots, in pixels.
     """
     x = alt.X("predicted:Q", title=f"predicted {target}").scale(zero=False, nice=False, padding=12)
     ends = runs[["observed", "predicted"]].agg(["min", "max"])
@@ -192,7 +195,7 @@ def observed_against_predicted(runs: pd.DataFrame, target: str = "loss", law: st
     zero = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="y:Q")
     left = base.mark_point(color=CATEGORIES[0]).encode(y=alt.Y("residual:Q", title="residual"))
     return alt.vconcat(
-        (agree + points).properties(width=420, height=260), (zero + left).properties(width=420, height=120)
+        (agree + points).properties(width=width, height=260), (zero + left).properties(width=width, height=120)
     ).properties(
         description=f"{len(runs)} observed values against the predictions of {law}, along a dashed diagonal where they "
         "agree; below, the residuals around zero."

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "compare laws on a run table: which fits, which foresees",
     "predict": "predict losses of new runs, with intervals",
     "speedup": "how many times the FLOPs one configuration is worth over another",
+    "report": "make one page for a run table: what is in it, what it says, what it leaves open",
     "measure": "time prefill and decode of a model, or calibrate this machine",
     "export": "write a checkpoint in a format that other programs read: GGUF",
     "count": "count parameters, FLOPs and bytes of published models from their config.json",
@@ -33,7 +34,7 @@ COMMANDS = {
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
 _DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress")} | {
-    name: f"instrument.{name}" for name in ("compare", "predict", "speedup")
+    name: f"instrument.{name}" for name in ("compare", "predict", "speedup", "report")
 }
 """Commands whose modules lie in a room of their own."""
 

@@ -84,9 +84,10 @@ class Speedup:
         }
 
     def __str__(self) -> str:
+        how = "as read from the runs" if self.method == "observed" else f"by {self.method}"
         lines = [
             f"{self.of} at {self.budget:.4g} training FLOPs is worth {_told(self.flops, self.level)} times the FLOPs of"
-            f" {self.over}, both at their best size ({self.method})"
+            f" {self.over}, both at their best size, {how}"
         ]
         if self.extrapolated:
             lines.append(f"{self.over} was not trained that far: its losses are continued beyond the largest budget")

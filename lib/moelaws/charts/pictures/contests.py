@@ -28,8 +28,11 @@ def errors_by_law(table: pd.DataFrame, splits: Sequence[str], width: int = 340) 
     points = pd.concat(parts, ignore_index=True)
     points = points[points["error"].gt(0) & points["error"].lt(1e3)]
     order = [plain(name) for name in table["law"]]
-    colour = alt.Color("of:N", title=None, sort=list(kinds), scale=_scale(list(kinds), (QUIET, *CATEGORIES)))
-    shape = alt.Shape("of:N", title=None, sort=list(kinds), scale=_scale(list(kinds), _SHAPES))
+    legend = alt.Legend(columns=1, symbolOpacity=1)
+    colour = alt.Color(
+        "of:N", title=None, legend=legend, sort=list(kinds), scale=_scale(list(kinds), (QUIET, *CATEGORIES))
+    )
+    shape = alt.Shape("of:N", title=None, legend=legend, sort=list(kinds), scale=_scale(list(kinds), _SHAPES))
     base = alt.Chart(points).encode(
         x=alt.X("error:Q", title="error of ln L (root mean square)").scale(type="log", nice=False, padding=12)
         .axis(format="~g", tickCount=5),

@@ -1,0 +1,216 @@
+"""What surfaces, laws and their optima say, what they leave open, and what to run next."""
+
+import numpy as np
+import pandas as pd
+
+from moelaws.charts.fits import observed_against_predicted
+from moelaws.charts.pictures.budget_cuts import budget_cut, optima_over_budgets
+from moelaws.charts.pictures.contests import errors_by_law
+from moelaws.charts.pictures.multiplier import best_loss_by_budget
+from moelaws.comparing.comparison_text import average_lines, held_out_lines, refused_lines, shown_comparison
+from moelaws.reporting.analyses import Analyses, interval, number, open_parameters
+from moelaws.reporting.page_parts import Figure, Section, Table, figure
+from moelaws.surfaces.report.optima_table import rows_of
+from moelaws.surfaces.standing import FOUND, words
+
+_MOST_CUTS = 6
+_RUNS_PER_PARAMETER = 2
+_SIZES = {"active_params": "N_a", "total_params": "N"}
+
+
+def surface_section(found: Analyses) -> Section:
+    """The loss surface of each budget and the best size at every sparsity."""
+    title = "Loss at equal compute"
+    if found.surfaces is None:
+        return Section("surfaces", title, f"No isoFLOP analysis: {found.why['surfaces']}.")
+    optima = found.surfaces.optima
+    known = optima[optima["status"].isin(FOUND)] if "n" in optima.columns else optima.iloc[:0]
+    size = _SIZES.get(found.surfaces.variable, found.surfaces.variable)
+    if known.empty:
+        finding = "No budget has a best size: the table below says why."
+    else:
+        best = rows_of(known[known["budget"] == known["budget"].max()].nsmallest(1, "loss"))[0]
+        finding = (
+            f"At {best['budget']:.3g} FLOPs the lowest loss is"
+            f" {_with_ends(best['loss'], best['loss_low'], best['loss_high'], '.3f')}, at"
+            f" S = {best['sparsity']:.4g} and {size} = {_with_ends(best['n'], best['n_low'], best['n_high'], '.3g')}."
+        )
+    shown = pd.DataFrame(
+        [
+            (
+                f"{row['budget']:.3g}", f"{row['sparsity']:.4g}", str(row["runs"]),
+                number(row.get("n", np.nan), ".3g"),
+                interval(row.get("n_low", np.nan), row.get("n_high", np.nan), ".3g"),
+                number(row.get("loss", np.nan), ".4f"),
+                interval(row.get("loss_low", np.nan), row.get("loss_high", np.nan), ".4f"),
+                words(row["status"], row["smallest"], row["largest"], row["sizes"]),
+            )
+            for row in rows_of(optima)
+        ],
+        columns=["C", "S", "runs", f"best {size}", "95 %", "loss", "95 % ", ""],
+    )  # fmt: skip
+    drawn = list(found.surfaces.surfaces.values())[-_MOST_CUTS:]
+    figures = [figure(budget_cut(each), "", f"cut{i}") for i, each in enumerate(drawn)]
+    if known["budget"].nunique() > 1:
+        figures.append(
+            figure(optima_over_budgets(known, "n", f"best {size}", True), f"Best {size} at each budget.", "sizes")
+        )
+        figures.append(
+            figure(optima_over_budgets(known, "loss", "best loss (nats per token)", False), "Its loss.", "losses")
+        )
+    said = [f"{found.surfaces.unfinished} runs did not finish and are left out."] if found.surfaces.unfinished else []
+    return Section("surfaces", title, finding, said, [Table.of(shown, "Best size at every budget and sparsity")],
+                   _there(figures))  # fmt: skip
+
+
+def gain_section(found: Analyses) -> Section:
+    """What experts are worth in compute."""
+    title = "What experts are worth"
+    if not found.gains:
+        return Section("gains", title, f"No multiplier: {found.why.get('gains', 'nothing to compare')}.")
+    gain = found.gains[0]
+    said = str(gain).split("\n")
+    names = (gain.of, gain.over)
+    chart = best_loss_by_budget(gain.losses, gain.budget, gain.flops.value, names, width=300)
+    drawn = figure(chart, "Best losses of both; the dashed line is the multiplier.", "gain")
+    return Section("gains", title, f"{said[0]}.", [f"{line}." for line in said[1:]], (), _there([drawn]))
+
+
+def laws_section(found: Analyses) -> Section:
+    """Laws compared, and the fit of the best of them."""
+    title = "Laws compared"
+    if found.comparison is None:
+        return Section("laws", title, f"No law could be compared: {found.why['laws']}.")
+    contest = found.comparison
+    first = contest.contenders[0]
+    if contest.unseen:
+        split = contest.unseen[0]
+        row = contest.table.iloc[0]
+        finding = (
+            f"Of {len(contest.contenders)} laws {first.law.name} foresees best what was held out ({split.words}): it"
+            f" misses by {100 * row[f'{split.name}_rmse_log']:.2f} %, R2 {row[f'{split.name}_r2']:.3f}, and"
+            f" {row[f'{split.name}_coverage']:.0%} of these runs lie inside its 95 % intervals."
+        )
+    else:
+        finding = f"{first.law.name} has the lowest AICc of {len(contest.contenders)} laws; nothing could be held out."
+    shown = shown_comparison(contest)
+    figures = [figure(errors_by_law(contest.table, [each.name for each in contest.unseen], 240),
+                      "What each law misses, in the fit and where it had not seen the runs.", "laws")]  # fmt: skip
+    fit = observed_against_predicted(first.result.residuals(), first.law.target, first.law.name, width=300)
+    figures.append(figure(fit, f"Observed against predicted by {first.law.name}, and what is left over.", "fit"))
+    said = [f"{line}." for line in (*held_out_lines(contest)[1:], *average_lines(contest), *refused_lines(contest))]
+    return Section("laws", title, finding, said, [Table.of(shown, "Errors are of ln L; 'AICc +' is above the least")],
+                   _there(figures), [f"{first.law.name}: L = {first.law.formula}"])  # fmt: skip
+
+
+def optimum_section(found: Analyses) -> Section:
+    """The best model under a budget, as the law that foresees best and can choose has it."""
+    title = "The best model under a budget"
+    if not found.optima or found.law is None:
+        return Section("optimum", title, f"No forecast: {found.why.get('optima', 'no law can choose')}.")
+    rows = [
+        (
+            f"{each.train_flops:.3g}", f"{each.n_experts:g}", f"{each.total_params:.3g}", f"{each.active_params:.3g}",
+            interval(*each.intervals.get("active_params", (np.nan, np.nan)), ".2g"), f"{each.tokens:.3g}",
+            f"{each.loss:.4f}", interval(*each.intervals.get("loss", (np.nan, np.nan)), ".3f"), _edge(each),
+        )
+        for each in found.optima
+    ]  # fmt: skip
+    heads = ["C", "E", "N", "N_a", "95 %", "D", "loss", "95 % ", ""]
+    last = found.optima[0]
+    finding = (
+        f"{found.law.law.name} has its lowest loss at {last.train_flops:.3g} FLOPs with E = {last.n_experts:g}, N_a ="
+        f" {last.active_params:.3g} and {last.tokens:.3g} tokens: {last.loss:.3f}"
+        + (f" ({interval(*last.intervals['loss'], '.3f')})." if "loss" in last.intervals else ", without a band.")
+    )
+    said = [
+        "Sizes, FLOPs and numbers of experts are those of the models in the table; the bands hold the doubt about the"
+        " law's coefficients and none about its form. Budgets beyond the first row are extrapolations.",
+    ]
+    return Section("optimum", title, finding, said, [Table.of(pd.DataFrame(rows, columns=heads))])
+
+
+def open_section(found: Analyses) -> Section:
+    """What the runs do not pin down."""
+    title = "What is not identified"
+    if found.comparison is None:
+        return Section("open", title, "Without a law there is nothing to identify.")
+    rows, said = [], []
+    for each in found.comparison.contenders:
+        names = open_parameters(each.result)
+        rows.append(
+            (each.law.name, each.result.status, f"{len(names)} of {each.parameters}", ", ".join(names) or "none")
+        )
+        if each.result.origin.design:
+            said.append(f"{each.result.origin.design}.")
+    loose = [row[0] for row in rows if row[3] != "none"]
+    finding = (
+        "The runs pin down every parameter of every law that was fitted."
+        if not loose
+        else f"The runs leave parameters open in {len(loose)} of {len(rows)} laws: their predictions near the runs may"
+        " still be sharp, their coefficients and what they say far beyond the runs are not."
+    )
+    shown = pd.DataFrame(rows, columns=["law", "status", "open", "parameters that stay open"])
+    return Section("open", title, finding, said, [Table.of(shown)])
+
+
+def next_section(found: Analyses) -> Section:
+    """What to run next: what the analyses above say that they lack."""
+    wishes = list(dict.fromkeys(_wishes(found)))
+    finding = wishes[0] if wishes else "Nothing that these analyses ask for is missing."
+    return Section("next", "What to run next", finding, wishes[1:])
+
+
+def _wishes(found: Analyses) -> list[str]:
+    wishes = []
+    if found.surfaces is not None:
+        curves = [row for row in rows_of(found.surfaces.optima) if row["status"] != "few sizes"]
+        if not curves:
+            wishes.append("Three sizes or more at equal FLOPs: without them no budget shows its best size.")
+        for row in curves:
+            if row["status"] in ("low edge", "high edge", "open"):
+                said = words(row["status"], row["smallest"], row["largest"], row["sizes"])
+                wishes.append(f"At {row['budget']:.3g} FLOPs and S = {row['sparsity']:.4g}: {said}.")
+        if 0 < len(found.budgets) < 3:
+            wishes.append(
+                f"The runs lie at {len(found.budgets)} budget{'s' * (len(found.budgets) != 1)}: a forecast of a further"
+                " one takes three, of which the largest can be held out."
+            )
+    elif "surfaces" in found.why:
+        wishes.append(f"For an isoFLOP analysis: {found.why['surfaces']}.")
+    if not np.isfinite(found.noise):
+        wishes.append("A second seed at a few points, best near the optima: it tells what chance does to a loss.")
+    elif "budget" in found.spread.columns and found.budgets and found.spread["budget"].max() < found.budgets[-1]:
+        wishes.append(f"A second seed at {found.budgets[-1]:.3g} FLOPs, where none was run twice.")
+    if found.law is not None:
+        parameters = len(found.law.params)
+        if len(found.runs) < _RUNS_PER_PARAMETER * parameters:
+            wishes.append(
+                f"{len(found.runs)} runs for the {parameters} parameters of {found.law.law.name}: twice as many runs as"
+                " parameters are the least that a forecast should rest on."
+            )
+        for name in ("n_experts", "tokens", "active_params"):
+            if name in found.runs.columns and found.runs[name].nunique() == 1:
+                wishes.append(f"All runs have one value of {name}: what it does to the loss stays unknown.")
+    if found.optima and found.optima[0].experts_edge == "high":
+        wishes.append(
+            f"More experts than {found.optima[0].n_experts:g}: the best number lies at the end of those tried."
+        )
+    return wishes
+
+
+def _edge(each: object) -> str:
+    edge, experts = getattr(each, "edge", ""), getattr(each, "experts_edge", "")
+    said = [f"size at the {edge} limit"] if edge else []
+    if experts:
+        said.append(f"E at the {'largest' if experts == 'high' else 'smallest'} tried")
+    return ", ".join(said)
+
+
+def _with_ends(value: float, low: object, high: object, form: str) -> str:
+    ends = interval(low, high, form)
+    return f"{value:{form}} ({ends})" if ends else f"{value:{form}} (no interval)"
+
+
+def _there(figures: list[Figure | None]) -> list[Figure]:
+    return [each for each in figures if each is not None]
