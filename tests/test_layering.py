@@ -50,6 +50,7 @@ ALLOWED = {
         "allocator", "config", "counting", "decoding", "files", "models", "provenance", "runs", "serving", "text",
         "training",
     },
+    "foretelling": {"comparing", "fitting", "laws", "optimum", "runs", "surfaces"},
     "comparing": {"charts", "fitting", "laws", "optimum", "runs", "surfaces"},
     "reporting": {
         "charts", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
@@ -61,8 +62,9 @@ ALLOWED = {
         "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "comparing", "config", "counting", "decoding", "fitting", "laws", "measuring", "models", "optimum",
-        "probing", "provenance", "reshape", "runs", "serving", "surfaces", "sweeping", "text", "training",
+        "charts", "comparing", "config", "counting", "decoding", "files", "fitting", "foretelling", "laws",
+        "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs", "serving", "surfaces",
+        "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip
@@ -70,8 +72,8 @@ ALLOWED = {
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
-    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "reporting", "serving", "exchange",
-    "charts", "counting", "config",
+    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "foretelling", "reporting", "serving",
+    "exchange", "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")

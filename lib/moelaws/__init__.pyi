@@ -32,6 +32,9 @@ from .fitting.objective import FitError as FitError
 from .fitting.report.fit_file import load_fit as load_fit
 from .fitting.result import FitResult as FitResult
 from .fitting.selection import extrapolate as extrapolate
+from .foretelling.planned import foretell as foretell
+from .foretelling.planned import score_forecasts as score_forecasts
+from .foretelling.rolling import rolling_origin as rolling_origin
 from .laws import LAWS as LAWS
 from .laws import Law as Law
 from .laws import LawError as LawError
