@@ -1,11 +1,14 @@
 """What the claims of Abnar et al. 2025 come to in a study: a quantity for each, with an interval from the refits.
 
+Each claim's rule is also asked of the claim's placebo, in ``verdicts``, and nowhere else.
+
 A quantity takes a study and the claimed direction (+1, -1, or 0), and returns a finding for each budget, for each
 budget and the next, or one for all budgets. It returns none where the study holds nothing to compute it from.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +16,11 @@ from numpy.typing import NDArray
 from howmany import goodness
 from howmany.budget_optima import STEP, Landscape, Path
 from howmany.claims import Claim
-from howmany.study import Study, budget_label
+from howmany.study import PLAIN, Study, budget_label
 from howmany.verdict import Finding, Judged, finding, judge, trend
+from howmany.verdicts.finer_rule import ruled
+from howmany.verdicts.multiplier import multiplier, multiplier_8, multiplier_32
+from moelaws.fitting.least_squares import least_squares
 from moelaws.surfaces.polynomial import Array
 
 Quantity = Callable[[Study, int], list[Finding]]
@@ -25,12 +31,15 @@ _FIXED_SIZE = 5e8  # parameters, of App. D.2
 _DENSE = 1e-9  # -ln(1 - S*) below this is S* = 0
 
 
-def verdicts(claims: Iterable[Claim], study: Study) -> list[Judged]:
-    """Judge all claims by one study.
+def verdicts(
+    claims: Iterable[Claim], study: Study, placebos: Mapping[str, Sequence[Study]] = MappingProxyType({})
+) -> list[Judged]:
+    """Judge all claims by one study, and by its placebos.
 
     Args:
         claims: from ``read_claims``; those without a quantity are not testable here, by their note.
         study: a text's, or a law's.
+        placebos: kind -> studies, see ``verdicts.placebo``; each claim is asked of those of its kind.
 
     Raises:
         ValueError: a claim names a quantity that is not in ``QUANTITIES``.
@@ -39,8 +48,14 @@ def verdicts(claims: Iterable[Claim], study: Study) -> list[Judged]:
     for claim in claims:
         if claim.quantity and claim.quantity not in QUANTITIES:
             raise ValueError(f"claim {claim.key!r}: no quantity {claim.quantity!r}; there are {', '.join(QUANTITIES)}")
-        judged.append(judge(claim, QUANTITIES[claim.quantity](study, claim.sign) if claim.quantity else []))
-    return judged
+        said = _judged(claim, study)
+        asked = placebos.get(claim.placebo, ()) if said.findings else ()
+        judged.append(said.beside([_judged(claim, placebo) for placebo in asked]))
+    return ruled(judged, study.every) if study.design == PLAIN and len(study.every) else judged
+
+
+def _judged(claim: Claim, study: Study) -> Judged:
+    return judge(claim, QUANTITIES[claim.quantity](study, claim.sign) if claim.quantity else [], study.name)
 
 
 def best_total(study: Study, sign: int) -> list[Finding]:
@@ -74,8 +89,18 @@ def loss_slopes(study: Study) -> list[tuple[float, Array]]:
 
 
 def loss_slope_by_budget(study: Study, sign: int) -> list[Finding]:
-    """How the slope of L* against sparsity changes with a decade of budget."""
-    return _by_decade(study, loss_slopes(study), "nats per doubling and decade")
+    """How the slope of L* against sparsity changes with a decade of budget, as a share of its mean over the budgets.
+
+    Where sparsity gains nothing on the mean, there is no slope that could stay the same.
+    """
+    slopes = loss_slopes(study)
+    if len(study.landscapes) < 2 or len(slopes) < 2:
+        return _by_decade(study, slopes, "")
+    values = np.array([each for _, each in slopes])
+    mean = finding("mean", values.mean(axis=0))
+    if mean.high >= 0:
+        return [Finding(_span([budget for budget, _ in slopes]), open="sparsity gains nothing that could stay")]
+    return _by_decade(study, [(budget, each / values.mean(axis=0)) for budget, each in slopes], "of the mean, a decade")
 
 
 def sparsest(study: Study, sign: int) -> list[Finding]:
@@ -175,11 +200,12 @@ def active_ratio(study: Study, sign: int) -> list[Finding]:
 QUANTITIES: Mapping[str, Quantity] = {
     function.__name__: function
     for function in (
-        best_total, best_active, best_loss, loss_slope_by_budget, sparsest, best_sparsity_by_size, last_doubling,
-        best_sparsity_by_budget, dense_threshold, dense_at_fixed_size, total_by_budget, active_by_budget, active_drop,
-        active_ratio, goodness.surface_degree, goodness.surface_error, goodness.law_fit, goodness.law_held_out,
-        goodness.flops_ratio, goodness.flops_ratio_by_size, goodness.parabola_total, goodness.parabola_active,
-        goodness.knowing_penalty, goodness.reading_penalty,
+        best_total, best_active, best_loss, loss_slope_by_budget, sparsest, best_sparsity_by_size,
+        last_doubling, best_sparsity_by_budget, dense_threshold, dense_at_fixed_size, total_by_budget,
+        active_by_budget, active_drop, active_ratio, multiplier, multiplier_8, multiplier_32,
+        goodness.surface_degree, goodness.surface_error, goodness.law_skill, goodness.equal_sparsity,
+        goodness.finer_loss, goodness.parabola_total, goodness.parabola_active, goodness.knowing_penalty,
+        goodness.reading_penalty,
     )
 }  # fmt: skip
 """Name -> what is computed."""
@@ -236,10 +262,15 @@ def _ends(path: Path) -> Array:
 
 
 def _slope(x: Array, values: Array) -> Array:
-    """Slope of the straight line through values (P x anything) at x, by least squares."""
-    centred = x - x.mean()
-    slope: Array = centred @ values / (centred @ centred)
+    """Slope of the straight line through values (P x anything) at x."""
+    fit = least_squares(np.column_stack([np.ones_like(x), x]), values)
+    assert fit is not None, "two places or more"
+    slope: Array = fit.weights[1]
     return slope
+
+
+def _span(budgets: Sequence[float]) -> str:
+    return f"{budget_label(budgets[0])} to {budget_label(budgets[-1])}"
 
 
 def _by_decade(study: Study, by_budget: list[tuple[float, Array]], unit: str) -> list[Finding]:
@@ -248,6 +279,5 @@ def _by_decade(study: Study, by_budget: list[tuple[float, Array]], unit: str) ->
         return []
     if len(by_budget) < 2:
         return [Finding(f"{len(study.landscapes)} budgets", open=EDGE)]
-    budgets = np.array([budget for budget, _ in by_budget])
-    where = f"{budget_label(budgets[0])} to {budget_label(budgets[-1])}"
-    return [finding(where, _slope(np.log10(budgets), np.array([values for _, values in by_budget])), unit)]
+    budgets = [budget for budget, _ in by_budget]
+    return [finding(_span(budgets), _slope(np.log10(budgets), np.array([values for _, values in by_budget])), unit)]

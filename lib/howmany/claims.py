@@ -33,6 +33,7 @@ class Claim:
         base_experts: E of what it is compared with; 0 for none.
         experts: the numbers of experts it is about.
         budgets: training budgets at which it is recomputed, FLOPs.
+        placebo: what its rule is asked of besides, where the claim has nothing to say; see ``verdicts.placebo``.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Claim:
     base_experts: int = 0
     experts: tuple[int, ...] = ()
     budgets: tuple[float, ...] = ()
+    placebo: str = ""
 
     @property
     def sign(self) -> int:
@@ -115,4 +117,5 @@ def _claim(row: dict[Any, str]) -> Claim:
         base_experts=int(row.get("base_experts") or 0),
         experts=tuple(int(e) for e in row.get("experts", "").split()),
         budgets=tuple(float(c) for c in row.get("budgets", "").split()),
+        placebo=row.get("placebo", ""),
     )

@@ -14,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from moelaws.fitting.least_squares import LinearFit, least_squares
+
 Array = NDArray[np.float64]
 Finding = Literal["sparse worse", "sparse better", "no difference seen", "cannot tell"]
 
@@ -142,12 +144,13 @@ def curve(rows: pd.DataFrame, found: EqualLoss, points: int = 40) -> pd.DataFram
     """
     loss, idle = rows["loss"].to_numpy(float), -np.log1p(-rows["sparsity"].to_numpy(float))
     spread = (idle - idle.min()) / (idle.max() - idle.min())
-    weights = np.linalg.lstsq(_design(loss, spread, found.degree), rows["value"].to_numpy(float), rcond=None)[0]
+    fit = least_squares(_design(loss, spread, found.degree), rows["value"].to_numpy(float))
+    assert fit is not None, "equal_loss has fitted the same"
     grid = np.linspace(loss.min(), loss.max(), points)
     lines = []
     for end, sparsity in ((0.0, rows["sparsity"].min()), (1.0, rows["sparsity"].max())):
         at = _design(grid, np.full(points, end), found.degree, centre=float(loss.mean()))
-        lines.append(pd.DataFrame({"loss": grid, "value": at @ weights, "sparsity": sparsity}))
+        lines.append(pd.DataFrame({"loss": grid, "value": at @ fit.weights, "sparsity": sparsity}))
     return pd.concat(lines, ignore_index=True)
 
 
@@ -195,24 +198,30 @@ def _centred(design: Array) -> Array:
 
 def _left_out(design: Array, value: Array) -> Array:
     """Residual of each model in the fit to all others."""
-    q, _ = np.linalg.qr(design)
-    leverage = np.einsum("ij,ij->i", q, q)
-    return (value - q @ (q.T @ value)) / np.maximum(1 - leverage, 1e-9)
+    return _fit(design, value).left_out
+
+
+def _fit(design: Array, value: Array) -> LinearFit:
+    fit = least_squares(design, value)
+    if fit is None:
+        raise ValueError("the models' losses and sparsities do not tell a curve and an effect apart")
+    return fit
 
 
 def _clustered(design: Array, value: Array, parts: Array) -> tuple[Array, Array]:
     """Coefficients, and their standard errors clustered by model and by part."""
-    solve = np.linalg.pinv(design)  # coefficients are solve @ value
-    by_model = (solve**2) @ _left_out(design, value) ** 2
+    fit = _fit(design, value)
+    solve = fit.root @ fit.q.T  # coefficients are solve @ value
+    by_model = (solve**2) @ fit.left_out**2
     count = parts.shape[1]
     if count < 2:
-        return solve @ value, np.sqrt(by_model)
+        return fit.weights, np.sqrt(by_model)
     in_parts = solve @ parts
     by_part = in_parts.var(axis=1, ddof=1) / count
     residuals = parts - design @ in_parts  # what neither the model nor the part explains
     both = (solve**2) @ (residuals - residuals.mean(axis=1, keepdims=True)).var(axis=1, ddof=1) / count
     # Never less than either kind of chance alone.
-    return solve @ value, np.sqrt(np.maximum(by_model + by_part - both, np.maximum(by_model, by_part)))
+    return fit.weights, np.sqrt(np.maximum(by_model + by_part - both, np.maximum(by_model, by_part)))
 
 
 def _parts(rows: pd.DataFrame) -> Array:

@@ -137,10 +137,10 @@ def free_levels(runs: pd.DataFrame, cell: Iterable[str] = CELL) -> pd.DataFrame:
     loss, n, rows = np.log(runs["loss"].to_numpy(float)), len(runs), []
     for name, more in models.items():
         design = np.column_stack([levels, experts, *more])
-        p = int(np.linalg.matrix_rank(design))
-        if n - p < 3:
-            raise FitError(f"{n} runs for {p} levels and effects: expected three more at least")
-        squares = float(((loss - design @ np.linalg.lstsq(design, loss, rcond=None)[0]) ** 2).sum())
+        p, fit = design.shape[1], least_squares(design, loss)
+        if fit is None or n - p < 3:
+            raise FitError(f"{n} runs for {p} levels and effects: expected three more at least, of several experts")
+        squares = fit.squares
         aicc = n * np.log(squares / n) + 2 * (p + 1) + 2 * (p + 1) * (p + 2) / (n - p - 2)
         rows.append({"experts": name, "parameters": p, "error": np.sqrt(squares / (n - p)), "aicc": float(aicc)})
     return pd.DataFrame(rows)

@@ -1,9 +1,12 @@
 """What a chapter's cells leave on their page: numbers for its sentences, and tables with words in them."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from howmany.verdict import Judged
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -42,3 +45,30 @@ def rows(records: Iterable[Sequence[Any]], columns: Sequence[str]) -> "HTML":
 def listed(names: Iterable[str], none: str = "none", between: str = ", ") -> str:
     """Names as a sentence lists them, and a word where there is none."""
     return between.join(names) or none
+
+
+def verdict_table(found: Iterable[Judged]) -> pd.DataFrame:
+    """Claims with what was measured and their one word, as a page shows them; texts are HTML."""
+    return pd.DataFrame(
+        {
+            "claim": f"{escape(each.claim.statement)} ({escape(each.claim.where)}; <i>{escape(each.claim.key)}</i>)",
+            "measured": "<br>".join(f"{escape(one.where)}: {escape(one.text or one.open)}" for one in each.findings)
+            or escape(each.reason),
+            "verdict": verdict_line(each),
+        }
+        for each in found
+    )
+
+
+def verdict_line(found: Judged) -> str:
+    """A verdict with how many findings lead to it and how often a placebo gets it; HTML."""
+    return ", ".join(part for part in (verdict_html(found), found.share, found.asked_placebo) if part)
+
+
+def verdict_html(found: Judged) -> str:
+    """A verdict as every page shows it: the word, marked with its claim and with whose verdict it is.
+
+    ``verdicts.on_pages`` reads the marks back, and finds a claim that is judged differently on two pages.
+    """
+    mark = f'data-claim="{escape(found.claim.key)}" data-by="{escape(found.by)}"'
+    return f"<b {mark}>{escape(found.text)}</b>"

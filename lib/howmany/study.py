@@ -1,16 +1,17 @@
 """A study: the runs of one text at several budgets, with the surface and the landscape of each."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 from scipy.special import chdtri
 
 from howmany.budget_optima import Landscape, of_law, of_surfaces
+from howmany.verdicts.blind_law import without_experts
 from moelaws.fitting.fit import fit
 from moelaws.fitting.result import FitResult
-from moelaws.laws import law
+from moelaws.optimum.family import proportional
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.runs import finished
 from moelaws.runs.seeds import pooled_variance
@@ -18,7 +19,16 @@ from moelaws.surfaces.isoflop import equal_budgets, fit_surface
 from moelaws.surfaces.polynomial import SurfaceError
 from moelaws.surfaces.surface import Surface
 
+TEXT = "English and code"
+"""Name of the study of the book's first text."""
+
 SIZES = ("total_params", "active_params")
+
+Design = tuple[int, float]
+"""K and G: how many experts a token goes to, and into how many parts an expert of full width is cut."""
+
+PLAIN: Design = (1, 1.0)
+"""One expert of full width."""
 
 PAPER_BUDGETS = (3e19, 6e19, 1e20, 3e20, 1e21)
 PAPER_SPARSITIES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
@@ -34,12 +44,14 @@ class Study:
 
     Attributes:
         name: of the text, or of the law.
-        runs: the finished runs with K = 1; without rows for a law.
+        runs: the finished runs of its design, the dense ones among them; without rows for a law.
         surfaces: (budget, column of sizes) -> surface.
         landscapes: one a budget, in increasing order.
         left_out: budget -> why it has no surface.
         held_out: budgets that no law is fitted to.
         probes: what ``runs.probed.read_probes`` returns, for models of these runs; ``None`` where nothing was asked.
+        design: K and G of the mixtures.
+        every: the finished runs of all designs that the table holds.
     """
 
     name: str
@@ -49,6 +61,8 @@ class Study:
     left_out: Mapping[float, str]
     held_out: Collection[float]
     probes: pd.DataFrame | None = None
+    design: Design = PLAIN
+    every: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def seen(self) -> pd.DataFrame:
@@ -75,17 +89,19 @@ def study_of_runs(
     seed: int = 0,
     held_out: Collection[float] = (),
     probes: pd.DataFrame | None = None,
+    design: Design = PLAIN,
 ) -> Study:
     """Fit the surfaces of every budget of a run table.
 
     Args:
         name: of the text.
         runs: a run table with ``budget``, ``loss``, ``sparsity``, ``total_params``, ``active_params``, ``top_k``. Runs
-            with K > 1 and those that did not finish are left out. Budgets that scatter are grouped.
+            of other designs and those that did not finish are left out. Budgets that scatter are grouped.
         bootstrap: refits of each surface.
         seed: of the refits.
         held_out: budgets that no law is to be fitted to; their surfaces are made all the same.
         probes: what ``runs.probed.read_probes`` returns, for models of these runs.
+        design: K and G. Dense runs belong to each design.
 
     Returns:
         The study. A budget with fewer than three sparsities, or with too few sizes for any surface, is left out and
@@ -94,8 +110,10 @@ def study_of_runs(
     Raises:
         SurfaceError: no budget has a surface.
     """
-    ended = finished(runs)
-    ended = equal_budgets(ended[ended["top_k"] == 1]).runs
+    every = finished(runs)
+    if len(every):
+        every = equal_budgets(every).runs
+    ended = of_design(every, design)
     surfaces: dict[tuple[float, str], Surface] = {}
     landscapes, left_out = [], {}
     # Each budget redraws its own noise: with one seed for all, the refits of budgets would move together.
@@ -115,14 +133,38 @@ def study_of_runs(
         surfaces |= {(here, variable): surface for variable, surface in zip(SIZES, pair, strict=True)}
     if not landscapes:
         reasons = "; ".join(f"{budget:g} FLOPs: {reason}" for budget, reason in left_out.items())
-        raise SurfaceError(f"{name}: no budget has a surface ({reasons or 'no finished runs with K = 1'})")
-    return Study(name, ended, surfaces, tuple(landscapes), left_out, held_out, probes)
+        raise SurfaceError(f"{name}: no budget has a surface ({reasons or f'no finished runs with {written(design)}'})")
+    return Study(name, ended, surfaces, tuple(landscapes), left_out, held_out, probes, design, every)
 
 
-def study_of_law(name: str = "the paper's own law") -> Study:
-    """The published law of Abnar et al. 2025 (Eq. 6, Table 3), asked what its paper says, at the paper's budgets."""
-    abnar = law("abnar2025")
-    forecaster = Forecaster(abnar, dict(abnar.published["table3"]))
+def of_design(runs: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """The runs with K and G of a design, and the dense ones, which are of each design."""
+    granularity = runs["granularity"] if "granularity" in runs.columns else 1.0
+    return runs[(runs["sparsity"] == 0) | ((runs["top_k"] == design[0]) & (granularity == design[1]))]
+
+
+def designs_of(runs: pd.DataFrame) -> list[Design]:
+    """K and G of the mixtures of a table, the plain design first."""
+    mixtures = runs[runs["sparsity"] > 0]
+    granularity = mixtures["granularity"] if "granularity" in runs.columns else pd.Series(1.0, mixtures.index)
+    return sorted(set(zip(mixtures["top_k"].astype(int), granularity.astype(float), strict=True)))
+
+
+def written(design: Design) -> str:
+    """A design as tables write it, such as ``K = 2, G = 4``."""
+    return f"K = {design[0]}, G = {design[1]:g}"
+
+
+def study_of_law(name: str = "the paper's own law", experts: bool = True) -> Study:
+    """The published law of Abnar et al. 2025 (Eq. 6, Table 3), asked what its paper says, at the paper's budgets.
+
+    Args:
+        name: of the study.
+        experts: whether experts do anything; without, it is the law's placebo.
+    """
+    forecaster = Forecaster("abnar2025", family=proportional())
+    if not experts:
+        forecaster = without_experts(forecaster)
     landscapes = tuple(of_law(forecaster, c, PAPER_SPARSITIES, _PAPER_SIZES) for c in PAPER_BUDGETS)
     return Study(name, pd.DataFrame(), {}, landscapes, {}, ())
 

@@ -1,7 +1,10 @@
-"""One word on a claim: what do the fit and its refits say, at one budget and over all of them?"""
+"""One word on a claim: what was found, at one budget and over all of them, and would a placebo have got the same word?
+
+There is one rule for all claims of all papers, whether they are asked of runs, of a law or of probes.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,6 +13,14 @@ from howmany.claims import Claim, Place
 from moelaws.surfaces.polynomial import Array
 
 Word = Literal["reproduced", "partly", "contradicted", "not resolved", "not testable here"]
+
+DECIDED: tuple[Word, ...] = ("reproduced", "partly", "contradicted")
+"""Words that say something, unless a placebo gets them too."""
+
+SAYS_NOTHING = "says nothing of sparsity"
+"""What stands behind a word that a placebo gets too."""
+
+_OFTEN = 0.25  # of the placebos: in more than that the same word is no accident of one draw of the noise
 
 _WORDS: Mapping[Place, Word] = {"in": "reproduced", "across": "not resolved", "beside": "contradicted"}
 
@@ -60,6 +71,8 @@ class Judged:
         findings: what was measured.
         words: the verdict on each finding.
         reason: why, in one sentence.
+        by: which study or law says it.
+        placebos: what the same rule says of each placebo; empty where none was asked.
     """
 
     claim: Claim
@@ -67,6 +80,45 @@ class Judged:
     findings: tuple[Finding, ...] = ()
     words: tuple[Word, ...] = ()
     reason: str = ""
+    by: str = ""
+    placebos: tuple["Judged", ...] = ()
+
+    @property
+    def sides(self) -> frozenset[int]:
+        """On which sides of a claimed range, or of no change, the findings lie that contradict it."""
+        if self.claim.sign or self.word != "contradicted":
+            return frozenset()
+        middle = 0.0 if self.claim.direction == "unchanged" else self.claim.high
+        against = (found for found, word in zip(self.findings, self.words, strict=True) if word == "contradicted")
+        return frozenset(1 if found.low > middle else -1 for found in against)
+
+    @property
+    def alike(self) -> int:
+        """How many placebos get the same word, and lie on the same side of a range where that is what it says."""
+        return sum(
+            each.word == self.word and (not self.sides or bool(self.sides & each.sides)) for each in self.placebos
+        )
+
+    @property
+    def silent(self) -> bool:
+        """Whether the word says nothing of sparsity: a placebo gets it too."""
+        return self.word in DECIDED and self.alike > _OFTEN * len(self.placebos)
+
+    @property
+    def text(self) -> str:
+        """The word, and behind it that it says nothing where a placebo gets it too."""
+        return f"{self.word}, but {SAYS_NOTHING}" if self.silent else self.word
+
+    @property
+    def asked_placebo(self) -> str:
+        """How often a placebo gets the same word, such as ``placebo 0 of 8``; empty for a word that decides nothing."""
+        if not self.placebos or self.word not in DECIDED:
+            return ""
+        return f"placebo {self.alike} of {len(self.placebos)}"
+
+    def beside(self, placebos: Sequence["Judged"]) -> "Judged":
+        """The same verdict beside those on the same claim of placebos."""
+        return replace(self, placebos=tuple(placebos))
 
     @property
     def share(self) -> str:
@@ -135,12 +187,13 @@ def word_on(claim: Claim, found: Finding) -> Word:
     return _WORDS[seen]
 
 
-def judge(claim: Claim, findings: Sequence[Finding]) -> Judged:
+def judge(claim: Claim, findings: Sequence[Finding], by: str = "") -> Judged:
     """The verdict over all budgets.
 
     Args:
         claim: the claim.
         findings: one a budget or pair of budgets; none where nothing can be computed.
+        by: which study or law says it.
 
     Returns:
         ``reproduced`` if at least half of the findings are and none says otherwise, ``contradicted`` likewise,
@@ -148,7 +201,7 @@ def judge(claim: Claim, findings: Sequence[Finding]) -> Judged:
         ``not resolved``.
     """
     if not findings:
-        return Judged(claim, "not testable here", reason=claim.note)
+        return Judged(claim, "not testable here", reason=claim.note, by=by)
     words = [word_on(claim, each) for each in findings]
     yes, no, both = (words.count(word) for word in ("reproduced", "contradicted", "partly"))
     word: Word = "not resolved"
@@ -156,7 +209,7 @@ def judge(claim: Claim, findings: Sequence[Finding]) -> Judged:
         word = "partly"
     elif 2 * max(yes, no) >= len(words):
         word = "reproduced" if yes else "contradicted"
-    return Judged(claim, word, tuple(findings), tuple(words), _reason(claim, findings, words))
+    return Judged(claim, word, tuple(findings), tuple(words), _reason(claim, findings, words), by)
 
 
 def _reason(claim: Claim, findings: Sequence[Finding], words: Sequence[Word]) -> str:

@@ -1,17 +1,20 @@
 """What the claims of Yun et al. 2024 come to under a surrogate law: their problems, solved with what they do not print.
 
 Their fitted coefficients, mu, prompt lengths, prices and latency profiles are in no source. A published law stands in
-for the first; named assumptions for the rest, each varied in ``settings``.
+for the first; named assumptions for the rest, each varied in ``settings``. What a claim comes to is a number under the
+central assumptions, with the range over all of them for its interval: what nobody printed, no verdict may hang on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from howmany.claims import Claim
-from howmany.yun_claims import Judged, judge
-from moelaws.optimum.family import alternating, proportional
+from howmany.study import budget_label
+from howmany.verdict import Finding, Judged, judge
+from howmany.verdicts.blind_law import without_experts
+from moelaws.optimum.family import Family, alternating, proportional
 from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError, size_of
 from moelaws.optimum.optimum import best_size, least_compute, smallest_size
 from moelaws.serving.bounded import Option, Trade, bounded_cost, option_of
@@ -148,8 +151,9 @@ def same_cost_flops_saved(s: Setting, flops: float, base: int, e: int) -> float:
 
 
 def gap_growth(s: Setting, flops: float, base: int, e: int) -> float:
-    """The share of FLOPs that E experts need at four times the budget, over that at the budget; below one: it grows."""
-    return flops_share(s, 4 * flops, base, e) / flops_share(s, flops, base, e)
+    """Change of ln of the share of FLOPs that E experts need when the budget is four times as large: it falls if the
+    gap grows."""
+    return float(np.log(flops_share(s, 4 * flops, base, e) / flops_share(s, flops, base, e)))
 
 
 def dense_optimum(s: Setting, flops: float, base: int, e: int) -> float:
@@ -191,18 +195,22 @@ QUANTITIES: dict[str, Callable[[Setting, float, int, int], float]] = {
 """What a claim can be about: name -> function of setting, budget, base experts and experts."""
 
 
-def settings(forecaster: Forecaster) -> dict[str, Setting]:
+def settings(forecaster: Forecaster, experts: bool = True) -> dict[str, Setting]:
     """A law under the central assumptions and under each alternative, one changed at a time.
 
     Args:
         forecaster: a law of sizes, tokens and experts; its family is replaced by the paper's.
+        experts: whether experts do anything to the loss; without, it is the law's placebo.
 
     Returns:
         Name of the assumption -> setting; the first is ``central``.
     """
-    plain = Optima(forecaster.of_family(alternating()))
-    counted = Optima(forecaster.of_family(alternating(count_active=True)))
-    rough = Optima(forecaster.of_family(proportional()))
+
+    def of_family(family: Family) -> Optima:
+        own = forecaster.of_family(family)
+        return Optima(own if experts else without_experts(own))
+
+    plain, counted, rough = map(of_family, (alternating(), alternating(count_active=True), proportional()))
     device = accelerator("a100-40gb")
     central = Trade(plain.forecaster, deploy(device), SHAPE, expert_share=0.5)
 
@@ -247,17 +255,43 @@ def recompute(claim: Claim, setting: Setting) -> np.ndarray:
     return np.array(values)
 
 
-def verdicts(claims: Iterable[Claim], law: str, forecaster: Forecaster) -> list[Judged]:
-    """Judge all claims that a law can speak to.
+def findings(claim: Claim, places: Mapping[str, Setting]) -> list[Finding]:
+    """What a claim comes to, one finding a budget and number of experts.
 
     Args:
-        claims: from ``claims.read_claims``; those without a quantity are passed over.
+        claim: with a quantity.
+        places: assumptions by name, ``central`` first. Those under which the law has no answer have no say in the
+            interval; without an answer under the central ones there is no finding.
+    """
+    by_assumption = np.array([recompute(claim, setting) for setting in places.values()])
+    asked = [(flops, e) for flops in claim.budgets for e in claim.experts]
+    found = []
+    for (flops, e), values in zip(asked, by_assumption.T, strict=True):
+        where = budget_label(flops) + (f", E = {e}" if len(claim.experts) > 1 else "")
+        known = values[np.isfinite(values)]
+        if np.isfinite(values[0]):
+            found.append(Finding(where, float(values[0]), float(known.min()), float(known.max())))
+        else:
+            found.append(Finding(where, open="the law has no answer"))
+    return found
+
+
+def verdicts(claims: Iterable[Claim], law: str, forecaster: Forecaster) -> list[Judged]:
+    """Judge claims by a law, and by the same law with experts that do nothing.
+
+    Args:
+        claims: from ``claims.read_claims``. Those without budgets are about runs, and those without a quantity about
+            nothing that can be computed: both are not testable by a law.
         law: its name.
         forecaster: the law.
     """
-    places = settings(forecaster)
-    return [
-        judge(claim, law, {name: recompute(claim, setting) for name, setting in places.items()})
-        for claim in claims
-        if claim.quantity
-    ]
+    places, blind = settings(forecaster), settings(forecaster, experts=False)
+    judged = []
+    for claim in claims:
+        if claim.quantity not in QUANTITIES:
+            judged.append(Judged(claim, "not testable here", reason=claim.note, by=law))
+            continue
+        central = {"central": blind["central"]}
+        said = judge(claim, findings(claim, places), law)
+        judged.append(said.beside([judge(claim, findings(claim, central), law)]))
+    return judged

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from howmany.downstream import compare_at_equal_loss, curve, equal_loss, pool
-from howmany.equal_loss_claims import same_curve, sparse_worse
 from howmany.figures.probe_errors import domain_distances as domain_figure
 from howmany.figures.probe_errors import effects, score_by_loss
 from howmany.specialisation import domain_distances
@@ -197,42 +196,6 @@ def test_a_pool_leaves_out_what_does_not_follow_the_loss_and_models_that_lack_a_
     assert list(found["finding"] == "cannot tell") == [True, False, False]
     assert len(pool(probes, found, "all")) == 30
     assert pool(probes, found.head(1), "all").empty
-
-
-def _found(*rows: tuple[str, float, float]) -> pd.DataFrame:
-    found = pd.DataFrame(rows, columns=["finding", "penalty_low", "penalty_high"])
-    return found.assign(penalty=(found["penalty_low"] + found["penalty_high"]) / 2)
-
-
-NONE, WORSE, BETTER, SILENT = "no difference seen", "sparse worse", "sparse better", "cannot tell"
-
-
-@pytest.mark.parametrize(
-    ("rows", "word"),
-    [
-        ([(NONE, -0.05, 0.06), (NONE, -0.4, 0.3)], "reproduced"),
-        ([(NONE, -0.05, 0.12), (NONE, -0.01, 0.01)], "not resolved"),
-        ([(NONE, -0.05, 0.06), (WORSE, 0.11, 0.5)], "not reproduced"),
-        ([(BETTER, -0.08, -0.06), (NONE, -0.1, 0.1)], "reproduced"),  # seen, but smaller than what counts
-        ([(SILENT, math.nan, math.nan)], "cannot be tested here"),
-    ],
-)
-def test_one_curve_or_not(rows: list[tuple[str, float, float]], word: str) -> None:
-    assert same_curve(_found(*rows), 0.1) == word
-
-
-@pytest.mark.parametrize(
-    ("words", "word"),
-    [
-        ((WORSE, NONE, SILENT), "reproduced"),
-        ((BETTER, NONE), "not reproduced"),
-        ((WORSE, BETTER), "not resolved"),
-        ((NONE, NONE), "not resolved"),
-        ((SILENT, SILENT), "cannot be tested here"),
-    ],
-)
-def test_sparse_worse_or_not(words: tuple[str, ...], word: str) -> None:
-    assert sparse_worse(_found(*((one, 0.0, 0.0) for one in words))) == word
 
 
 def test_distances_between_domains() -> None:

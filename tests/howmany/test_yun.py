@@ -1,10 +1,14 @@
 """Claims of Yun et al. 2024: the table, the verdicts, and the recomputed quantities against independent sums."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from howmany.yun import QUANTITIES, Optima, flops_more, flops_share, recompute, settings, verdicts
-from howmany.yun_claims import Claim, judge, read_claims, word_on
+from howmany.claims import Claim, read_claims
+from howmany.verdict import Finding, judge, word_on
+from howmany.verdicts import own_family
+from howmany.verdicts.placebo import KINDS
+from howmany.yun import QUANTITIES, Optima, findings, flops_more, flops_share, recompute, settings, verdicts
 from moelaws.optimum.optimum import best_size, least_compute
 from moelaws.serving.forecasters import published
 from repository import ROOT
@@ -18,41 +22,38 @@ def claim(low: float, high: float, tolerance: float = 0.1) -> Claim:
 
 
 @pytest.mark.parametrize(
-    ("values", "word"),
+    ("low", "high", "word"),
     [
-        ([0.3, 0.4], "reproduced"),
-        ([0.28, 0.43], "reproduced"),  # within a tenth of the ends
-        ([0.35, 0.6], "partly"),
-        ([0.1, 0.9], "partly"),
-        ([0.5, 0.6], "contradicted"),
-        ([0.35, np.nan], "not determinable"),
-        ([], "not determinable"),
+        (0.3, 0.4, "reproduced"),
+        (0.28, 0.43, "reproduced"),  # within a tenth of the ends
+        (0.35, 0.6, "not resolved"),  # some assumptions say one thing, some the other
+        (0.1, 0.9, "not resolved"),
+        (0.5, 0.6, "contradicted"),
     ],
 )
-def test_words(values, word):
-    assert word_on(claim(0.3, 0.4), np.array(values)) == word
+def test_the_range_over_assumptions_is_the_interval(low, high, word):
+    assert word_on(claim(0.3, 0.4), Finding("1e21", (low + high) / 2, low, high)) == word
+    assert word_on(claim(0.3, 0.4), Finding("1e21", open="the law has no answer")) == "not resolved"
 
 
-def test_no_tolerance_for_a_yes_or_a_no():
-    assert word_on(claim(0, 1, 0.0), np.array([1.01])) == "contradicted"
-    assert word_on(claim(-1, 0, 0.0), np.array([-0.01])) == "reproduced"
-
-
-def test_a_verdict_carries_its_sensitivity():
-    found = judge(claim(0.3, 0.4), "a law", {"central": np.array([0.32]), "x": np.array([0.9]), "y": np.array([0.31])})
-    assert (found.word, found.low, found.high) == ("reproduced", 0.32, 0.32)
-    assert (found.least, found.most) == (0.31, 0.9)
-    assert found.agree == pytest.approx(2 / 3)
+def test_a_contradiction_from_the_other_side_is_not_the_placebos():
+    below, above = (judge(claim(0.3, 0.4), [Finding("1e21", x, x, x)]) for x in (0.1, 0.9))
+    assert below.word == above.word == "contradicted"
+    assert not below.beside([above]).silent
+    assert below.beside([below]).silent
+    assert below.beside([below]).text == "contradicted, but says nothing of sparsity"
 
 
 def test_the_table_of_claims():
-    assert len(CLAIMS) == 22
-    assert {c.quantity for c in CLAIMS.values()} - {""} == set(QUANTITIES)
+    assert len(CLAIMS) == 25
+    assert {c.quantity for c in CLAIMS.values()} - {""} == set(QUANTITIES) | set(own_family.QUANTITIES)
     for each in CLAIMS.values():
         assert each.statement
         assert each.where
         if each.quantity:
-            assert each.low <= each.high
+            assert each.sign or each.low <= each.high
+            assert each.placebo in KINDS, f"{each.key}: which placebo?"
+        if each.quantity in QUANTITIES:
             assert each.budgets
             assert each.experts
         else:
@@ -127,16 +128,79 @@ def test_optima_are_solved_once():
 
 def test_verdicts_skip_what_cannot_be_recomputed_and_cover_the_rest():
     chosen = [CLAIMS["dense-2e21"], CLAIMS["rmsle"], CLAIMS["over-trained-16"]]
-    found = verdicts(chosen, "abnar2025", published("abnar2025"))
-    assert [v.claim.key for v in found] == ["dense-2e21", "over-trained-16"]
-    assert found[0].low == pytest.approx(3.894, abs=2e-3)
-    assert found[0].word == "contradicted"
-    assert found[1].word == "reproduced"
-    assert found[1].agree == 1
+    dense, error, trained = verdicts(chosen, "abnar2025", published("abnar2025"))
+    assert dense.findings[0].value == pytest.approx(3.894, abs=2e-3)
+    # Dense optima are the same whatever experts do: the contradiction is about the law, not about experts.
+    assert dense.text == "contradicted, but says nothing of sparsity"
+    assert error.word == "not testable here"
+    assert (trained.word, trained.silent, trained.by) == ("reproduced", False, "abnar2025")
+    assert trained.findings[0].low < trained.findings[0].value < trained.findings[0].high < 0
+
+
+def test_experts_that_do_nothing_save_no_training_and_cost_their_memory():
+    blind = settings(published("ludziejewski2025"), experts=False)["central"]
+    assert flops_share(blind, 1e21, 4, 16) == pytest.approx(1.0, abs=1e-6)
+    few, many = blind.optimal(1e21, 4), blind.optimal(1e21, 16)
+    assert many.allocation.loss == pytest.approx(few.allocation.loss, abs=1e-9)
+    assert many.serving.dollars_per_token > few.serving.dollars_per_token
+    # Nor can the budget buy a smaller model of the same loss than the loss-optimal one.
+    assert blind.same_loss(1e21, 1, 8).dense_params == pytest.approx(blind.optimal(1e21, 1).dense_params, rel=0.01)
+    assert verdicts([CLAIMS["gap-grows"]], "joint", published("ludziejewski2025"))[0].placebos[0].word != "reproduced"
 
 
 def test_a_law_without_an_answer_is_not_determinable():
     setting = settings(published("abnar2025"))["central"]
     impossible = Claim("k", "", "", "flops_more", 0, 1, "", "within", 0, 1, (32,), (1e45,))
     values = recompute(impossible, setting)
-    assert word_on(impossible, values) == "not determinable"
+    assert np.isnan(values).all()
+    assert findings(impossible, {"central": setting})[0].open == "the law has no answer"
+
+
+# --- runs of the paper's kind ---------------------------------------------------------------------------------------
+
+
+def own_runs(gain=0.03, by_tokens=0.0, noise=0.002, seed=0):
+    """Losses of a sum of powers, less a gain from experts in nats that may grow with the tokens."""
+    rng, rows = np.random.default_rng(seed), []
+    for width in (16, 24, 32, 48):
+        for tokens in (3e5, 6e5, 1.2e6, 2.4e6):
+            for n in (1, 4, 8, 16, 32):
+                for repeat in (0, 1):
+                    size = 30.0 * width**2
+                    saved = gain * np.log2(n) * (1 + by_tokens * np.log2(tokens / 8e5))
+                    loss = 1 + 30 / size**0.35 + 60 / tokens**0.3 - saved + noise * rng.normal()
+                    rows.append((width, 2, tokens, tokens, n, repeat, size, size * (1 + (n - 1) / 3), loss))
+    columns = ["d_model", "n_layers", "tokens", "planned", "n_experts", "seed", "dense_params", "non_embedding_params"]
+    return own_family.Own("made", pd.DataFrame(rows, columns=[*columns, "loss"]), starts=4)
+
+
+def judged(own, *keys):
+    return {
+        j.claim.key: j for j in own_family.verdicts([CLAIMS[key] for key in keys], own, own_family.placebos_of(own, 2))
+    }
+
+
+def test_parallel_curves_are_reproduced_and_curves_that_part_are_not():
+    assert judged(own_runs(noise=1e-4), "parallel-d")["parallel-d"].text == "reproduced"
+    assert judged(own_runs(by_tokens=0.4), "parallel-d")["parallel-d"].text == "contradicted"
+    nothing = judged(own_runs(gain=0.0), "parallel-d")["parallel-d"]
+    assert nothing.word == "not resolved"
+    assert "experts gain nothing" in nothing.reason
+
+
+def test_many_experts_save_compute_and_their_placebo_none():
+    found = judged(own_runs(), "flops-16-4", "gain-by-n", "dense-2e21")
+    share = found["flops-16-4"].findings[0]
+    assert share.high < 1
+    assert all(each.low < 1.05 and each.high > 0.95 for p in found["flops-16-4"].placebos for each in p.findings)
+    # The gain is a constant in nats, so its share of the loss is larger for larger models.
+    assert found["gain-by-n"].findings[0].low > 0
+    assert found["dense-2e21"].word == "not testable here"
+
+
+def test_what_lies_outside_the_runs_is_not_asked():
+    own = own_runs()
+    budget, cost, times = own.nearest_cost(32)
+    assert times >= 1
+    assert own.within_cost(budget, cost, 32) is not None
+    assert own.within_cost(budget, 0.5 * cost, 32) is None

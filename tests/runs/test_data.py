@@ -41,6 +41,13 @@ def rows(table: pd.DataFrame) -> str:
     return f"- **Rows**: {len(table)}; {budgets}{experts}; seeds {values('seed')}."
 
 
+def epochs(table: pd.DataFrame) -> str:
+    """How often the runs of a table read their text, in the one line that data/README.md has for it."""
+    often = table["epochs"].dropna()
+    ends = f"{often.min():.2g} to {often.max():.3g}"
+    return f"- **Epochs**: {ends}; {int((often > 1).sum())} of {len(table)} runs read their text more than once."
+
+
 def test_the_field_dictionary_is_the_schema():
     assert with_field_table(README) == README, "run: python -m moelaws.runs.dictionary data/README.md"
 
@@ -70,7 +77,20 @@ def test_every_recorded_table_keeps_to_the_dictionary():
             table = read_runs(path)
             assert set(table.columns) <= set(COLUMNS), path
             assert table["run_id"].is_unique, path
-            assert rows(table) in section(path), f"data/README.md, {path.name}: expected the line {rows(table)!r}"
+            for line in (rows(table), epochs(table)):
+                assert line in section(path), f"data/README.md, {path.name}: expected the line {line!r}"
+
+
+def test_no_text_denies_what_the_tables_hold():
+    """Runs that read their text more than once are there; no page may say that there are none."""
+    repeated = sum(
+        int((read_runs(path)["epochs"] > 1).sum()) for path in recorded_files() if path.parent.name == "runs"
+    )
+    assert repeated, "no run reads its text twice any more: the sentences of chapters/isoflop.md say that some do"
+    for page in [*(ROOT / "chapters").glob("*.md"), *ROOT.glob("*.md"), DATA / "README.md"]:
+        text = page.read_text(encoding="utf-8")
+        for denial in ("no run reads them twice", "no run of the study reads", "nothing is read twice"):
+            assert denial not in text, f"{page.relative_to(ROOT)}: {denial!r}, but {repeated} recorded runs do"
 
 
 def test_a_stale_dictionary_is_replaced_and_the_rest_kept(tmp_path: Path):

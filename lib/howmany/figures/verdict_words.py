@@ -27,15 +27,15 @@ def verdict_points(by_study: Mapping[str, Sequence[Judged]]) -> pd.DataFrame:
 
     Returns:
         Columns ``study``, ``claim``, ``place`` (of the finding among those of its claim, from 1), ``where``, ``word``,
-        ``text``.
+        ``text``, ``silent`` (whether a placebo gets the claim's word too).
     """
     rows = [
-        (study, judged.claim.key, place, found.where, word, found.text or found.open)
+        (study, judged.claim.key, place, found.where, word, found.text or found.open, judged.silent)
         for study, verdicts in by_study.items()
         for judged in verdicts
         for place, (found, word) in enumerate(zip(judged.findings, judged.words, strict=True), 1)
     ]
-    return pd.DataFrame(rows, columns=["study", "claim", "place", "where", "word", "text"])
+    return pd.DataFrame(rows, columns=["study", "claim", "place", "where", "word", "text", "silent"])
 
 
 def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.FacetChart:
@@ -57,6 +57,7 @@ def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.Face
             y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True),
             color=alt.Color("word:N", title=None).scale(domain=present, range=colours).legend(columns=2),
             shape=alt.Shape("word:N", title=None).scale(domain=present, range=shapes),
+            opacity=alt.condition("datum.silent", alt.value(0.25), alt.value(1.0)),
             tooltip=["claim", "where", "word", "text"],
         )
         .properties(width=170, height=19 * len(claims))
@@ -105,4 +106,30 @@ def slope_by_budget(table: pd.DataFrame, title: str, description: str) -> alt.Fa
         .facet(facet=alt.Facet("study:N", title=None, sort=list(dict.fromkeys(table["study"]))), columns=2)
         .resolve_scale(x="independent")
         .properties(title=title, description=description)
+    )
+
+
+def fitted_observed(table: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+    """Losses under a fitted law against those of the runs, in two colours, and the diagonal.
+
+    Args:
+        table: columns ``loss``, ``fitted``, ``part`` (the label of the colour), ``n_experts``.
+        title: the finding.
+        description: alt text.
+    """
+    ends = [float(table[["loss", "fitted"]].min().min()), float(table[["loss", "fitted"]].max().max())]
+    scale = alt.Scale(zero=False, nice=False, padding=8)
+    diagonal = alt.Chart(pd.DataFrame({"loss": ends, "fitted": ends})).mark_line(color=INK, strokeWidth=1)
+    points = (
+        alt.Chart(table[["loss", "fitted", "part", "n_experts"]])
+        .mark_point(filled=True, size=28, opacity=0.7)
+        .encode(
+            x=alt.X("loss:Q", title="loss of the run (nats per token)", scale=scale),
+            y=alt.Y("fitted:Q", title="loss under the law", scale=scale),
+            color=alt.Color("part:N", title=None).legend(columns=1),
+            tooltip=["loss", "fitted", "n_experts"],
+        )
+    )
+    return (diagonal.encode(x="loss:Q", y="fitted:Q") + points).properties(
+        width="container", height=320, title=title, description=description
     )

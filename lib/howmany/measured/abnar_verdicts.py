@@ -12,17 +12,18 @@ import pandas as pd
 
 from howmany.abnar import loss_slopes, verdicts
 from howmany.claims import Claim
-from howmany.figures.verdict_words import slope_by_budget, slope_table, verdict_grid, verdict_points
-from howmany.page import listed
-from howmany.study import Study, study_of_law, study_of_runs
-from howmany.verdict import Judged
-from moelaws.runs import read_runs
+from howmany.figures.verdict_words import fitted_observed, slope_by_budget, slope_table, verdict_grid, verdict_points
+from howmany.page import listed, verdict_line
+from howmany.study import TEXT, Study, study_of_law, study_of_runs
+from howmany.verdict import SAYS_NOTHING, Finding, Judged
+from howmany.verdicts.placebo import KINDS, placebo_studies
+from moelaws.runs import finished, read_runs
 from moelaws.runs.probed import read_probes
 
 NEEDED = ("loss", "budget", "sparsity", "total_params", "active_params", "tokens", "top_k")
 """Columns that a table must have for this chapter."""
 
-TEXT, LANGUAGE = "English and code", "synthetic language"
+LANGUAGE = "synthetic language"
 
 OPPOSED = (
     ("s-by-c", "s-by-c-discussion"),
@@ -35,19 +36,31 @@ _WORDS = ("reproduced", "partly", "contradicted", "not resolved", "not testable 
 
 
 def studies(
-    files: Mapping[str, str], probes_file: str, held_out: Sequence[float], refits: tuple[int, int]
+    files: Mapping[str, str],
+    probes_file: str,
+    held_out: Sequence[float],
+    refits: tuple[int, int],
+    finer: Sequence[str] = (),
 ) -> dict[str, Study]:
-    """The surfaces of every table that exists; the first text's with its probes, where these exist.
+    """The surfaces of every table that exists; the first text's with its probes and finer experts, where these exist.
 
     Args:
         files: name of the text -> run table.
         probes_file: probes of the first text's models.
         held_out: budgets that no law is fitted to.
         refits: of each surface, and their seed.
+        finer: tables of the first text's runs with more and finer experts.
     """
     tables = {name: read_runs(path, required=NEEDED) for name, path in files.items() if Path(path).exists()}
-    probed = {name: read_probes(probes_file, tables[name]) for name in list(tables)[:1] if Path(probes_file).exists()}
-    return {name: study_of_runs(name, table, *refits, held_out, probed.get(name)) for name, table in tables.items()}
+    found = {}
+    for name, table in tables.items():
+        first = name == next(iter(tables))
+        probes = read_probes(probes_file, table) if first and Path(probes_file).exists() else None
+        found[name] = study_of_runs(name, table, *refits, held_out, probes)
+        more = [finished(read_runs(path, required=NEEDED)) for path in finer if first and Path(path).exists()]
+        if more:
+            found[name] = replace(found[name], every=pd.concat([found[name].every, *more], ignore_index=True))
+    return found
 
 
 @dataclass(frozen=True)
@@ -79,15 +92,33 @@ class Court:
         return {j.claim.key: j for j in self.judged[name]}
 
     def against(self, name: str) -> list[str]:
-        """Keys of the claims that a study contradicts."""
-        return [j.claim.key for j in self.judged[name] if j.word == "contradicted"]
+        """Keys of the claims that a study contradicts, and its placebo does not."""
+        return self.keys(name, "contradicted")
+
+    def keys(self, name: str, word: str) -> list[str]:
+        """Keys of the claims that get a word from a study, and do not get it from its placebo too."""
+        return [j.claim.key for j in self.judged[name] if j.word == word and not j.silent]
+
+    def silent(self, name: str) -> list[str]:
+        """Keys of the claims of which a study says no more than its placebo does."""
+        return [j.claim.key for j in self.judged[name] if j.silent]
 
 
-def court(claims: Sequence[Claim], found: Mapping[str, Study]) -> Court:
-    """Put every claim to every study, and to the paper's own law."""
+def court(claims: Sequence[Claim], found: Mapping[str, Study], placebos: int, bootstrap: int) -> Court:
+    """Put every claim to every study and to the paper's own law, and to the placebos of each.
+
+    Args:
+        claims: the paper's sentences.
+        found: the studies.
+        placebos: how many draws of the noise a study's placebo gets.
+        bootstrap: refits of each surface of a placebo.
+    """
     own = study_of_law()
-    columns = {**found, own.name: own}
-    return Court(claims, columns, {name: verdicts(claims, study) for name, study in columns.items()})
+    judged = {
+        name: verdicts(claims, study, placebo_studies(study, placebos, bootstrap)) for name, study in found.items()
+    }
+    blind = {"dense curve": [study_of_law(experts=False)]}
+    return Court(claims, {**found, own.name: own}, judged | {own.name: verdicts(claims, own, blind)})
 
 
 def study_table(found: Court) -> pd.DataFrame:
@@ -100,6 +131,19 @@ def study_table(found: Court) -> pd.DataFrame:
             "left out": "; ".join(f"{c:.2g}: {why}" for c, why in study.left_out.items()) or "-",
         }
         for study in found.columns.values()
+    )
+
+
+def placebo_table(claims: Sequence[Claim]) -> pd.DataFrame:
+    """Which placebo each claim with a rule is asked of besides."""
+    kinds = [kind for kind in KINDS if any(claim.placebo == kind for claim in claims)]
+    return pd.DataFrame(
+        {
+            "placebo": kind,
+            "what is in it": KINDS[kind],
+            "claims": listed(claim.key for claim in claims if claim.placebo == kind),
+        }
+        for kind in kinds
     )
 
 
@@ -116,8 +160,14 @@ def verdict_numbers(found: Court) -> dict[str, Any]:
     """How often each word was given, what is contradicted, and how far the paper's budgets lie above ours."""
     numbers: dict[str, Any] = {}
     for key, name in (("text", TEXT), ("syn", LANGUAGE), ("law", found.own)):
-        words = [j.word for j in found.judged.get(name, [])]
-        numbers |= {f"av_{key}_{word.replace(' ', '_')}": f"{words.count(word)}" for word in _WORDS}
+        if name not in found.judged:
+            continue
+        numbers |= {f"av_{key}_{word.replace(' ', '_')}": f"{len(found.keys(name, word))}" for word in _WORDS}
+        numbers |= {
+            f"av_{key}_says_nothing": f"{len(found.silent(name))}",
+            f"av_{key}_which_nothing": listed(found.silent(name)),
+            f"av_{key}_which_reproduced": listed(found.keys(name, "reproduced")),
+        }
     logs = {name: np.log10([each.budget for each in study.landscapes]) for name, study in found.columns.items()}
     theirs, here = logs[found.own], logs[found.text]
     law_against = found.against(found.own)
@@ -135,12 +185,27 @@ def verdict_numbers(found: Court) -> dict[str, Any]:
 
 def word_grid(found: Court) -> alt.FacetChart:
     """A mark for each claim and budget, a panel a study."""
-    words = found.judged[found.text]
-    agree, asked = sum(j.word == "reproduced" for j in words), sum(bool(j.findings) for j in words)
+    agree, asked = len(found.keys(found.text, "reproduced")), sum(bool(j.findings) for j in found.judged[found.text])
     return verdict_grid(
         verdict_points(dict(found.judged)),
-        title=f"{agree} of {asked} claims reproduced on {found.text}",
-        description="A mark for each claim and budget, its shape and colour the verdict, a panel for each study.",
+        title=f"{agree} of {asked} claims reproduced on {found.text}, and by no placebo",
+        description="A mark for each claim and budget, its shape and colour the verdict, a panel for each study; faint "
+        "where a placebo gets the same word.",
+    )
+
+
+def foreseen(found: Court) -> alt.LayerChart | None:
+    """Eq. 6 fitted below the highest sparsity: its losses against those observed, there and below (Fig. 6)."""
+    study = found.columns[found.text]
+    if study.law is None:
+        return None
+    parts = (("fitted to", study.seen), ("highest sparsity, not fitted to", study.unseen))
+    table = pd.concat(runs.assign(part=name, fitted=study.law.predict(runs)) for name, runs in parts)
+    said = found.by_key(found.text).get("law-forecasts-s")
+    return fitted_observed(
+        table,
+        title="Eq. 6 against the runs; at the unseen sparsity: " + (said.word if said else "not asked"),
+        description="Loss under the fitted law against the loss of each run, on the diagonal where both are equal.",
     )
 
 
@@ -150,7 +215,7 @@ def opposed(found: Court) -> pd.DataFrame:
     asked = by_key[found.own]
     return pd.DataFrame(
         {"claim": f"{asked[key].claim.statement} ({asked[key].claim.where})"}
-        | {name: by_key[name][key].word for name in found.columns}
+        | {name: by_key[name][key].text for name in found.columns}
         for pair in OPPOSED
         for key in pair
         if key in asked
@@ -163,7 +228,7 @@ def slope_figure(found: Court) -> alt.FacetChart:
     here, law = (_moves(found.by_key(name).get("slope-by-c")) for name in (found.text, found.own))
     return slope_by_budget(
         slopes,
-        title=f"With C the slope of L* {here} here, {law} in the paper's law",
+        title=f"With C the gain from sparsity {here} here, {law} in the paper's law",
         description="Nats per doubling of the number of experts against the training budget, with 95 percent "
         "intervals, a panel for each study.",
     )
@@ -171,11 +236,11 @@ def slope_figure(found: Court) -> alt.FacetChart:
 
 def slope_numbers(found: Court) -> dict[str, Any]:
     """How the slope changes with the budget, here and under the paper's law, and whether the two clash."""
-    here = found.by_key(found.text).get("slope-by-c")
-    measured = here.findings[0] if here and here.findings else None
-    gains, loses = (measured is not None and side for side in _sides(measured))
-    law = found.by_key(found.own)["slope-by-c"].findings[0]
-    if gains and law.value > 0:
+    here, law = (found.by_key(name).get("slope-by-c") for name in (found.text, found.own))
+    measured, printed = (judged.findings[0] if judged and judged.findings else None for judged in (here, law))
+    gains, loses = _sides(measured)
+    more = printed is not None and printed.value > 0
+    if gains and not more:
         clash = (
             "The two need not clash: at tiny budgets each expert sees few tokens, and what it can hold grows with "
             "them; near a floor of the loss all differences shrink. Neither is a slope that does not depend on the "
@@ -187,18 +252,46 @@ def slope_numbers(found: Court) -> dict[str, Any]:
         clash = "Until the runs say which way, the law stands alone against the sentence."
     worth = "a larger budget makes experts worth"
     return {
-        "av_slope": measured.text if measured else "not to be had",
+        "av_slope": (measured.text or measured.open) if measured else "not to be had",
         "av_slope_means": f"{worth} more" if gains else f"{worth} less" if loses else "the runs do not say which way",
-        "av_law_slope": law.text,
-        "av_law_means": "less" if law.value > 0 else "more",
+        "av_law_slope": (printed.text or printed.open) if printed else "not to be had",
+        "av_law_means": "more" if more else "less",
         "av_clash": clash,
+        "av_slope_word": here.text if here else "not asked",
+    }
+
+
+def multiplier_table(found: Court) -> pd.DataFrame:
+    """What a mixture is worth in compute, by study and budget: one of 8, one of 32 and the sparsest."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for name in found.columns:
+        by_key = found.by_key(name)
+        for key, column in (("multiplier-8", "1 of 8"), ("multiplier-32", "1 of 32"), ("multiplier", "the sparsest")):
+            for each in by_key[key].findings if key in by_key else ():
+                rows.setdefault((name, each.where), {})[column] = each.text or each.open
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+    return table.rename_axis(["study", "dense budget"]) if len(table) else table
+
+
+def finding_numbers(found: Court) -> dict[str, Any]:
+    """The chapter's finding, in the words of its first screen."""
+    by_key = found.by_key(found.text)
+    largest = {
+        key: by_key[key].findings[-1].text
+        for key in ("na-by-s", "multiplier")
+        if key in by_key and by_key[key].findings
+    }
+    return {
+        "av_active_factor": largest.get("na-by-s", "not to be had"),
+        "av_worth": largest.get("multiplier") or "not to be had",
+        "av_says_nothing": SAYS_NOTHING,
     }
 
 
 def solution_numbers(found: Court) -> dict[str, Any]:
     """The word on the opposite of a claim, by study."""
     mine = [replace(c, key="mine", direction="rises") for c in found.claims if c.key == "na-by-s"]
-    answers = (f"{study.name}: {verdicts(mine, study)[0].word}" for study in found.columns.values())
+    answers = (f"{study.name}: {verdicts(mine, study)[0].word}" for study in found.columns.values() if mine)
     return {"av_solution": "; ".join(answers)}
 
 
@@ -210,9 +303,8 @@ def _remark(claim: Claim) -> str:
 def _cell(found: Judged, own: bool) -> str:
     if not found.findings and found.claim.quantity and own:
         return "-"
-    head = f"<b>{found.word}</b>" + (f", {found.share}" if found.share else "")
     measured = "<br>".join(escape(f"{each.where}: {each.text}") for each in found.findings if each.text)
-    parts = (head, escape(found.reason), f"<small>{measured}</small>" if measured else "")
+    parts = (verdict_line(found), escape(found.reason), f"<small>{measured}</small>" if measured else "")
     return "<br>".join(part for part in parts if part)
 
 
@@ -226,11 +318,14 @@ def _second(found: Court) -> str:
 
 
 def _moves(found: Judged | None) -> str:
-    if found is None or not found.findings:
-        return "not to be had"
-    side = {"reproduced": "stays", "not resolved": "changes no certain way"}
-    return side.get(found.word, "falls" if found.findings[0].value < 0 else "rises")
+    """What the slope of the loss, which is below zero where experts gain, does as the budget grows."""
+    if found is None or not found.findings or found.findings[0].open:
+        return "is not to be had"
+    if found.word in ("reproduced", "not resolved"):
+        return "stays" if found.word == "reproduced" else "changes no certain way"
+    return "shrinks" if found.findings[0].value < 0 else "grows"
 
 
-def _sides(measured: Any) -> tuple[bool, bool]:
-    return (measured.high < 0, measured.low > 0) if measured is not None else (False, False)
+def _sides(measured: Finding | None) -> tuple[bool, bool]:
+    """Whether the slope, as a share of its mean, surely grows with the budget, and whether it surely shrinks."""
+    return (False, False) if measured is None else (measured.low > 0, measured.high < 0)

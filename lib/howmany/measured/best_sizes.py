@@ -78,6 +78,20 @@ def edge_numbers(best: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def token_numbers(best: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    """Tokens per active parameter at the optima, and how often texts were read."""
+    active = best[best["size"] == "N_a"]
+    ratio = active["tokens"] / active["n"] if "tokens" in active.columns else pd.Series([np.nan])
+    epochs = runs["epochs"] if "epochs" in runs.columns else pd.Series(np.nan, runs.index)
+    return {
+        "if_tokens_least": f"{ratio.min():.0f}",
+        "if_tokens_most": f"{ratio.max():.0f}",
+        "if_repeated": f"{int((epochs > 1).sum())}",
+        "if_runs": f"{len(runs)}",
+        "if_epochs": f"{epochs.max():.2f}",
+    }
+
+
 def checked(best: pd.DataFrame) -> pd.DataFrame:
     """Optima with a parabola's beside them; ``apart`` where the two intervals do not meet."""
     bracketed = best["parabola_bracketed"].fillna(False).astype(bool)

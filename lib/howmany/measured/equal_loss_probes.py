@@ -1,16 +1,21 @@
 """Dense and sparse models of equal loss, probe by probe: curves, effects, one number for knowing, and reading."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from howmany.abnar import verdicts as judge_all
+from howmany.claims import read_claims
 from howmany.downstream import EqualLoss, compare_at_equal_loss, curve, equal_loss, pool
-from howmany.equal_loss_claims import same_curve, sparse_worse
 from howmany.figures import probe_errors as figures
 from howmany.page import listed
 from howmany.specialisation import domain_distances
+from howmany.study import TEXT, Study
+from howmany.verdict import Judged
+from howmany.verdicts.placebo import placebo_probe_studies
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
 
@@ -218,16 +223,28 @@ def domain_figure(probes: pd.DataFrame) -> alt.Chart:
     )
 
 
-def verdicts(judged: pd.DataFrame, together: EqualLoss, tolerance: float) -> pd.DataFrame:
-    """The paper's claims, with a word each."""
-    knows = pd.concat([pd.DataFrame([asdict(together)]), knowing(judged)])
-    reads = judged[(judged["metric"] == "accuracy") & (judged["probe"] == "recall")]
-    words = {
-        "knowing: one function of the loss": same_curve(knows, tolerance),
-        "reading, by answers: dense better at equal loss": sparse_worse(reads),
-        "reading, in nats: dense better at equal loss": sparse_worse(gains(judged)),
+def verdicts(probes: pd.DataFrame, claims_file: str, placebos: int) -> list[Judged]:
+    """The paper's claims on tasks, judged as everywhere in this book, and beside their placebos.
+
+    Args:
+        probes: of the first text's models.
+        claims_file: the paper's claims.
+        placebos: draws of the placebos' scatter.
+    """
+    study = Study(TEXT, pd.DataFrame(), {}, (), {}, (), probes)
+    claims = [claim for claim in read_claims(claims_file) if claim.key.startswith("downstream")]
+    return judge_all(claims, study, placebo_probe_studies(study, placebos))
+
+
+def verdict_numbers(found: Sequence[Judged]) -> dict[str, Any]:
+    """The two words and their measurements, for the chapter's first screen."""
+    return {
+        f"ds_{name}_{what}": text
+        for name, key in (("know", "downstream-s"), ("read", "downstream-reading"))
+        for each in found
+        if each.claim.key == key
+        for what, text in (("word", each.text), ("found", "; ".join(one.text or one.open for one in each.findings)))
     }
-    return pd.Series(words, name="verdict").rename_axis("claim").to_frame()
 
 
 def _panels(rows: pd.DataFrame) -> "pd.Series[str]":

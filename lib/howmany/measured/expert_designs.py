@@ -1,4 +1,4 @@
-"""One sparsity, made by more or finer experts; and what the papers say of experts, beside what the runs say."""
+"""One sparsity, made by more or finer experts: runs of several designs held against one expert of full width."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,34 +8,27 @@ import altair as alt
 import pandas as pd
 
 from howmany.figures import expert_gains as figures
-from howmany.gains import gains, trends
-from howmany.measured.experts import Chance
-from howmany.measured.gain_trends import Gain, word
-from howmany.measured.saturation_scan import Saturation
 from howmany.pairs import at_equal_size, mean_difference, pairs
-from moelaws.fitting.result import FitResult
+from howmany.study import written
 from moelaws.runs import pooled_noise, seed_spread
-
-NEEDED = ("loss", "budget", "d_model", "sparsity", "top_k", "granularity")
-"""Columns that both tables must have."""
 
 PLAIN = "K = 1, G = 1"
 _FINE = ("K = 2, G = 2", "K = 4, G = 4")
 
 
-def designs(finer: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
-    """The runs of both tables at budgets, sparsities and widths that the finer ones have, with their ``design``."""
-    both = pd.concat([finer, study])
-    near = both["d_model"].between(0.8 * finer["d_model"].min(), 1.25 * finer["d_model"].max())
-    same = both["budget"].isin(finer["budget"]) & both["sparsity"].isin(finer["sparsity"])
-    table = both[near & same]
-    names = [f"K = {k}, G = {g:g}" for k, g in zip(table["top_k"], table["granularity"], strict=True)]
+def at_one_budget(every: pd.DataFrame, budget: float) -> pd.DataFrame:
+    """The mixtures of a budget at the sparsities and widths of those with more than one expert, with their ``design``.
+
+    Args:
+        every: finished runs of all designs.
+        budget: FLOPs.
+    """
+    runs = every[(every["budget"] == budget) & (every["sparsity"] > 0)]
+    finer = runs[runs["top_k"] > 1]
+    near = runs["d_model"].between(0.8 * finer["d_model"].min(), 1.25 * finer["d_model"].max())
+    table = runs[near & runs["sparsity"].isin(finer["sparsity"])]
+    names = [written((int(k), float(g))) for k, g in zip(table["top_k"], table["granularity"], strict=True)]
     return table.assign(design=names)
-
-
-def counts(table: pd.DataFrame) -> pd.DataFrame:
-    """How many runs each design has at each sparsity."""
-    return table.pivot_table(index="design", columns="sparsity", values="loss", aggfunc="size", fill_value=0)
 
 
 @dataclass(frozen=True)
@@ -95,70 +88,19 @@ def difference_panels(found: Differences) -> alt.FacetChart:
     )
 
 
-def design_numbers(found: Differences, table: pd.DataFrame, finer: pd.DataFrame) -> dict[str, Any]:
+def design_numbers(found: Differences, table: pd.DataFrame) -> dict[str, Any]:
     """What a second expert and finer experts do, beside the noise and what sparsity gains."""
     more, fine = found.means.loc["K = 2, G = 1"], [found.paired[name] for name in _FINE]
     numbers: dict[str, Any] = {"ex_k2": f"{more['difference']:+.4f}", "ex_k2_range": span(more)}
     for key, row in zip(("2", "4"), fine, strict=True):
         numbers[f"ex_g{key}"] = f"{row['mean']:+.4f}"
         numbers[f"ex_g{key}_range"] = span(row)
-    gain = table[table["design"] == PLAIN].groupby("sparsity")["loss"].min()
+    plain = table["design"] == PLAIN
+    gain, noise = table[plain].groupby("sparsity")["loss"].min(), pooled_noise(seed_spread(table[~plain]))
     return numbers | {
-        "ex_s_alone": _sparsity_alone(found),
-        "ex_g_word": _finer(found),
-        "ex_design_noise": f"{pooled_noise(seed_spread(finer)):.4f}",
+        "ex_design_noise": f"{noise:.4f}",
         "ex_gain_s": f"{gain.iloc[0] - gain.iloc[-1]:.3f}",
     }
-
-
-def statements(
-    eq4: FitResult, seeds: Chance, theirs: float, found: Saturation, gain: Gain, runs: pd.DataFrame, by: Differences
-) -> list[tuple[str, str, str]]:
-    """The papers' statements on experts, with what the runs come to, and a word.
-
-    Args:
-        eq4: Yun's law fitted to the runs.
-        seeds: the noise of ln L.
-        theirs: the error that Yun's paper prints.
-        found: the scan of E_max.
-        gain: the gain from experts.
-        runs: the runs.
-        by: the differences between designs.
-    """
-    upper = found.allowed[1]
-    if upper < found.most:
-        open_end = "cannot be tested: the best fit sits where E_max is no number of experts"
-    else:
-        open_end = "bounded here" if found.bounded else "cannot be tested: runs like these leave E_max open"
-    overall, parallel = gain.overall, trends(gains(runs, logs=False)).set_index("n_experts").loc[0]
-    sizes = ("reproduced in direction", "contradicted here", "not resolved here")
-    tokens = ("contradicted: the gain in nats falls", "contradicted: the gain in nats rises", "not contradicted")
-    nats = f"{parallel['per_data']:+.4f} nats a doubling ({parallel['data_low']:+.4f} to {parallel['data_high']:+.4f})"
-    error = eq4.quality.rmse_log
-    return [
-        (
-            f"Eq. 4 fits to {theirs:.4f} (Yun)",
-            f"{error:.4f}; noise {seeds.noise:.4f}",
-            "reproduced" if error <= 1.1 * theirs else "not reproduced",
-        ),
-        ("experts saturate at E_max (Clark, Yun)", "the runs " + found.words(), open_end),
-        (
-            "the gain shrinks with N (Clark, Yun)",
-            f"{100 * overall['per_size']:+.2f} % a doubling",
-            word(overall["size_low"], overall["size_high"], sizes),
-        ),
-        ("curves parallel in D (Yun)", nats, word(parallel["data_low"], parallel["data_high"], tokens)),
-        (
-            "loss depends on E and K by S alone (Abnar)",
-            f"{by.means.loc['K = 2, G = 1', 'difference']:+.4f} nats for K = 2",
-            _sparsity_alone(by),
-        ),
-        (
-            "G = 1 is almost never best (Krajewski)",
-            ", ".join(f"{by.paired[name]['mean']:+.4f}" for name in _FINE) + " nats for G = 2, 4",
-            _finer(by),
-        ),
-    ]
 
 
 def span(row: Mapping[str, float] | pd.Series) -> str:
@@ -168,20 +110,3 @@ def span(row: Mapping[str, float] | pd.Series) -> str:
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["sparsity"].isna()].set_index("design")
-
-
-def _sparsity_alone(found: Differences) -> str:
-    more = found.means.loc["K = 2, G = 1"]
-    against = ("better", "worse")
-    words = [f"contradicted: more experts a token are {side} at equal S" for side in against]
-    return word(more["low"], more["high"], (words[0], words[1], "not contradicted"))
-
-
-def _finer(found: Differences) -> str:
-    rows = [found.paired[name] for name in _FINE]
-    votes = [word(row["low"], row["high"], ("finer", "coarser", "open")) for row in rows]
-    if set(votes) == {"finer"}:
-        return "reproduced here"
-    if set(votes) == {"coarser"}:
-        return "contradicted here"
-    return "partly reproduced here" if "finer" in votes else "not resolved here"

@@ -1,5 +1,6 @@
 """Runs that vary experts, size and tokens at once: what seeds do, and Yun's law fitted to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from howmany.claims import read_claims
 from howmany.figures import expert_gains as figures
 from howmany.gains import CELL, with_dense_params
 from howmany.page import listed
+from howmany.verdict import Judged
+from howmany.verdicts.own_family import STARTS, Own, placebos_of, verdicts
 from moelaws.charts.tables import readable
 from moelaws.fitting.result import FitResult
 from moelaws.runs import pooled_noise, seed_spread
@@ -37,6 +40,30 @@ def losses(runs: pd.DataFrame) -> pd.DataFrame:
 def printed_error(claims_file: str) -> float:
     """The error of ln L that the paper prints for its own fit."""
     return {claim.key: claim for claim in read_claims(claims_file)}["rmsle"].low
+
+
+CLAIMS = ("rmsle", "gain-by-n", "parallel-d", "gap-grows", "e-max")
+"""Claims of the paper that this chapter is about."""
+
+
+def judged(claims_file: str, runs: pd.DataFrame, placebos: int) -> list[Judged]:
+    """The paper's claims that these runs can be asked, as everywhere in this book, beside their placebos."""
+    own = Own("our runs", runs, starts=STARTS)
+    claims = [claim for claim in read_claims(claims_file) if claim.key in CLAIMS]
+    return verdicts(claims, own, placebos_of(own, placebos))
+
+
+def finding_numbers(found: Sequence[Judged]) -> dict[str, Any]:
+    """What the gain does with tokens and with size, and the words on it, for the chapter's first screen."""
+    by_key = {each.claim.key: each for each in found}
+    return {
+        f"ex_{name}_{what}": text
+        for name, key in (("tokens", "parallel-d"), ("sizes", "gain-by-n"), ("gap", "gap-grows"))
+        for what, text in (
+            ("word", by_key[key].text),
+            ("found", "; ".join(one.text or one.open for one in by_key[key].findings)),
+        )
+    }
 
 
 def run_numbers(runs: pd.DataFrame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.study import Study, seed_variance
+from howmany.verdicts.placebo import noise_by_experts
 from moelaws.charts.cuts import error_floor, isoflop_panels, surface_curves
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
@@ -19,6 +20,8 @@ NEEDED = ("loss", "budget", "total_params", "active_params", "n_experts", "spars
 SYMBOLS = {"total_params": "N", "active_params": "N_a"}
 PAPER_DEGREE, PAPER_ERROR = "(2, 2, 2)", 1e-4
 """Degree and held-out squared error of the paper's surface."""
+
+_MANY = 4  # experts from which on a model scatters like a mixture
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,15 @@ def chance(runs: pd.DataFrame, named: Names) -> pd.DataFrame:
     return readable(table.rename(index=named), "{:.4f}", {"points with seeds": "{:.0f}"})
 
 
+def chance_by_experts(runs: pd.DataFrame) -> pd.DataFrame:
+    """What another seed does at each number of experts, all budgets together."""
+    table = noise_by_experts(runs).rename(columns={"freedom": "degrees of freedom", "noise": "std of one run"})
+    return readable(table.T, "{:.4f}").rename_axis(columns="E")
+
+
 def chance_numbers(runs: pd.DataFrame) -> dict[str, Any]:
-    """The noise of one run, and what it buys to compare runs of one seed."""
+    """The noise of one run, dense and sparse, and what it buys to compare runs of one seed."""
+    groups = noise_by_experts(runs.assign(n_experts=np.where(runs["n_experts"] < _MANY, 1, _MANY)))["noise"]
     noise = seed_variance(runs)
     pairs = paired_differences(runs, (1, 16)).groupby(["budget", "d_model"])["difference"].agg(["size", "mean", "var"])
     pairs = pairs[pairs["size"] > 1]
@@ -61,6 +71,8 @@ def chance_numbers(runs: pd.DataFrame) -> dict[str, Any]:
     single = np.sqrt(np.average(noise["variance"].dropna(), weights=noise["freedom"][noise["freedom"] > 0]))
     share = paired / (np.sqrt(2) * single)
     return {
+        "if_noise_dense": f"{groups.get(1, np.nan):.4f}",
+        "if_noise_sparse": f"{groups.get(_MANY, np.nan):.4f}",
         "if_paired": f"{paired:.3f}",
         "if_unpaired": f"{np.sqrt(2) * single:.3f}",
         "if_noise": f"{single:.3f}",

@@ -12,6 +12,8 @@ from howmany.figures import law_checks as figures
 from howmany.measured.own_law import SPLITS
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
+from moelaws.fitting.least_squares import least_squares
+from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.splits import candidate, declines, scores
 
@@ -71,6 +73,9 @@ def decline(runs: pd.DataFrame, noise: float) -> Decline:
     Args:
         runs: a run table with several budgets.
         noise: standard deviation of ln L between seeds.
+
+    Raises:
+        FitError: too few widths, experts or budgets.
     """
     falls = declines(runs)
     error = 2 * noise * runs["loss"].mean() * falls["per_run"]
@@ -81,9 +86,11 @@ def decline(runs: pd.DataFrame, noise: float) -> Decline:
     )
     known = np.log2(falls[["tokens", "d_model", "n_experts"]].astype(float))
     known.insert(0, "one", 1.0)
-    slope, rest, *_ = np.linalg.lstsq(known, falls["decline"], rcond=None)
-    variance = rest[0] / (len(falls) - known.shape[1]) * np.linalg.inv(known.T @ known)
-    return Decline(falls, pd.Series(slope, known.columns), pd.Series(np.sqrt(np.diag(variance)), known.columns))
+    fit = least_squares(known.to_numpy(), falls["decline"].to_numpy(float))
+    if fit is None or fit.freedom < 1:
+        raise FitError(f"{len(falls)} declines do not show what they depend on: expected several widths and experts")
+    errors = pd.Series(np.sqrt(np.diag(fit.covariance())), known.columns)
+    return Decline(falls, pd.Series(fit.weights, known.columns), errors)
 
 
 def decline_panels(found: Decline) -> alt.FacetChart:

@@ -6,12 +6,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from howmany.abnar import QUANTITIES, loss_slopes
+from howmany.abnar import loss_slopes, verdicts
 from howmany.claims import read_claims
 from howmany.figures import optima_by_experts as figures
 from howmany.measured.isoflop import Names
-from howmany.study import Study
-from howmany.verdict import Judged, judge
+from howmany.study import Study, budget_label
+from howmany.verdict import Judged
+from howmany.verdicts.placebo import placebo_studies
 
 CLAIMS = ("n-by-s", "na-by-s", "loss-by-s", "s-to-one", "slope-by-c", "s-by-n", "s-by-c")
 """Claims of the paper that this chapter is about."""
@@ -19,10 +20,18 @@ CLAIMS = ("n-by-s", "na-by-s", "loss-by-s", "s-to-one", "slope-by-c", "s-by-n", 
 Verdicts = Mapping[str, Judged]
 
 
-def judged(study: Study, claims_file: str) -> dict[str, Judged]:
-    """The verdict on each claim, by key."""
+def judged(study: Study, claims_file: str, placebos: int, bootstrap: int) -> dict[str, Judged]:
+    """The verdict on each claim, by key, beside those of the study's placebos.
+
+    Args:
+        study: the surfaces.
+        claims_file: the paper's claims.
+        placebos: draws of the placebo's noise.
+        bootstrap: refits of each of its surfaces.
+    """
     claims = {claim.key: claim for claim in read_claims(claims_file)}
-    return {k: judge(claims[k], QUANTITIES[claims[k].quantity](study, claims[k].sign)) for k in CLAIMS}
+    found = verdicts([claims[key] for key in CLAIMS], study, placebo_studies(study, placebos, bootstrap))
+    return {each.claim.key: each for each in found}
 
 
 def size_by_experts(study: Study, variable: str, found: Verdicts, named: Names) -> alt.LayerChart:
@@ -74,8 +83,8 @@ def loss_numbers(study: Study, best: pd.DataFrame, found: Verdicts, named: Names
     turns = active[active.groupby("budget_name", sort=False)["loss"].transform("min") == active["loss"]]
     where = zip(turns["n_experts"], turns["budget_name"], strict=True)
     return {
-        "if_slope": slope[0].text if slope else "not to be had from one budget",
-        "if_slope_word": found["slope-by-c"].word,
+        "if_slope": (slope[0].text or slope[0].open) if slope else "not to be had from one budget",
+        "if_slope_word": found["slope-by-c"].text,
         "if_slopes": ", ".join(f"{values[0]:+.3f} at {named(budget)}" for budget, values in loss_slopes(study)),
         "if_turns": ", ".join(f"{e} at {budget}" for e, budget in where),
     }
@@ -107,19 +116,18 @@ def best_experts_numbers(by_size: pd.DataFrame, found: Verdicts) -> dict[str, An
     moves = {"reproduced": "to the right", "contradicted": "to the left"}
     return {
         "if_by_c": "; ".join(f"{f.where}: {f.text or f.open}" for f in by_c.findings) or "one budget cannot say",
-        "if_by_c_word": by_c.word,
+        "if_by_c_word": by_c.text,
         "if_small": f"{(smallest['best'] == 1).sum()} of {len(smallest)}",
         "if_moves": moves.get(by_c.word, "no certain way"),
     }
 
 
-def statements(found: Verdicts) -> list[tuple[str, str, str, str]]:
-    """The claims with what was measured at each budget, and a word."""
-    return [
-        ("" if place else each.claim.statement, finding.where, finding.text or finding.open, word)
-        for each in found.values()
-        for place, (finding, word) in enumerate(zip(each.findings, each.words, strict=True))
-    ]
+def finding_numbers(study: Study, found: Verdicts) -> dict[str, Any]:
+    """What sparsity does at the largest budget, for the chapter's first screen."""
+    return {
+        f"if_last_{name}": found[key].findings[-1].text or found[key].findings[-1].open
+        for name, key in (("total", "n-by-s"), ("active", "na-by-s"), ("loss", "loss-by-s"), ("sparsest", "s-to-one"))
+    } | {"if_last_budget": budget_label(study.landscapes[-1].budget)}
 
 
 def times(found: Verdicts, key: str, word: str = "reproduced") -> str:

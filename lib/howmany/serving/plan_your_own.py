@@ -15,7 +15,7 @@ from moelaws.charts.tables import readable
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.bounded import Trade
 from moelaws.serving.cost import Deployment, Traffic, deploy
-from moelaws.serving.forecasters import ours, published, read_fit
+from moelaws.serving.forecasters import published, read_fit
 from moelaws.serving.frontier import same_loss_models
 from moelaws.serving.hardware import ACCELERATORS, TYPICAL, Accelerator
 from moelaws.serving.plan import LawPlan, Plan, PlanError, Request, Row, ask
@@ -28,10 +28,12 @@ _FIELDS = ("n_experts", "total_params", "active_params", "tokens", "total_dollar
 
 
 def forecasters(law_fit: str = "") -> dict[str, Forecaster]:
-    """The published laws that can plan, and the fit in a file, or else that of our own runs where there is one."""
+    """The published laws that can plan, and the fit in a file where one is given.
+
+    The fit of our own runs is not among them: they end eight decades below the budgets of a plan.
+    """
     laws = {"Abnar et al.": published("abnar2025"), "joint law": published("ludziejewski2025")}
-    own = read_fit(law_fit) if law_fit else ours()
-    return laws if own is None else laws | {"your law" if law_fit else "our runs": own}
+    return laws | ({"your law": read_fit(law_fit)} if law_fit else {})
 
 
 def advice(found: Plan) -> pd.DataFrame:
@@ -52,6 +54,17 @@ def advice(found: Plan) -> pd.DataFrame:
     money = {name: "{:,.0f}" for name in ("$ train", "$ serve")}
     table = pd.DataFrame(rows).T.rename_axis(["law", "advice"])
     return readable(table, forms=money | {"E": "{:.0f}", "loss": "{:.3f}", "D / N_a": "{:.0f}"})
+
+
+def finding_numbers(found: Plan) -> dict[str, Any]:
+    """What is advised to save, and how far the laws lie apart: the chapter's finding."""
+    dollars = [each.cheapest.total_dollars for each in found.laws]
+    experts = sorted({each.cheapest.n_experts for each in found.laws})
+    return {
+        "pl_advised": listed(map(str, experts), between=" or "),
+        "pl_least": f"${min(dollars):,.0f}",
+        "pl_most": f"${max(dollars):,.0f}",
+    }
 
 
 def plan_numbers(found: Plan) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from howmany.claims import read_claims
+from howmany.page import verdict_line
 from howmany.serving.serving_optimal import ABNAR, JOINT, KEYS, Places, Problem
 from howmany.yun import same_loss_cost, top_k, verdicts
 from moelaws.charts.tables import readable
@@ -110,13 +112,13 @@ def by_rule(found: Places, problem: Problem, max_batch: float) -> pd.DataFrame:
 
 
 def said(claims_file: str, forecasters: Mapping[str, Forecaster]) -> pd.DataFrame:
-    """The paper's claims of this chapter, with each law's word."""
+    """The paper's claims of this chapter, with each law's word; texts are HTML."""
     claims = [claim for claim in read_claims(claims_file) if claim.key in CLAIMS]
     words = {
-        law: [f"{found.word}; {found.agree:.0%} agree" for found in verdicts(claims, law, forecaster)]
+        law: [verdict_line(found) for found in verdicts(claims, law, forecaster)]
         for law, forecaster in forecasters.items()
     }
-    return pd.DataFrame({"claim": [claim.statement for claim in claims]} | words)
+    return pd.DataFrame({"claim": [escape(claim.statement) for claim in claims]} | words)
 
 
 def solution_numbers(found: Places, problem: Problem) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import altair as alt
@@ -9,39 +10,49 @@ import numpy as np
 import pandas as pd
 
 from howmany.claims import Claim
-from howmany.page import listed
+from howmany.measured.experts import NEEDED, with_plan
+from howmany.page import listed, verdict_line
+from howmany.verdict import Judged, judge
+from howmany.verdicts.own_family import Own, placebos_of
+from howmany.verdicts.own_family import verdicts as by_runs
 from howmany.yun import recompute, settings, verdicts
-from howmany.yun_claims import Judged, word_on
 from moelaws.charts.serving_costs import verdict_ranges
 from moelaws.optimum.forecaster import Forecaster
-from moelaws.serving.forecasters import ours, published
+from moelaws.runs import read_runs, select
+from moelaws.serving.forecasters import published
 
 Verdicts = Mapping[str, Sequence[Judged]]
-"""Law -> what it says of each claim that it can be asked."""
+"""Law, or our runs -> what it says of each claim, in the order of the claims."""
+
+_KEYS = {"ab": "Abnar et al.", "jo": "joint law", "own": "our runs"}
 
 _LAYERS = (11.5, 12)
 """Parameters of a layer over the width squared, as two of the paper's sentences have them."""
 
 
 def forecasters() -> dict[str, Forecaster]:
-    """The published laws that can be asked, and the fit of our own runs where there is one."""
-    own = ours()
-    return {"Abnar et al.": published("abnar2025"), "joint law": published("ludziejewski2025")} | (
-        {} if own is None else {"our runs": own}
-    )
+    """The published laws that can be asked. Our own law is not: its runs end eight decades below these budgets."""
+    return {"Abnar et al.": published("abnar2025"), "joint law": published("ludziejewski2025")}
 
 
-def judged(claims: Iterable[Claim], laws: Mapping[str, Forecaster]) -> dict[str, list[Judged]]:
-    """Every claim under every law."""
-    return {name: verdicts(claims, name, forecaster) for name, forecaster in laws.items()}
+def own_runs(runs_file: str) -> Own:
+    """The book's runs of the paper's own kind, asked within their range."""
+    table = read_runs(runs_file, required=NEEDED)
+    return Own("our runs", with_plan(select(table, {"did not finish": "status == 'finished'"}).runs))
+
+
+def judged(claims: Sequence[Claim], laws: Mapping[str, Forecaster], own: Own, placebos: int) -> dict[str, list[Judged]]:
+    """Every claim under every law and by our runs, each beside its placebos."""
+    found = {name: verdicts(claims, name, forecaster) for name, forecaster in laws.items()}
+    return found | {own.name: by_runs(claims, own, placebos_of(own, placebos))}
 
 
 def verdict_table(claims: Sequence[Claim], found: Verdicts) -> pd.DataFrame:
     """A row a claim: what is printed, and each law's word with what it comes to; texts are HTML."""
     return pd.DataFrame(
         {
-            "claim": f"{claim.statement} ({claim.where}; {claim.key})",
-            "printed": span(claim.low, claim.high),
+            "claim": f"{escape(claim.statement)} ({escape(claim.where)}; <i>{claim.key}</i>)",
+            "printed": _printed(claim),
         }
         | {name: _cell(_of(each, claim)) for name, each in found.items()}
         for claim in claims
@@ -49,24 +60,35 @@ def verdict_table(claims: Sequence[Claim], found: Verdicts) -> pd.DataFrame:
 
 
 def verdict_numbers(claims: Sequence[Claim], found: Verdicts) -> dict[str, Any]:
-    """How many claims each law reproduces and contradicts, and on which all agree."""
-    words = {name: [j.word for j in each] for name, each in found.items()}
-    both = [set(group) for group in zip(*words.values(), strict=True)]
-    numbers = {
-        f"yv_{key}_{word}": f"{words[name].count(word)}"
-        for key, name in (("ab", "Abnar et al."), ("jo", "joint law"))
-        for word in ("reproduced", "partly", "contradicted")
-    }
-    agreed = (
-        c.key for c in claims if all(getattr(_of(each, c), "word", "") == "reproduced" for each in found.values())
-    )
-    return numbers | {
+    """How many claims each law and our runs reproduce and contradict, and on which both laws agree."""
+    numbers: dict[str, Any] = {
         "yv_claims": f"{len(claims)}",
-        "yv_open": f"{sum(not c.quantity for c in claims)}",
-        "yv_all_yes": f"{sum(words == {'reproduced'} for words in both)}",
-        "yv_agreed": listed(agreed, none=""),
-        "yv_all_no": f"{sum(words == {'contradicted'} for words in both)}",
+        "yv_open": f"{sum(all(_of(each, c).word == 'not testable here' for each in found.values()) for c in claims)}",
     }
+    for key, name in _KEYS.items():
+        said = found[name]
+        for word in ("reproduced", "partly", "contradicted", "not resolved", "not testable here"):
+            kept = [j.claim.key for j in said if j.word == word and not j.silent]
+            numbers[f"yv_{key}_{word.replace(' ', '_')}"] = f"{len(kept)}"
+        numbers[f"yv_{key}_nothing"] = f"{sum(j.silent for j in said)}"
+    laws = [found["Abnar et al."], found["joint law"]]
+    for key, word in (("yes", "reproduced"), ("no", "contradicted")):
+        both = [c.key for c in claims if all(_of(each, c).word == word and not _of(each, c).silent for each in laws)]
+        numbers |= {f"yv_all_{key}": f"{len(both)}", f"yv_which_{key}": listed(both)}
+    ours = {j.claim.key: j for j in found["our runs"] if j.findings}
+    return numbers | {
+        "yv_ours_asked": f"{len(ours)}",
+        "yv_ours_which": listed(f"{key} {each.text}" for key, each in ours.items()),
+    }
+
+
+def finding_numbers(found: Verdicts) -> dict[str, Any]:
+    """What 16 experts cost at the loss of four under each law, over all assumptions: the chapter's first number."""
+    numbers = {}
+    for key, name in list(_KEYS.items())[:2]:
+        said = next((j for j in found[name] if j.claim.key == "same-loss-16-4"), None)
+        numbers[f"yv_{key}_16"] = _text(said) if said else "not asked"
+    return numbers
 
 
 def range_figure(found: Verdicts) -> alt.FacetChart:
@@ -75,16 +97,17 @@ def range_figure(found: Verdicts) -> alt.FacetChart:
     for name, each in found.items():
         for j in each:
             middle = (j.claim.low * j.claim.high) ** 0.5 if j.claim.low > 0 else np.nan
-            if np.isfinite(middle) and j.claim.tolerance and j.least > 0:
+            values = [one for one in j.findings if not one.open]
+            if np.isfinite(middle) and j.claim.tolerance and values and min(one.low for one in values) > 0:
                 lines.append(
                     {
                         "claim": j.claim.key,
                         "law": name,
                         "word": j.word,
-                        "low": j.low / middle,
-                        "high": j.high / middle,
-                        "least": j.least / middle,
-                        "most": j.most / middle,
+                        "low": min(one.value for one in values) / middle,
+                        "high": max(one.value for one in values) / middle,
+                        "least": min(one.low for one in values) / middle,
+                        "most": max(one.high for one in values) / middle,
                         "printed_low": j.claim.low / middle / 1.03,
                         "printed_high": j.claim.high / middle * 1.03,
                     }
@@ -164,18 +187,16 @@ def solution_numbers(laws: Mapping[str, Forecaster], found: Verdicts) -> dict[st
         base_experts=16, experts=(32,), budgets=(5.15e21,),
     )  # fmt: skip
     answers = [verdicts([mine], name, forecaster)[0] for name, forecaster in laws.items()]
-    some = [j for each in found.values() for j in each if j.claim.tolerance]
+    some = [j for name in laws for j in found[name] if j.claim.tolerance]
     changed = {
-        tolerance: sum(
-            word_on(replace(j.claim, tolerance=tolerance), np.array([j.low, j.high])) != j.word for j in some
-        )
+        tolerance: sum(judge(replace(j.claim, tolerance=tolerance), j.findings).word != j.word for j in some)
         for tolerance in (0.0, 0.25)
     }
     return {
-        "yv_solution_1": "; ".join(f"{a.law}: {a.word} ({a.low:.2f})" for a in answers),
+        "yv_solution_1": "; ".join(f"{a.by}: {a.text} ({_text(a)})" for a in answers),
         "yv_solution_2a": f"{changed[0.0]}",
         "yv_solution_2b": f"{changed[0.25]}",
-        "yv_solution_2c": f"{sum(j.claim.tolerance > 0 for j in some)}",
+        "yv_solution_2c": f"{len(some)}",
     }
 
 
@@ -187,13 +208,27 @@ def span(low: float, high: float) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-def _of(found: Iterable[Judged], claim: Claim) -> Judged | None:
-    return next((j for j in found if j.claim is claim), None)
+def _of(found: Iterable[Judged], claim: Claim) -> Judged:
+    return next(j for j in found if j.claim.key == claim.key)
 
 
-def _cell(found: Judged | None) -> str:
-    if found is None:
-        return "not determinable"
-    range_ = span(found.low, found.high)
-    said = f"<b>{found.word}</b>" + (f": {range_}" if range_ else "")
-    return f"{said}, {found.agree:.0%} agree"
+def _printed(claim: Claim) -> str:
+    return {"falls": "falls", "rises": "rises", "unchanged": "stays"}.get(claim.direction) or span(
+        claim.low, claim.high
+    )
+
+
+def _text(found: Judged) -> str:
+    """The range of what a claim comes to, and in brackets that over all assumptions, or its interval."""
+    known = [one for one in found.findings if not one.open]
+    if not known:
+        return "; ".join(dict.fromkeys(one.open for one in found.findings))
+    middle = span(min(one.value for one in known), max(one.value for one in known))
+    least, most = min(one.low for one in known), max(one.high for one in known)
+    return middle if least == most else f"{middle} [{span(least, most)}]"
+
+
+def _cell(found: Judged) -> str:
+    text = _text(found) if found.findings else found.reason
+    small = f"<small>{escape(text)}</small>" if text else ""
+    return "<br>".join(part for part in (verdict_line(found), small) if part)

@@ -183,6 +183,16 @@ class Forecaster:
             for name, value in self.params.items()
         }
 
+    def decades_beyond(self, train_flops: float) -> float:
+        """How far a budget lies outside those of the runs behind the coefficients, in decades; 0 within, or unknown.
+
+        >>> abnar = Forecaster("abnar2025")
+        >>> abnar.decades_beyond(1e20), round(abnar.decades_beyond(1e23), 1)
+        (0.0, 2.0)
+        """
+        low, high = self.budgets
+        return float(max(0.0, np.log10(low / train_flops) if low > 0 else 0.0, np.log10(train_flops / high)))
+
     @property
     def count(self) -> int:
         """Rows of ``rows``."""

@@ -249,11 +249,18 @@ def _notes(request: Request, trade: Trade, base: Option) -> tuple[str, ...]:
     notes = []
     low, high = trade.forecaster.budgets
     if not low <= request.train_flops <= high:
-        notes.append(f"the law was fitted to budgets of {low:.0e} to {high:.0e} FLOPs; this is an extrapolation")
+        away = trade.forecaster.decades_beyond(request.train_flops)
+        notes.append(
+            f"the law was fitted to budgets of {low:.0e} to {high:.0e} FLOPs; this is an extrapolation by "
+            f"{away:.1f} decade{'s' * (f'{away:.1f}' != '1.0')}"
+        )
     if not base.fits:
         notes.append(
             f"the base does not fit: {why_not(trade, base.size, base.allocation.n_experts, base.allocation.top_k)}"
         )
+    if "loss" in base.allocation.intervals:
+        least, most = base.allocation.intervals["loss"]
+        notes.append(f"its 95 % band of the base's loss at this budget is {most - least:.2g} nats wide")
     if not trade.forecaster.replicates:
         notes.append("no band: the law's coefficients come without their joint uncertainty")
     return tuple(notes)

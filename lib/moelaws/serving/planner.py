@@ -18,6 +18,9 @@ LAWS = ("abnar2025", "ludziejewski2025")
 HARDWARE = "a100-40gb"
 """What a model is served on where nothing is named."""
 
+FARTHEST = 2.0
+"""Decades of budget beyond the book's own runs up to which their law is asked: three decades of runs made it."""
+
 Asked = str | Path | FitResult | Forecaster
 
 
@@ -36,8 +39,9 @@ def plan(
         serve_tokens: output tokens served over the model's life.
         hardware: name of an accelerator (``serving.ACCELERATORS``), one of your own, or a deployment with its traffic,
             rent and number of devices (``serving.deploy``).
-        laws: names of laws that can plan, ``ours`` for the fit of the book's runs, files that ``moelaws fit --json``
-            wrote, fits, or forecasters; a mapping gives them names.
+        laws: names of laws that can plan, ``ours`` for the fit of the book's runs (up to two decades beyond them;
+            farther off ``refused`` says why not), files that ``moelaws fit --json`` wrote, fits, or forecasters; a
+            mapping gives them names.
         family: sizes, FLOPs and cache of the models; by default each law's own.
         request: further fields of ``serving.Request``: ``experts``, the numbers E to consider; ``top_k``, experts per
             token; ``loss`` to reach, in nats per token (by default the base's); ``base_experts``, E of the base.
@@ -59,20 +63,21 @@ def plan(
     if isinstance(hardware, str):
         hardware = accelerator(hardware)
     deployment = hardware if isinstance(hardware, Deployment) else deploy(hardware, traffic=Traffic())
-    chosen, missing = forecasters_of(laws, family)
+    chosen, missing = forecasters_of(laws, family, train_flops)
     if not chosen:
         raise PlanError(next(iter(missing.values()), "no law to ask"))
     return ask(asked, deployment, chosen, missing)
 
 
 def forecasters_of(
-    laws: Iterable[Asked] | Mapping[str, Asked], family: Family | None = None
+    laws: Iterable[Asked] | Mapping[str, Asked], family: Family | None = None, train_flops: float | None = None
 ) -> tuple[dict[str, Forecaster], dict[str, str]]:
     """Laws as a reader names them, ready to be asked.
 
     Args:
         laws: see ``plan``.
         family: sizes of the models in place of each law's own.
+        train_flops: the budget that they are to be asked about, where it is known.
 
     Returns:
         Name -> forecaster, and name -> why it cannot be asked.
@@ -93,7 +98,14 @@ def forecasters_of(
         elif each != "ours":
             chosen[name] = published(each, family)
         elif (own := ours(family)) is not None:
-            chosen[name] = own
+            away = own.decades_beyond(train_flops) if train_flops else 0.0
+            if away <= FARTHEST:
+                chosen[name] = own
+            else:
+                missing[name] = (
+                    f"the book's own runs have {own.budgets[0]:.0e} to {own.budgets[1]:.0e} FLOPs; {train_flops:.0e} "
+                    f"lies {away:.0f} decades beyond them, where their law is not asked (it is up to {FARTHEST:g})"
+                )
         else:
             missing[name] = (
                 f"no fit of the book's own runs: there is no {OURS}; make one with "
