@@ -70,6 +70,33 @@ def test_a_figure_is_drawn_into_any_of_three_kinds(table, tmp_path, name, begins
     assert exit_code(line) == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["fit", "runs.csv", *MAP, "--law", "hoffmann2022", "--starts", "4"], "observed"),
+        (["isoflop", "runs.csv", *MAP, "--bootstrap", "10", "--variable", "active_params"], "best active"),
+        (["plan", "--train-flops", "1e21", "--laws", "abnar2025", "--experts", "1,8"], "dollars"),
+    ],
+)
+def test_other_results_have_figures_too(table, tmp_path, line, says):
+    assert exit_code([*line, "--plot", "p.svg"]) == 0
+    assert says in (tmp_path / "p.svg").read_text()
+
+
+def test_what_has_no_figure_says_so(table, tmp_path, capsys):
+    runs().head(2).to_csv("two.csv", index=False)
+    for line, said in (
+        (["isoflop", "two.csv", "--plot", "p.svg"], "nothing to draw"),
+        (
+            ["speedup", "runs.csv", *MAP, "--law", "abnar2025", "--starts", "2", "--budget", "1e18", "--of", "16"],
+            "to draw",
+        ),
+    ):
+        assert exit_code([*line, *(() if "--plot" in line else ("--plot", "p.svg"))]) in (2, 3)
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "p.svg").exists()
+
+
 def test_nothing_of_a_readers_is_replaced_by_a_figure(table, tmp_path, capsys):
     (tmp_path / "mine.svg").write_text("<svg/>")
     line = ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "16", "--bootstrap", "20"]

@@ -40,6 +40,22 @@ def test_points_may_hold_what_columns_follow_from() -> None:
     assert one.derived == {"tokens": "C / (6 N_a)"}
 
 
+def test_what_the_law_misses_may_stand_beside_it_and_is_said() -> None:
+    flops, size = (
+        each.ravel() for each in np.meshgrid([1e18, 4e18, 1.6e19, 6.4e19, 2.56e20], np.geomspace(5e7, 5e8, 8))
+    )
+    tokens = flops / 6 / size
+    loss = (1.7 + 400 / size**0.34 + 410 / tokens**0.28) * np.exp(0.05 * np.sin(0.5 * np.log(flops)))
+    off = fit("hoffmann2022", {"active_params": size, "tokens": tokens, "train_flops": flops, "loss": loss}, "lsq-log")
+    point = {"active_params": 2e8, "tokens": 1e20 / 6 / 2e8}
+    alone, beside = (predict(off, point, discrepancy=use) for use in ("none", "auto"))
+    assert alone.discrepancy == ""
+    assert "a process stands beside the law" in str(beside)
+    true = (1.7 + 400 / 2e8**0.34 + 410 / point["tokens"] ** 0.28) * np.exp(0.05 * np.sin(0.5 * np.log(1e20)))
+    assert abs(beside.table["loss"][0] - true) < abs(alone.table["loss"][0] - true)
+    assert beside.to_dict()["discrepancy"] == off.discrepancy.reason
+
+
 def test_several_laws_answer_together() -> None:
     both = compare(["hoffmann2022", "gadre2024"], RUNS, starts=16)
     found = predict(both, {"active_params": 1e9, "tokens": 1e10})

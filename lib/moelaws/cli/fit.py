@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from moelaws.cli.boundary import tell
+from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.document import check_json
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--family", choices=FAMILIES, help="sizes of the models: what plan --law-fit reads the fit with"
     )
     parser.add_argument("--json", type=path, metavar="OUT", help="write the result to this file too")
+    add_plot(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     if options.table is None:
         raise ValueError("moelaws fit: name a run table, or ask for --laws")
     check_json(options.json, "fit")
+    check_plot(options.plot)
     use_our_names(options, "weights", "stratify", "cluster")
     chosen = _law(options)
     loaded, kept, held_out = _rows(options, chosen)
@@ -87,8 +90,11 @@ def run(options: argparse.Namespace) -> int:
         raise FitFailed(f"{name}: {error}") from None
     if options.family:
         result = result.with_family(FAMILIES[options.family]())
+    picture = result.plot() if options.plot else None
     if options.json:
         result.to_json(options.json)
+    if options.plot:
+        write_plot(options.plot, picture)
     summary = result.summary()
     print(*summary.head, sep="\n")
     say(loaded, result.origin.derived)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, numbers, path, seed, whole
 from moelaws.document import check_json, write_json
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (default 0)")
     parser.add_argument("--json", type=path, metavar="OUT", help="write surfaces and optima to this file too")
+    add_plot(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         FitFailed: none has one, nor a side on which it lies.
     """
     check_json(options.json, "isoflop")
+    check_plot(options.plot)
     use_our_names(options, "variable")
     loaded = load_table(options)
     runs, derived = loaded.derived()
@@ -67,8 +70,11 @@ def run(options: argparse.Namespace) -> int:
         IsoflopOptions(options.budget_tolerance, options.degree, options.every_run),
     )  # fmt: skip
     derived |= found.derived
+    picture = found.plot() if options.plot else None
     if options.json:
         write_json(options.json, "isoflop", found.to_dict() | {"derived": derived})
+    if options.plot:
+        write_plot(options.plot, picture)
     # Nothing is printed before everything is known.
     say(loaded, derived)
     print(found)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.served.hardware_options import add_hardware, copies_of, deployment_of, refuse
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import check_json, write_json
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-tokens", type=number(1e-3, 1e9), default=Traffic().output_tokens, help="mean (default 337.99)"
     )
     parser.add_argument("--json", type=path, metavar="OUT", help="write the plan to this file too")
+    add_plot(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,9 +61,13 @@ def run(options: argparse.Namespace) -> int:
     refuse(options, ("train_tokens",), "goes with --model; under laws the budget --train-flops says how many")
     refuse(options, ("precision",), "goes with --model; under laws a number takes two bytes")
     check_json(options.json, "plan")
+    check_plot(options.plot)
     found, calibrated = _plan(options)
+    picture = found.plot() if options.plot else None
     if options.json:
         write_json(options.json, "plan", found.to_dict())
+    if options.plot:
+        write_plot(options.plot, picture)
     print(f"{calibrated}{found}")
     return 0
 
@@ -83,6 +89,7 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, str]:
 def _model(options: argparse.Namespace) -> int:
     refuse(options, _OF_LAWS, "is for a plan under laws, and --model has one size and one number of experts")
     refuse(options, ("train_flops",), "with --model it is --train-tokens, from which the FLOPs follow")
+    refuse(options, ("plot",), "draws the options of a plan under laws, and --model has one")
     check_json(options.json, "model plan")
     traffic = Traffic(options.prompt_tokens, options.output_tokens)
     where, calibrated = deployment_of(options, traffic, model_plan.HARDWARE, copies_of(options.gpus))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.fitting.discrepancy.admission import Use
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.result_parts import LEVEL
 from moelaws.fitting.table import complete
@@ -62,7 +63,7 @@ def equal_weights(results: Mapping[str, FitResult]) -> dict[str, float]:
 
 
 def average_forecast(
-    results: Mapping[str, FitResult], new: Any, level: float = LEVEL, missed: float = 0.0
+    results: Mapping[str, FitResult], new: Any, level: float = LEVEL, missed: float = 0.0, discrepancy: Use = "none"
 ) -> pd.DataFrame:
     """The mean of several fits, in ln L, with a band for the loss of one new run.
 
@@ -71,6 +72,7 @@ def average_forecast(
         new: a run table, or a mapping of columns to arrays.
         level: of the band.
         missed: what the laws together missed where they had not seen the runs, in ln L.
+        discrepancy: see ``FitResult.predict``.
 
     Returns:
         The target's column, ``low`` and ``high``, one row a run. The variance is the mean of the laws' own (how sure
@@ -83,7 +85,7 @@ def average_forecast(
     reach = _normal(level)
     with np.errstate(all="ignore"):
         for result in results.values():
-            band = result.predict(complete(result.law, table)[0], interval="mean", level=level)
+            band = result.predict(complete(result.law, table)[0], interval="mean", level=level, discrepancy=discrepancy)
             middle = np.log(band[target].to_numpy())
             logs.append(middle)
             # An interval without end says nothing of how far: such a law counts with what it says.

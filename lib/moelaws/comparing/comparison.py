@@ -12,6 +12,7 @@ from moelaws import __version__
 from moelaws.comparing.average import Average, average_forecast, equal_weights
 from moelaws.comparing.contender import Contender
 from moelaws.comparing.unseen import Unseen
+from moelaws.fitting.discrepancy.admission import Use
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result_parts import LEVEL
 from moelaws.fitting.selection import leave_one_out
@@ -85,12 +86,13 @@ class Comparison:
                 found[each.name] = Average.measured(fitted, self.runs[each.out])
         return found
 
-    def predict(self, new: Any, level: float = LEVEL) -> pd.DataFrame:
+    def predict(self, new: Any, level: float = LEVEL, discrepancy: Use = "none") -> pd.DataFrame:
         """The loss of new runs, as the laws together foresee it.
 
         Args:
             new: a run table, or a mapping of columns to arrays.
             level: of the band.
+            discrepancy: see ``FitResult.predict``.
 
         Returns:
             One row a run: the weighted mean of the laws (in ln L) and the ends of a band for the loss of one new run.
@@ -105,7 +107,7 @@ class Comparison:
             raise FitError(f"level = {level}: expected a number between 0 and 1")
         chosen = {each.law.name: each.result for each in self.contenders if self.weights[each.law.name] > 0}
         first = self.averages.get(self.unseen[0].name) if self.unseen else None
-        return average_forecast(chosen, new, level, first.rmse_log if first else 0.0)
+        return average_forecast(chosen, new, level, first.rmse_log if first else 0.0, discrepancy)
 
     def plot(self) -> Any:
         """An Altair chart: errors of each law, in the fit and on the runs held out."""

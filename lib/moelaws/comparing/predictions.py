@@ -9,6 +9,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.comparing.comparison import Comparison
+from moelaws.fitting.discrepancy.admission import Use
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.result_parts import LEVEL
@@ -30,6 +31,7 @@ class Predictions:
         target: the column that is predicted.
         level: of the intervals.
         derived: column -> formula, of points' columns that followed from others.
+        discrepancy: whether a process of what the law misses stands beside it, and why; empty where nobody asked.
     """
 
     law: str
@@ -37,6 +39,7 @@ class Predictions:
     target: str
     level: float
     derived: Mapping[str, str]
+    discrepancy: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what ``moelaws predict --json`` writes, as ``data/predict.schema.json`` has it."""
@@ -52,6 +55,7 @@ class Predictions:
             "level": self.level,
             "points": points,
             "derived": dict(self.derived),
+            "discrepancy": self.discrepancy,
             "versions": {"moelaws": __version__, "numpy": np.__version__},
         }
 
@@ -68,18 +72,23 @@ class Predictions:
                 shown[name] = shown[name].map("{:.5g}".format)
         shown["beyond the runs in"] = [", ".join(each) or "-" for each in shown.pop("beyond")]
         with pd.option_context("display.width", 200, "display.max_columns", None):
-            return f"{self.law}\n" + "\n".join(line.rstrip() for line in shown.to_string(index=False).splitlines())
+            said = f"{self.law}\n{self.discrepancy}\n" if self.discrepancy else f"{self.law}\n"
+            return said + "\n".join(line.rstrip() for line in shown.to_string(index=False).splitlines())
 
     __repr__ = __str__
 
 
-def predict(source: FitResult | Comparison, points: Any, level: float = LEVEL) -> Predictions:
+def predict(
+    source: FitResult | Comparison, points: Any, level: float = LEVEL, discrepancy: Use = "none"
+) -> Predictions:
     """The loss of new runs, with an interval of the law and one of a run.
 
     Args:
         source: a fitted law; or a comparison, whose laws answer together.
         points: a table, or a mapping of columns to numbers or arrays.
         level: of the intervals.
+        discrepancy: ``auto`` puts a process of what a law misses beside it where the rule admits that, see
+            ``FitResult.predict``; the result says so.
 
     Returns:
         The predictions.
@@ -112,10 +121,12 @@ def predict(source: FitResult | Comparison, points: Any, level: float = LEVEL) -
     if isinstance(source, Comparison):
         weights = [name for name, weight in source.weights.items() if weight > 0]
         name = f"mean of {len(weights)} laws: {', '.join(weights)}" if len(weights) > 1 else weights[0]
-        run, mean = source.predict(table, level), None
+        run, mean = source.predict(table, level, discrepancy), None
+        said = _said(source, weights) if discrepancy != "none" else ""
     else:
         name = source.law.name
-        run, mean = source.predict(table, interval="run", level=level), source.predict(table, "mean", level)
+        run, mean = (source.predict(table, interval, level, discrepancy) for interval in ("run", "mean"))
+        said = source.discrepancy.reason if discrepancy != "none" else ""
     target = results[0].law.target
     nothing = np.full(len(table), np.nan)
     found = table.assign(
@@ -126,7 +137,16 @@ def predict(source: FitResult | Comparison, points: Any, level: float = LEVEL) -
         run_high=run["high"],
         beyond=pd.Series(_beyond(table, results[0]), index=table.index),
     )
-    return Predictions(name, found, target, level, derived)
+    return Predictions(name, found, target, level, derived, said)
+
+
+def _said(source: Comparison, names: list[str]) -> str:
+    """Beside which of several laws a process stands."""
+    taken = {each.law.name: each.result for each in source.contenders if each.law.name in names}
+    beside = [name for name, result in taken.items() if result.discrepancy.admitted]
+    return (
+        f"a process of what the law misses stands beside {len(beside)} of {len(taken)} laws: {', '.join(beside) or '-'}"
+    )
 
 
 def _check(points: pd.DataFrame, result: FitResult) -> None:

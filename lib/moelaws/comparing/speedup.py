@@ -1,6 +1,6 @@
 """How many times the compute one configuration is worth beside another: read from runs, or as a law has it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ _FINE = 400
 _FARTHEST = 10.0
 """Times the largest budget up to which the losses of a configuration are continued."""
 _NORMAL = 1.959964
+_NEVER = 1e6
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,10 +187,13 @@ def _of_law(law: Forecaster, budget: float, first: Configuration, second: Config
             raise FitError(f"a law knows configurations by E and K, not by {each.words!r}")
     experts, other = float(first.n_experts or 1), float(second.n_experts or 1)
     found = law.speedup(budget, experts, first.top_k or 1, (other, second.top_k or 1), level)
+    # Beyond, a law says that the other never gets there.
+    found = replace(found, high=np.inf) if found.high > _NEVER else found
     least, most = law.budgets
     far = budget * found.value > most * 1.02 or budget < least / 1.02
     why = "a law counts FLOPs; times come from a run table"
-    return Speedup(budget, first.words, second.words, found, None, why, law.law.name, far, level)
+    notes = (f"sizes and FLOPs of its models: family '{law.family.name}'", *filter(None, (law.discrepancy,)))
+    return Speedup(budget, first.words, second.words, found, None, why, law.law.name, far, level, notes=notes)
 
 
 def _losses_at(curve: pd.DataFrame, budget: float, chosen: Configuration, rng: np.random.Generator) -> np.ndarray:

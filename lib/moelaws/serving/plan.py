@@ -149,6 +149,14 @@ class Plan:
 
         return plan_text(self)
 
+    def plot(self) -> Any:
+        """An Altair chart: the loss of each option against what it costs to train and to serve."""
+        import pandas as pd  # not above: a plan needs no tables
+
+        from moelaws.charts.pictures.plan_options import plan_options
+
+        return plan_options(pd.DataFrame([vars(row) for each in self.laws for row in each.rows]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as ``moelaws plan --json`` writes them."""
         from moelaws.serving.plan_text import plan_record

@@ -52,6 +52,25 @@ def budget_cut(surface: Any, width: int = 280) -> alt.LayerChart | alt.FacetChar
     )
 
 
+def isoflop_picture(surfaces: list[Any], optima: pd.DataFrame, variable: str) -> alt.ConcatChart:
+    """A whole analysis: each budget with its surface, then the best sizes and their losses over the budgets.
+
+    Arguments:
+        surfaces: from `fit_surface`, one a budget.
+        optima: see `optima_over_budgets`.
+        variable: the column of sizes.
+    """
+    charts: list[Any] = [budget_cut(each) for each in surfaces]
+    if optima["budget"].nunique() > 1:
+        charts.append(optima_over_budgets(optima, "n", f"best {NAMES.get(variable, variable)}", True))
+        charts.append(optima_over_budgets(optima, "loss", f"best {LOSS}", False))
+    return (
+        alt.concat(*charts, columns=2)
+        .resolve_scale(color="independent")
+        .properties(description=f"Loss surfaces of {len(surfaces)} budgets, and the best sizes on them.")
+    )
+
+
 def optima_over_budgets(
     optima: pd.DataFrame, value: str, title: str, logarithmic: bool, width: int = 280
 ) -> alt.LayerChart | alt.FacetChart:

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=number(0, 0.999999), default=0.95, metavar="P", help="of the intervals (default 0.95)"
     )
+    add_discrepancy(parser)
     parser.add_argument("--json", type=path, metavar="OUT", help="write the predictions to this file too")
     parser.set_defaults(run=run)
 
@@ -45,13 +46,24 @@ def add_law(parser: argparse.ArgumentParser, default: str = "average, of all tha
     parser.add_argument("--starts", type=whole(1, _MOST_STARTS), help="starting points to draw (default: by the law)")
 
 
+def add_discrepancy(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says whether what a law misses may stand beside it."""
+    parser.add_argument(
+        "--discrepancy",
+        choices=("none", "auto"),
+        default="none",
+        help="auto: put a process of what the law misses beside it, where it foretells the largest budget better by"
+        " half (default none)",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Predict and print."""
     check_json(options.json, "predict")
     points = points_of(options)
     source, loaded = law_of(options)
     try:
-        found = predict(source, points, options.level)
+        found = predict(source, points, options.level, options.discrepancy)
     except LawError as error:
         raise LawError(f"the points: {error}") from None
     if options.json:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from moelaws.cli.instrument.own_laws import add_formula
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
-from moelaws.cli.instrument.predict import AVERAGE, law_of
+from moelaws.cli.instrument.predict import AVERAGE, add_discrepancy, law_of
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.comparing.comparison import Comparison
@@ -14,7 +14,9 @@ from moelaws.comparing.speedup import Speedup, speedup
 from moelaws.document import check_json, write_json
 from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import FAMILIES
-from moelaws.runs import ConditionError, Loaded, load_runs
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.run_family import family_of_runs
+from moelaws.runs import ConditionError, Loaded, finished, load_runs
 from moelaws.surfaces.polynomial import SurfaceError
 
 _MOST_STARTS = 100_000
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--law-fit", type=path, metavar="FILE", help="let a fit that moelaws fit --json wrote answer")
     add_formula(parser)
     parser.add_argument("--family", choices=FAMILIES, help="sizes of the models, for a law")
+    add_discrepancy(parser)
     parser.add_argument("--starts", type=whole(1, _MOST_STARTS), help="starting points of the law's fit")
     parser.add_argument(
         "--level", type=number(0, 0.999999), default=0.95, metavar="P", help="of the intervals (default 0.95)"
@@ -69,9 +72,12 @@ def _of_law(options: argparse.Namespace) -> tuple[Speedup, Loaded | None]:
         raise ValueError("speedup: name one law; several together have no best size")
     source, loaded = law_of(options)
     assert not isinstance(source, Comparison)
-    if options.family:
-        source = source.with_family(FAMILIES[options.family]())
-    return speedup(source, options.budget, options.of, options.over, options.level), loaded
+    # The models of the table are the family that it is about, unless another is named.
+    family = FAMILIES[options.family]() if options.family else None
+    if family is None and loaded is not None:
+        family = family_of_runs(finished(loaded.runs))
+    asked = Forecaster(source, family=family, discrepancy=options.discrepancy)
+    return speedup(asked, options.budget, options.of, options.over, options.level), loaded
 
 
 def _observed(options: argparse.Namespace) -> tuple[Speedup, Loaded]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.surfaces.nominal import EqualBudgets
+from moelaws.surfaces.polynomial import SurfaceError
 from moelaws.surfaces.report.optima_table import budget_lines, rows_of, surface_lines, too_few_lines
 from moelaws.surfaces.standing import EDGES, FOUND
 from moelaws.surfaces.surface import BestSparsity, Surface
@@ -76,6 +77,19 @@ class IsoflopResult:
     def has_optimum(self) -> bool:
         """Whether any budget and sparsity has an optimum, or at least a side on which it lies."""
         return any(each.table["status"].isin((*FOUND, *EDGES)).any() for each in self.budgets)
+
+    def plot(self) -> Any:
+        """An Altair chart: the surface of each budget with its runs, and the best sizes over the budgets.
+
+        Raises:
+            SurfaceError: no budget has the sizes for a surface.
+        """
+        from moelaws.charts.pictures.budget_cuts import isoflop_picture
+
+        if not self.surfaces:
+            raise SurfaceError("no budget has the three sizes that a curve takes: there is nothing to draw")
+        optima = self.optima
+        return isoflop_picture(list(self.surfaces.values()), optima[optima["status"].isin(FOUND)], self.variable)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a file: what ``moelaws isoflop --json`` writes."""
