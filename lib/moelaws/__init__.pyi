@@ -22,7 +22,7 @@ from .counting import tokens_for_budget as tokens_for_budget
 from .counting import training_flops_per_token as training_flops_per_token
 from .counting import weight_bytes as weight_bytes
 from .decoding.generate import generate as generate
-from .exchange.gguf_file import export_gguf as export_gguf
+from .exchange.gguf.gguf_file import export_gguf as export_gguf
 from .exchange.model_count import ModelCount as ModelCount
 from .exchange.model_count import count as count
 from .fitting.discrepancy.admission import Discrepancy as Discrepancy

@@ -202,7 +202,7 @@ def test_no_torch_is_needed(tmp_path: Path) -> None:
     folder = _saved(tmp_path / "model")
     code = f"""
 import sys
-from moelaws.exchange.gguf_file import export_gguf
+from moelaws.exchange.gguf.gguf_file import export_gguf
 export_gguf({str(folder)!r}, {str(tmp_path / "x.gguf")!r})
 assert "torch" not in sys.modules
 """

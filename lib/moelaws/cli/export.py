@@ -4,7 +4,7 @@ import argparse
 from typing import get_args
 
 from moelaws.cli.values import path
-from moelaws.exchange.gguf_file import NumberType, export_gguf
+from moelaws.exchange.gguf.gguf_file import NumberType, export_gguf
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

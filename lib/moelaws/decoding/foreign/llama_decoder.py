@@ -15,7 +15,7 @@ from torch import Tensor
 from moelaws.decoding.decoder import Decoder
 from moelaws.decoding.foreign.llama_library import Batch, LlamaError, context_parameters, library
 from moelaws.decoding.foreign.saved_model import ForeignCache, ForeignError, refuse_routes, same_length, saved
-from moelaws.exchange.gguf_file import export_gguf
+from moelaws.exchange.gguf.gguf_file import export_gguf
 from moelaws.models import Transformer
 
 _NAME = "llama.cpp"

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moelaws import __version__
-from moelaws.exchange.config_fields import MOST_LAYERS, ConfigFileError, Fields
-from moelaws.exchange.gguf_vocabulary import Vocabulary, vocabulary_of
-from moelaws.exchange.stored_tensors import StoredTensor, TensorFileError, stored_tensors
+from moelaws.exchange.gguf.gguf_vocabulary import Vocabulary, vocabulary_of
+from moelaws.exchange.gguf.olmoe_shape import ExportError, OlmoeShape, read_shape
+from moelaws.exchange.gguf.stored_tensors import StoredTensor, TensorFileError, stored_tensors
 from moelaws.files import check_writable, is_stream, sync_folder
-from moelaws.json_file import JsonFileError, number_of, object_in, read_object
 from moelaws.quote import shown
 from moelaws.stages import counted
 
@@ -29,11 +28,6 @@ NumberType = Literal["f32", "f16"]
 
 _OURS = "moelaws.version"
 """Key by which a file of ours is known."""
-_EPSILON = 1e-5
-
-
-class ExportError(ConfigFileError):
-    """A model cannot be written as GGUF; the message names what llama.cpp's olmoe has no place for."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +45,6 @@ class Exported:
     tensors: int
     size: int
     vocabulary: bool
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What a file of an OLMoE model says of its shape."""
-
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-    hidden: int
-    n_experts: int
-    top_k: int
-    context: int
-    theta: float
-    epsilon: float
-    tied: bool
-    end: int
 
 
 def export_gguf(folder: str | Path, out: str | Path, dtype: NumberType = "f32") -> Exported:
@@ -93,7 +69,7 @@ def export_gguf(folder: str | Path, out: str | Path, dtype: NumberType = "f32") 
     if dtype not in get_args(NumberType):
         raise ExportError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(NumberType))}")
     folder, out = Path(folder), Path(out)
-    shape = _read_shape(folder / "config.json")
+    shape = read_shape(folder / "config.json")
     found = stored_tensors(folder)
     _compare(shape, found, folder)
     _check_place(out)
@@ -118,49 +94,6 @@ def export_gguf(folder: str | Path, out: str | Path, dtype: NumberType = "f32") 
     return Exported(out, count, target.stat().st_size, vocabulary is not None)
 
 
-def _read_shape(file: Path) -> _Shape:
-    """The shape of a model that llama.cpp's olmoe can hold.
-
-    Raises:
-        ExportError: a field with a value that it has no place for.
-    """
-    try:
-        content = read_object(file)
-        rope = object_in(content, "rope_parameters", str(file)) or {"rope_theta": content.get("rope_theta", 1e4)}
-        ours = object_in(content, "moelaws", str(file))
-        theta = number_of(rope.get("rope_theta"), "rope_theta", str(file))
-        epsilon = number_of(content.get("rms_norm_eps", _EPSILON), "rms_norm_eps", str(file))
-    except JsonFileError as error:
-        raise ExportError(str(error)) from None
-    fields = Fields(content, str(file))
-    scores = ours.get("router_scores", "softmax")
-    if scores != "softmax":
-        raise ExportError(f"{file}: router_scores = {shown(scores)}: llama.cpp's olmoe scores experts by softmax alone")
-    if content.get("model_type") != "olmoe":
-        raise ExportError(f"{file}: model_type = {shown(content.get('model_type'))}: only olmoe is written as GGUF")
-    heads, top_k, width = (fields.whole(key) for key in ("num_attention_heads", "num_experts_per_tok", "hidden_size"))
-    for key, value, expected in (
-        ("norm_topk_prob", fields.flag("norm_topk_prob") and top_k > 1, False),
-        ("num_key_value_heads", fields.whole("num_key_value_heads", absent=heads), heads),
-        ("hidden_act", content.get("hidden_act", "silu"), "silu"),
-        ("attention_bias", fields.flag("attention_bias"), False),
-        ("clip_qkv", content.get("clip_qkv"), None),
-        ("rope_scaling", content.get("rope_scaling"), None),
-        ("rope_type", rope.get("rope_type", "default"), "default"),
-    ):
-        if value != expected:
-            raise ExportError(f"{file}: {key} = {shown(value)}: llama.cpp's olmoe has {expected!r} alone")
-    if width % heads or (width // heads) % 2:
-        raise fields.wrong("num_attention_heads", f"a divisor of hidden_size = {width} that leaves even heads")
-    end = content.get("eos_token_id")
-    return _Shape(
-        vocab_size=fields.whole("vocab_size"), width=width, layers=fields.whole("num_hidden_layers", most=MOST_LAYERS),
-        heads=heads, hidden=fields.whole("intermediate_size"), n_experts=fields.whole("num_experts", most=10**6),
-        top_k=top_k, context=fields.whole("max_position_embeddings", absent=2048), theta=theta, epsilon=epsilon,
-        tied=fields.flag("tie_word_embeddings"), end=end if isinstance(end, int) else 0,
-    )  # fmt: skip
-
-
 _MATRICES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
              "attn_output": "self_attn.o_proj"}  # fmt: skip
 _GAINS = {"attn_norm": "input_layernorm", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
@@ -183,7 +116,7 @@ class _Tensor:
         return self.shape if len(self.sources) == 1 else (len(self.sources), *self.shape)
 
 
-def _tensors(shape: _Shape) -> Iterator[_Tensor]:
+def _tensors(shape: OlmoeShape) -> Iterator[_Tensor]:
     """All of a model's, in the order of its layers."""
     d, table = shape.width, (shape.vocab_size, shape.width)
     yield _Tensor("token_embd.weight", ("model.embed_tokens.weight",), table)
@@ -203,7 +136,7 @@ def _tensors(shape: _Shape) -> Iterator[_Tensor]:
     yield _Tensor("output.weight", (output,), table)
 
 
-def _compare(shape: _Shape, found: dict[str, StoredTensor], folder: Path) -> None:
+def _compare(shape: OlmoeShape, found: dict[str, StoredTensor], folder: Path) -> None:
     """Compare what a file needs with what there is; ends at the first difference."""
     used = set()
     for tensor in _tensors(shape):
@@ -235,7 +168,7 @@ def _check_place(out: Path) -> None:
 
 
 def _write_keys(
-    writer: "GGUFWriter", shape: _Shape, name: str, dtype: NumberType, vocabulary: Vocabulary | None
+    writer: "GGUFWriter", shape: OlmoeShape, name: str, dtype: NumberType, vocabulary: Vocabulary | None
 ) -> None:
     from gguf import LlamaFileType
 
@@ -267,7 +200,7 @@ def _write_keys(
     writer.add_add_bos_token(False)
 
 
-def _write_tensors(writer: "GGUFWriter", shape: _Shape, found: dict[str, StoredTensor], dtype: NumberType) -> int:
+def _write_tensors(writer: "GGUFWriter", shape: OlmoeShape, found: dict[str, StoredTensor], dtype: NumberType) -> int:
     """All tensors, one at a time; how many."""
     everything = list(_tensors(shape))
     for tensor in everything:
