@@ -39,6 +39,27 @@ def table(tmp_path):
     return path
 
 
+def test_designs_are_parted_by_columns_in_the_files_own_words(table, tmp_path, capsys):
+    out = tmp_path / "fit.json"
+    runs = pd.read_csv(table)
+    fine = runs[runs["n_experts"] > 1].assign(n_experts=lambda t: 2 * t["n_experts"], top_k=2)
+    pd.concat([runs, fine]).rename(columns={"top_k": "k"}).to_csv(table, index=False)
+    usual = ["isoflop", str(table), "--map", "loss=val_loss,top_k=k", "--variable", "active_params", "--bootstrap", "0"]
+    assert main([*usual, "--by", "k", "--json", str(out)]) == 0
+    assert "C = 3e+11 FLOPs, top_k = 2: 18 runs" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert [(b["budget"], b["design"]["top_k"]) for b in written["budgets"]] == [
+        (3e11, 1), (3e11, 2), (3e12, 1), (3e12, 2),
+    ]  # fmt: skip
+    assert main(usual) == 0
+    assert "differ in top_k: one surface holds them all, and top_k can part them (--by)" in capsys.readouterr().out
+    assert main([*usual, "--by", "nothing"]) == 2
+    assert "no column 'nothing' to part them by" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*usual, "--by", "k,k"])
+    assert "expected names of columns, each once, such as top_k, found 'k,k'" in capsys.readouterr().err
+
+
 def test_prints_a_table_per_budget_and_writes_json(table, tmp_path, capsys):
     out = tmp_path / "fit.json"
     arguments = ["--map", "loss=val_loss", "--variable", "active_params", "--degree", "2,2,2", "--sizes", "5e4"]

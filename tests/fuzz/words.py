@@ -37,6 +37,7 @@ SPECIAL = {
     "--stratify": ("status", "loss", "budget", "nothing"),
     "--cluster": ("status", "loss", "budget", "nothing"),
     "--variables": ("N=tokens,N=tokens", "E=tokens", "N=status", "N=nothing"),
+    "--by": ("top_k,granularity", "loss", "nothing", "top_k,top_k", ",", "status", "x," * 99),
     "--degree": ("0,0,0", "4,4,4", "2,2", "5,1,1", "-1,1,1"),
     "--sizes": ("1e8,1e9", "1e8," * 63 + "1e8", "1e8," * 64 + "1e8"),
     "--laws": ("ours", ",", "abnar2025,abnar2025", "clark2022", "abnar2025," * 99),

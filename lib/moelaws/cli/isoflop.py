@@ -4,7 +4,7 @@ import argparse
 
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.table import add_table, load_table, say, use_our_names
-from moelaws.cli.values import number, numbers, path, seed, whole
+from moelaws.cli.values import columns, number, numbers, path, seed, whole
 from moelaws.document import check_json, write_json
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.quote import shown
@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every-run", action="store_true", help="fit all finished runs, those that no one curve can hold too"
     )
     parser.add_argument(
+        "--by",
+        type=columns,
+        default=(),
+        metavar="COLUMN,...",
+        help="a surface for each value of these columns, such as top_k,granularity; dense runs belong to each",
+    )
+    parser.add_argument(
         "--degree",
         type=_degree,
         metavar="A1,A2,A3",
@@ -62,12 +69,12 @@ def run(options: argparse.Namespace) -> int:
     """
     check_json(options.json, "isoflop")
     check_plot(options.plot)
-    use_our_names(options, "variable")
+    use_our_names(options, "variable", "by")
     loaded = load_table(options)
     runs, derived = loaded.derived()
     found = isoflop(
         runs, options.variable, options.budgets, options.sizes, options.bootstrap, options.seed,
-        IsoflopOptions(options.budget_tolerance, options.degree, options.every_run),
+        IsoflopOptions(options.budget_tolerance, options.degree, options.every_run, options.by),
     )  # fmt: skip
     derived |= found.derived
     picture = found.plot() if options.plot else None

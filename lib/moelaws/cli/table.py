@@ -54,12 +54,14 @@ def use_our_names(options: argparse.Namespace, *names: str) -> None:
 
     Args:
         options: of a parser that ``add_table`` has been at.
-        names: the options that hold a column's name, or nothing.
+        names: the options that hold a column's name, several, or nothing.
     """
     rename = parse_map(options.map)
     for name in names:
         column = getattr(options, name)
-        if column is not None:
+        if isinstance(column, tuple):
+            setattr(options, name, tuple(our_name(each, rename) for each in column))
+        elif column is not None:
             setattr(options, name, our_name(column, rename))
 
 

@@ -65,6 +65,14 @@ def numbers(low: float, high: float) -> Callable[[str], tuple[float, ...]]:
     return lambda text: tuple(one(part) for part in _parts(text))
 
 
+def columns(text: str) -> tuple[str, ...]:
+    """An option that holds names of columns, separated by commas."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names) or len(set(names)) < len(names) or len(names) > MOST_LISTED:
+        raise argparse.ArgumentTypeError(f"expected names of columns, each once, such as top_k, found {shown(text)}")
+    return names
+
+
 def path(text: str) -> Path:
     """An option that holds the name of a file or folder.
 

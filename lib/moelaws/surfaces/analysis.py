@@ -10,7 +10,7 @@ from moelaws.runs import finished
 from moelaws.stages import counted
 from moelaws.surfaces.budget import FEWEST_SIZES, TOLERANCE, check, completed
 from moelaws.surfaces.isoflop import fit_surface
-from moelaws.surfaces.nominal import EqualBudgets, equal_budgets
+from moelaws.surfaces.nominal import Design, EqualBudgets, by_design, equal_budgets, mixed_designs, told
 from moelaws.surfaces.polynomial import Degree, SurfaceError
 from moelaws.surfaces.report.isoflop_result import Budget, IsoflopResult
 from moelaws.surfaces.tried import Tried
@@ -25,11 +25,14 @@ class IsoflopOptions:
         tolerance: by which share the FLOPs of one budget may differ.
         degree: highest powers of ln N, -ln(1 - S) and their product; by default chosen by cross-validation.
         every_run: fit all finished runs, those that no one curve can hold too.
+        by: columns that part the mixtures of a budget into designs with a surface each, such as ``top_k`` and
+            ``granularity``; dense runs belong to each design.
     """
 
     tolerance: float = TOLERANCE
     degree: Degree | None = None
     every_run: bool = False
+    by: Sequence[str] = ()
 
 
 def isoflop(
@@ -75,18 +78,22 @@ def isoflop(
         raise SurfaceError(f"no finished runs among the {len(runs)} rows kept")
     check(ended, variable)
     by_budget = _by_budget(ended, variable, budgets, options.tolerance)
-    groups = [(float(str(flops)), group) for flops, group in by_budget.runs.groupby("budget")]
+    groups = [
+        (float(str(flops)), design, runs)
+        for flops, group in by_budget.runs.groupby("budget")
+        for design, runs in by_design(group, options.by)
+    ]
 
-    def fitted(flops: float, group: pd.DataFrame) -> Budget:
+    def fitted(flops: float, design: Design, group: pd.DataFrame) -> Budget:
         few = _few_sizes(group, variable)
         if few is not None:
-            return Budget(flops, len(group), few)
+            return Budget(flops, len(group), few, design=design)
         try:
             surface = fit_surface(group, variable, options.degree, bootstrap, seed, options.every_run)
             best = tuple(surface.best_sparsity(size) for size in sizes)
         except SurfaceError as error:
-            raise SurfaceError(f"budget {flops:.4g}: {error}") from None
-        return Budget(flops, len(group), optima(surface), surface, best)
+            raise SurfaceError(f"{told(flops, design)}: {error}") from None
+        return Budget(flops, len(group), optima(surface), surface, best, design)
 
     return IsoflopResult(
         variable=variable,
@@ -97,6 +104,7 @@ def isoflop(
         derived=derived,
         bootstrap=bootstrap,
         seed=seed,
+        mixed="" if options.by else mixed_designs(by_budget.runs),
     )
 
 

@@ -1,13 +1,20 @@
-"""Runs of a budget whose FLOPs scatter, moved to one number of FLOPs."""
+"""Runs sorted: those of a budget that scatters moved to one number of FLOPs, and those of each design apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from moelaws.quote import listed, shown
 from moelaws.surfaces.budget import FEWEST_SIZES, TOLERANCE, budget_of, distinct
-from moelaws.surfaces.polynomial import Array
+from moelaws.surfaces.polynomial import Array, SurfaceError
+
+Design = Mapping[str, float]
+"""Column -> its value for all mixtures of the design; empty where nothing parts them."""
+
+DESIGN = ("top_k", "granularity")
+"""Columns that change a mixture at equal sparsity."""
 
 _SPREAD = 0.02
 """FLOPs of a budget that lie within this share of one another are taken for equal."""
@@ -102,3 +109,60 @@ def _roundest(low: float, high: float, middle: float) -> float:
         if len(steps):
             return float(f"{steps[np.argmin(np.abs(steps * unit - middle))] * unit:.6g}")
     return middle
+
+
+def by_design(runs: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[Design, pd.DataFrame]]:
+    """The runs of one budget, design by design.
+
+    Args:
+        runs: finished runs of one budget with ``sparsity``.
+        by: columns that part the mixtures; none for all runs together.
+
+    Yields:
+        The design, and its mixtures with all dense runs, which belong to each design.
+
+    Raises:
+        SurfaceError: no such column, or one that holds no number for some mixture.
+    """
+    for name in by:
+        if name not in runs.columns:
+            there = listed(runs.columns, name)
+            raise SurfaceError(f"the runs have no column {shown(name)} to part them by; they have {there}")
+    dense = runs["sparsity"] == 0
+    mixtures = runs[~dense]
+    if not by or mixtures.empty:
+        yield {}, runs
+        return
+    values = mixtures[list(by)].apply(pd.to_numeric, errors="coerce")
+    for name in by:
+        if values[name].isna().any():
+            row = values.index[values[name].isna()][0]
+            raise SurfaceError(
+                f"row {row}, column {shown(name)}: expected a number, found {shown(runs.loc[row, name])}"
+            )
+    places, keys = np.flatnonzero(~dense), values.to_numpy(float)
+    for key in np.unique(keys, axis=0):
+        here = dense.to_numpy().copy()
+        here[places[(keys == key).all(axis=1)]] = True
+        yield dict(zip(by, key.tolist(), strict=True)), runs[here]
+
+
+def mixed_designs(runs: pd.DataFrame) -> str:
+    """Which columns of ``DESIGN`` vary among mixtures of one budget and sparsity, in one sentence; empty for none."""
+    mixtures = runs[runs["sparsity"] > 0]
+    names = [name for name in DESIGN if name in mixtures.columns]
+    if mixtures.empty or not names:
+        return ""
+    place = [mixtures["budget"], mixtures["sparsity"].astype(float).round(6)]
+    varied = [name for name in names if (mixtures[name].groupby(place).nunique() > 1).any()]
+    if not varied:
+        return ""
+    return (
+        f"runs of one budget and sparsity differ in {' and '.join(varied)}: one surface holds them all, "
+        f"and {', '.join(varied)} can part them (--by)"
+    )
+
+
+def told(flops: float, design: Design) -> str:
+    """A budget and design as messages write it."""
+    return ", ".join([f"budget {flops:.4g}", *(f"{name} {value:g}" for name, value in design.items())])

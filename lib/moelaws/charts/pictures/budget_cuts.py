@@ -1,5 +1,6 @@
 """One budget of an isoFLOP analysis, small enough for a telephone; and the optima of all of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -15,12 +16,13 @@ _MOST = 9
 """Sparsities that are drawn: the ends, and some between."""
 
 
-def budget_cut(surface: Any, width: int = 280) -> alt.LayerChart | alt.FacetChart:
+def budget_cut(surface: Any, width: int = 280, design: str = "") -> alt.LayerChart | alt.FacetChart:
     """Runs of one budget as points, and the fitted surface along each sparsity with its band.
 
     Arguments:
         surface: from `fit_surface`.
         width: of the plot, in pixels.
+        design: what the mixtures have in common, for the title.
     """
     variable, shown = surface.variable, _some(list(surface.sparsities))
     parts = []
@@ -46,22 +48,27 @@ def budget_cut(surface: Any, width: int = 280) -> alt.LayerChart | alt.FacetChar
     return alt.layer(*(layers if len(surface.replicates) else layers[1:])).properties(
         width=width,
         height=220,
-        title=budget_name(surface.budget),
+        title=", ".join(filter(None, (budget_name(surface.budget), design))),
         description=f"Loss against {NAMES.get(variable, variable)} of {len(runs)} runs at {surface.budget:.3g} FLOPs, "
         f"a curve for each of {len(shown)} sparsities.",
     )
 
 
-def isoflop_picture(surfaces: list[Any], optima: pd.DataFrame, variable: str) -> alt.ConcatChart:
+def isoflop_picture(
+    surfaces: list[Any], optima: pd.DataFrame, variable: str, designs: Sequence[str] = ()
+) -> alt.ConcatChart:
     """A whole analysis: each budget with its surface, then the best sizes and their losses over the budgets.
 
     Arguments:
         surfaces: from `fit_surface`, one a budget.
         optima: see `optima_over_budgets`.
         variable: the column of sizes.
+        designs: where runs were parted by design, that of each surface; the best sizes over the budgets are then left
+            out, for a line of them would mix designs.
     """
-    charts: list[Any] = [budget_cut(each) for each in surfaces]
-    if optima["budget"].nunique() > 1:
+    names = designs or [""] * len(surfaces)
+    charts: list[Any] = [budget_cut(each, design=name) for each, name in zip(surfaces, names, strict=True)]
+    if optima["budget"].nunique() > 1 and not any(designs):
         charts.append(optima_over_budgets(optima, "n", f"best {NAMES.get(variable, variable)}", True))
         charts.append(optima_over_budgets(optima, "loss", f"best {LOSS}", False))
     return (

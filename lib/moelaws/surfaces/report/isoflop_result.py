@@ -1,14 +1,14 @@
 """What an isoFLOP analysis found: surfaces, their optima, and how both are told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moelaws import __version__
-from moelaws.surfaces.nominal import EqualBudgets
+from moelaws.surfaces.nominal import Design, EqualBudgets
 from moelaws.surfaces.polynomial import SurfaceError
 from moelaws.surfaces.report.optima_table import budget_lines, rows_of, surface_lines, too_few_lines
 from moelaws.surfaces.standing import EDGES, FOUND
@@ -25,6 +25,7 @@ class Budget:
         table: one row a sparsity, see ``valley.optima``; with fewer than three sizes at every sparsity, what there is.
         surface: its loss surface; none with so few sizes.
         best_sparsities: the best sparsity at each size asked for.
+        design: column -> value that its mixtures have in common, where runs were parted by it.
     """
 
     flops: float
@@ -32,6 +33,7 @@ class Budget:
     table: pd.DataFrame
     surface: Surface | None = None
     best_sparsities: tuple[BestSparsity, ...] = ()
+    design: Design = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class IsoflopResult:
 
     Attributes:
         variable: the column of sizes.
-        budgets: one a budget, in increasing order.
+        budgets: one a budget, in increasing order; where runs were parted by design, one a budget and design.
         sorted: the runs sorted into budgets, and what was done to those of budgets that scatter.
         tolerance: by which share the FLOPs of one budget may differ.
         unfinished: how many runs did not finish and are left out.
         derived: column that the table lacked -> the formula that gave it.
         bootstrap, seed: refits for the intervals, and of which draw.
+        mixed: which columns differ among runs of one sparsity that share a surface, in words; empty for none.
     """
 
     variable: str
@@ -58,19 +61,27 @@ class IsoflopResult:
     derived: Mapping[str, str]
     bootstrap: int
     seed: int
+    mixed: str = ""
 
     @property
-    def surfaces(self) -> dict[float, Surface]:
-        """Budget in FLOPs -> its surface, for those that have one."""
-        return {each.flops: each.surface for each in self.budgets if each.surface is not None}
+    def surfaces(self) -> dict[float | tuple[float, ...], Surface]:
+        """Budget in FLOPs -> its surface, for those that have one.
+
+        Where runs were parted by design, the key is the budget and the design's values.
+        """
+        return {_key(each): each.surface for each in self.budgets if each.surface is not None}
 
     @property
     def optima(self) -> pd.DataFrame:
-        """One row a budget and sparsity: the best size and its loss with 95 % intervals, see ``valley.optima``.
+        """One row a budget, design and sparsity: the best size and its loss with 95 % intervals, see ``valley.optima``.
 
         Its ``status`` says what the runs tell; what is no optimum is NaN here.
         """
-        rows = [{"budget": each.flops} | _honest(row) for each in self.budgets for row in rows_of(each.table)]
+        rows = [
+            {"budget": each.flops} | dict(each.design) | _honest(row)
+            for each in self.budgets
+            for row in rows_of(each.table)
+        ]
         return pd.DataFrame(rows)
 
     @property
@@ -89,7 +100,10 @@ class IsoflopResult:
         if not self.surfaces:
             raise SurfaceError("no budget has the three sizes that a curve takes: there is nothing to draw")
         optima = self.optima
-        return isoflop_picture(list(self.surfaces.values()), optima[optima["status"].isin(FOUND)], self.variable)
+        found = optima[optima["status"].isin(FOUND)]
+        parted = [each.design for each in self.budgets if each.surface is not None]
+        designs = [", ".join(f"{name} = {value:g}" for name, value in design.items()) for design in parted]
+        return isoflop_picture(list(self.surfaces.values()), found, self.variable, designs if any(designs) else ())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a file: what ``moelaws isoflop --json`` writes."""
@@ -107,17 +121,24 @@ class IsoflopResult:
     def __str__(self) -> str:
         lines = [f"{self.unfinished} runs did not finish and are left out"] if self.unfinished else []
         lines += budget_lines(self.sorted, self.tolerance)
+        lines += [self.mixed] if self.mixed else []
         for each in self.budgets:
             if each.surface is None:
-                lines += too_few_lines(each.flops, each.table)
+                lines += too_few_lines(each.flops, each.table, each.design)
             else:
-                lines += surface_lines(each.surface, each.table, list(each.best_sparsities))
+                lines += surface_lines(each.surface, each.table, list(each.best_sparsities), each.design)
         return "\n".join(lines)
+
+
+def _key(budget: Budget) -> float | tuple[float, ...]:
+    return (budget.flops, *budget.design.values()) if budget.design else budget.flops
 
 
 def _record(budget: Budget) -> dict[str, Any]:
     surface = budget.surface
     record: dict[str, Any] = {"budget": budget.flops, "n_runs": budget.runs}
+    if budget.design:
+        record["design"] = dict(budget.design)
     if surface is None:
         return record | {"optima": [_honest(row) for row in rows_of(budget.table)]}
     record["n_runs"] = len(surface.runs)

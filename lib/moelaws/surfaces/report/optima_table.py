@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.surfaces.nominal import EqualBudgets
+from moelaws.surfaces.nominal import Design, EqualBudgets
 from moelaws.surfaces.standing import FOUND, words
 from moelaws.surfaces.surface import FAR, BestSparsity, Surface
 
@@ -32,7 +32,7 @@ def budget_lines(sorted_runs: EqualBudgets, tolerance: float) -> list[str]:
     return lines
 
 
-def surface_lines(surface: Surface, table: pd.DataFrame, best: list[BestSparsity]) -> list[str]:
+def surface_lines(surface: Surface, table: pd.DataFrame, best: list[BestSparsity], design: Design) -> list[str]:
     """A fit and its optima; a number that is no optimum is not shown as one."""
     single = len(surface.sparsities) == 1
     degree = f"degree {surface.degree[0]} in ln N" if single else f"degree {surface.degree}"
@@ -60,17 +60,21 @@ def surface_lines(surface: Surface, table: pd.DataFrame, best: list[BestSparsity
     shown[""] = [_words(row) for row in rows_of(table)]
     lines += [*_lines(shown), *(_best_line(surface, each) for each in best)]
     compared = f", best of {many} by leave-one-point-out" if many > 1 else ""
-    head = f"C = {surface.budget:.4g} FLOPs: {len(surface.runs)} runs, {degree}{compared}"
+    head = f"{_place(surface.budget, design)}: {len(surface.runs)} runs, {degree}{compared}"
     return ["", head, *(f"  {line}" for line in lines)]
 
 
-def too_few_lines(budget: float, table: pd.DataFrame) -> list[str]:
+def too_few_lines(budget: float, table: pd.DataFrame, design: Design) -> list[str]:
     """A budget at which no sparsity has the sizes for an optimum."""
     shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
     shown[""] = [_words(row) for row in rows_of(table)]
     runs = int(table["runs"].sum())
-    head = f"C = {budget:.4g} FLOPs: {runs} run{'s' * (runs != 1)}, too few sizes for any optimum"
+    head = f"{_place(budget, design)}: {runs} run{'s' * (runs != 1)}, too few sizes for any optimum"
     return ["", head, *(f"  {line}" for line in _lines(shown))]
+
+
+def _place(budget: float, design: Design) -> str:
+    return ", ".join([f"C = {budget:.4g} FLOPs", *(f"{name} = {value:g}" for name, value in design.items())])
 
 
 def _set_aside(surface: Surface) -> list[str]:
