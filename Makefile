@@ -5,6 +5,7 @@
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
 # make gpu     on a machine with one: CUDA tests, step times and large runs, into _build/gpu (25 minutes, can be stopped)
+# make dataset the recorded tables as an archive to deposit: _build/dataset/moelaws-runs.zip
 # make sync    write chapters/*.ipynb from chapters/*.md
 # make numbers write the numbers of the built book into the text of the notebooks, after make book
 # make lint    formatting, style and types
@@ -34,7 +35,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout lint serve linkcheck clean setup
+.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout lint serve linkcheck clean setup dataset
 .DEFAULT_GOAL := book
 
 book: setup
@@ -59,6 +60,9 @@ fuzz: setup
 
 gpu: setup
 	$(BIN)/python benchmarks/gpu.py $(GPU_ARGS)
+
+dataset: setup
+	$(BIN)/python -m moelaws.datasets.archive _build/dataset/moelaws-runs.zip
 
 sync: setup
 	$(BIN)/python -m bookbuild sync

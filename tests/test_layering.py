@@ -55,6 +55,7 @@ ALLOWED = {
     "reporting": {
         "charts", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
     },
+    "datasets": {"document", "files", "runs"},
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
         "charts", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
@@ -72,8 +73,8 @@ ALLOWED = {
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
-    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "foretelling", "reporting", "serving",
-    "exchange", "charts", "counting", "config",
+    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "foretelling", "reporting", "datasets",
+    "serving", "exchange", "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")

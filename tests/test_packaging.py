@@ -49,7 +49,8 @@ def test_the_wheel_is_the_library_alone_and_whole(wheel: Path) -> None:
         for file in (here / "moelaws").rglob("*")
         if file.suffix in (".py", ".pyi", ".css", ".jinja") or file.name == "py.typed"
     ]
-    assert names == {file.relative_to(here).as_posix() for file in files}
+    tables = {f"moelaws/datasets/tables/{path.name}" for path in (ROOT / "data" / "runs").glob("*.csv")}
+    assert names == {file.relative_to(here).as_posix() for file in files} | tables
 
 
 def test_its_metadata_name_it(wheel: Path) -> None:
@@ -76,6 +77,8 @@ from moelaws.cli import main
 assert main(["runs", "runs.csv"]) == 0
 import moelaws
 assert moelaws.__file__.startswith(sys.argv[1])
+assert len(moelaws.datasets.load("synthetic")) == 252
+assert "tables" in str(moelaws.datasets.place("isoflop"))
 assert moelaws.plan(1e20, laws=["abnar2025"], experts=(1, 8)).laws
 main(["sweep", "isoflop"])
 """

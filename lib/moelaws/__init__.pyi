@@ -2,6 +2,7 @@
 
 from . import charts as charts
 from . import counting as counting
+from . import datasets as datasets
 from . import laws as laws
 from . import runs as runs
 from . import serving as serving
