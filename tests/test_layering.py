@@ -63,9 +63,9 @@ ALLOWED = {
         "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "comparing", "config", "counting", "decoding", "files", "fitting", "foretelling", "laws",
-        "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs", "serving", "surfaces",
-        "sweeping", "text", "training",
+        "charts", "comparing", "config", "counting", "decoding", "exchange", "files", "fitting", "foretelling",
+        "laws", "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs", "serving",
+        "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip

@@ -64,12 +64,12 @@ def test_probes_at_guessing_are_left_out() -> None:
 def test_verdicts_of_a_world_of_two_steps_and_of_its_placebos() -> None:
     probes = table(lambda loss, _: 1.2 - 0.2 * loss, noise=0.003)
     found = foretelling.foretell(probes, 60, 0)
-    made = {v.judged.claim.key: v for v in foretelling.judged(found, probes, str(CLAIMS), 4, 20)}
-    assert made["two-step-wins"].judged.word == "reproduced"
+    made = {v.claim.key: v for v in foretelling.judged(found, probes, str(CLAIMS), 4, 20)}
+    assert made["two-step-wins"].word == "reproduced"
     assert not made["two-step-wins"].silent
-    assert made["direct-power-law"].judged.word == "contradicted"
-    assert made["within-10"].judged.word == "reproduced"
-    assert made["mid-run-ok"].judged.word == "not testable here"
+    assert made["direct-power-law"].word == "contradicted"
+    assert made["within-10"].word == "reproduced"
+    assert made["mid-run-ok"].word == "not testable here"
     assert len(made["linear"].placebos) == 4
     assert set(foretelling.numbers(found, list(made.values()))) >= {"ft_two", "ft_word_two"}
 
@@ -78,11 +78,11 @@ def test_a_word_that_a_placebo_gets_says_nothing() -> None:
     yes, no = [Finding("", -1, -2, -0.5)], [Finding("", 1, 0.5, 2)]
     names = {claim.quantity for claim in read_claims(CLAIMS) if claim.quantity}
     found = dict.fromkeys(names, yes)
-    quiet = {v.judged.claim.key: v for v in verdicts(CLAIMS, found, [found, found, dict.fromkeys(names, no)])}
+    quiet = {v.claim.key: v for v in verdicts(CLAIMS, found, "test", [found, found, dict.fromkeys(names, no)])}
     assert quiet["two-step-wins"].silent
     assert "says nothing" in quiet["two-step-wins"].text
-    assert quiet["two-step-wins"].asked == "2 of 3"
-    loud = {v.judged.claim.key: v for v in verdicts(CLAIMS, found, [dict.fromkeys(names, no)] * 4)}
-    assert (loud["two-step-wins"].text, loud["two-step-wins"].asked) == ("reproduced", "0 of 4")
+    assert quiet["two-step-wins"].asked_placebo == "placebo 2 of 3"
+    loud = {v.claim.key: v for v in verdicts(CLAIMS, found, "test", [dict.fromkeys(names, no)] * 4)}
+    assert (loud["two-step-wins"].text, loud["two-step-wins"].asked_placebo) == ("reproduced", "placebo 0 of 4")
     with pytest.raises(ValueError, match="claim 'two-step-wins': no quantity 'two_step_gain'"):
-        verdicts(CLAIMS, {})
+        verdicts(CLAIMS, {}, "test")

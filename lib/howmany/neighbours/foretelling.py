@@ -10,8 +10,8 @@ import pandas as pd
 from howmany.downstream import compare_at_equal_loss, equal_loss, pool
 from howmany.figures.interval_rows import interval_rows
 from howmany.neighbours.forecasting import WAYS, Scores, curvature, forecasts, mean_errors, scores_of
-from howmany.neighbours.words import Found, Verdict, verdicts
-from howmany.verdict import Finding, finding
+from howmany.neighbours.words import Found, verdicts, words
+from howmany.verdict import Finding, Judged, finding
 from moelaws.charts.tables import readable
 from moelaws.stages import counted
 
@@ -97,7 +97,7 @@ def findings(found: Foretold) -> Found:
     }
 
 
-def judged(found: Foretold, probes: pd.DataFrame, claims_file: str, placebos: int, refits: int) -> list[Verdict]:
+def judged(found: Foretold, probes: pd.DataFrame, claims_file: str, placebos: int, refits: int) -> list[Judged]:
     """The verdicts, beside those of runs whose scores were exchanged.
 
     Args:
@@ -111,12 +111,13 @@ def judged(found: Foretold, probes: pd.DataFrame, claims_file: str, placebos: in
     exchanged = [
         findings(_foretell(found.scores.exchanged(rng), refits, rng, "a placebo's draws")) for _ in range(placebos)
     ]
-    return verdicts(claims_file, {**findings(found), "line_offset": [_offset(probes)]}, exchanged)
+    all_found = {**findings(found), "line_offset": [_offset(probes)]}
+    return verdicts(claims_file, all_found, "runs below 1e13 FLOPs", exchanged)
 
 
-def numbers(found: Foretold, made: list[Verdict]) -> dict[str, Any]:
+def numbers(found: Foretold, made: list[Judged]) -> dict[str, Any]:
     """Numbers and words for the sentences."""
-    table, words = found.table, {each.judged.claim.key: each.text for each in made}
+    table, said = found.table, words(made)
     losses = table.drop_duplicates("n_experts")
     off = (losses["forecast_loss"] - losses["loss"]).to_numpy(float)
     errors = {way: 100 * values[0] for way, values in found.errors.items()}
@@ -133,10 +134,10 @@ def numbers(found: Foretold, made: list[Verdict]) -> dict[str, Any]:
         "ft_off_dense": f"{off[0]:+.3f}",
         "ft_off_sparse": f"{off[-1]:+.3f}",
         "ft_bent": f"{100 * found.quadratic[0]:.0f}",
-        "ft_word_two": words["two-step-wins"],
-        "ft_word_direct": words["direct-power-law"],
-        "ft_word_linear": words["linear"],
-        "ft_word_domain": words["domains-beat-mean"],
+        "ft_word_two": said["two-step-wins"],
+        "ft_word_direct": said["direct-power-law"],
+        "ft_word_linear": said["linear"],
+        "ft_word_domain": said["domains-beat-mean"],
     }
 
 

@@ -136,10 +136,10 @@ def _of_mixture(bench: Bench, experts: list[dict[str, Any]]) -> Iterator[dict[st
         for rule, (a, b, c) in RULES.items():
             costs = [(p**a * w**b)[:, None] * (e**c if c else _NORMAL_ERROR) for p, w, e in
                      zip(phi, weight, eps, strict=True)]  # fmt: skip
-            bits = np.stack([spend_bits(each, CHOICES, mean) for each in costs])
-            yield _assembled(bench, alike, bits, rule, mean, probed=rule == "importance")
+            shares = np.stack([spend_bits(each, CHOICES, mean) for each in costs])
+            yield _assembled(bench, alike, shares, rule, mean, probed=rule == "importance")
             if rule == "importance":
-                chosen = bits
+                chosen = shares
         for draw in range(DRAWS):
             shuffled = np.stack([rng.permutation(layer) for layer in chosen])
             yield _assembled(bench, alike, shuffled, "random", mean, draw)
