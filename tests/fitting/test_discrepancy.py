@@ -153,7 +153,7 @@ def test_numbers_and_arrays_keep_their_shape():
     one = {name: values[0, 0] for name, values in table.items()}
     assert result.predict(one, discrepancy="auto").shape == ()
     with pytest.raises(FitError, match="needs a column 'active_params'; the table has 'tokens'"):
-        wavy()[0].discrepancy.correction.at(pd.DataFrame({"total_params": [1e9, 2e9], "tokens": 1e9, "n_experts": 4}))
+        wavy()[0].correction.at(pd.DataFrame({"total_params": [1e9, 2e9], "tokens": 1e9, "n_experts": 4}))
 
 
 def test_a_forecaster_says_the_same_as_the_fit():
@@ -254,5 +254,6 @@ def test_a_table_too_large_is_thinned():
     runs = dense_runs(0.05, budgets=4)
     many = pd.concat([runs] * 70, ignore_index=True)
     result = fit(DENSE, many, "lsq-log", starts=4)
-    correction = Correction.of_fit(result.solved.problem, result.solved.theta, many)
+    correction = result.correction
+    assert isinstance(correction, Correction)
     assert len(correction.residuals) == 2_000

@@ -28,6 +28,7 @@ from moelaws.laws.forms import Law
 
 if TYPE_CHECKING:
     from moelaws.fitting.discrepancy.admission import Discrepancy, Use
+    from moelaws.fitting.discrepancy.correction import Correction
     from moelaws.fitting.intervals.profile import Profile
     from moelaws.fitting.report.summary import Summary
 
@@ -159,6 +160,13 @@ class FitResult:
         return {}
 
     @cached_property
+    def correction(self) -> "Correction | str":
+        """The process of what the law leaves, admitted or not; a sentence that says why where there is none."""
+        from moelaws.fitting.discrepancy.admission import correction_of
+
+        return correction_of(self)
+
+    @cached_property
     def discrepancy(self) -> "Discrepancy":
         """What the law misses, as a Gaussian process of its residuals, and whether that may stand beside it.
 
@@ -189,8 +197,8 @@ class FitResult:
             level: of the interval.
             discrepancy: ``none`` for what formula and coefficients say; ``auto`` adds the process of what the law
                 misses where the rule admits it, and its uncertainty to the interval (see ``discrepancy``, which says
-                which it was); ``always`` adds it whatever the rule says. The noise of a new run is then that between
-                replicates, where there are any.
+                which it was); ``always`` adds it whatever the rule says. The coefficients are then found again beside
+                the process, and the noise of a new run is that between replicates, where there are any.
 
         Returns:
             Without an interval the losses, of the columns' shape; with one a table of ``loss``, ``low`` and ``high``,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.discrepancy.admission import Use
+from moelaws.fitting.discrepancy.admission import Use, used
 from moelaws.fitting.intervals.prediction import joint_of
 from moelaws.fitting.result import FitResult
 from moelaws.fitting.result_parts import LEVEL
@@ -53,11 +53,11 @@ def foretold(result: FitResult, runs: pd.DataFrame, use: Use, level: float = LEV
     """
     band = result.predict(runs, "run", level, use)
     loss = band[result.law.target].to_numpy(float)
-    correction = result.discrepancy.used(use)
+    correction = used(result, use)
     law = result.law
     if correction is not None:
         at = correction.at(runs)
-        covariance = correction.covariance(at, correction.slopes_at(law, result.params, runs))
+        covariance = correction.covariance(at, correction.slopes_at(law, {**result.params, **correction.params}, runs))
         noise = correction.process.noise
     else:
         joint = joint_of(result)

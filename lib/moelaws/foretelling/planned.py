@@ -65,7 +65,7 @@ def foretell(
         said: dict[str, Foretold] = {
             name: foretold(result, planned, "always" if process else "none")
             for name, result in fits.items()
-            if not process or result.discrepancy.correction is not None
+            if not process or not isinstance(result.correction, str)
         }
         of_laws = [said[law.name] for law in chosen if law.name in said]
         if len(of_laws) > 1:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.fitting.discrepancy.admission import LEAST_CUT
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning
@@ -23,7 +24,8 @@ from moelaws.surfaces.budget import budget_of
 _DRAWS = 200
 _ENDS = (0.025, 0.975)
 SCORES = (
-    "law", "process", "admitted", "known", "last", "steps", "asked", "runs", "rmse", "bias", "coverage", "gain",
+    "law", "process", "admitted", "known", "last", "steps", "asked", "runs", "rmse", "rmse_low", "rmse_high", "bias",
+    "coverage", "gain",
     "gain_low", "gain_high", "gain_seen", "best_experts", "regret", "size_factor", "size_low", "size_high",
     "multiplier", "multiplier_low", "multiplier_high", "multiplier_seen",
 )  # fmt: skip
@@ -54,11 +56,11 @@ def rolling_origin(
     Returns:
         One row a law, process or none, origin and budget asked for: ``law``; ``process`` (whether one stood beside it);
         ``admitted`` (whether the rule would have had it); ``known`` (budgets fitted), ``last`` (the largest of them),
-        ``steps``, ``asked`` (the budget), ``runs`` (of it); ``rmse`` and ``bias`` of ln L (above zero: forecast too
-        high), ``coverage`` (share of the runs in the 95 % band); ``gain`` from the fewest to the most experts in nats,
-        with its interval and as it was seen; ``best_experts`` and the ``regret`` of choosing it, nats; ``size_factor``,
-        the best N_a foretold over the one seen, at the best number of experts; the FLOP ``multiplier`` of the most
-        experts over the fewest. What the runs do not tell is nan.
+        ``steps``, ``asked`` (the budget), ``runs`` (of it); ``rmse`` of ln L, with what it is when these runs are drawn
+        again, and its ``bias`` (above zero: forecast too high); ``coverage`` (share of the runs in the 95 % band);
+        ``gain`` from the fewest to the most experts in nats, with its interval and as it was seen; ``best_experts`` and
+        the ``regret`` of choosing it, nats; ``size_factor``, the best N_a foretold over the one seen, at the best E;
+        the FLOP ``multiplier`` of the most experts over the fewest. What the runs do not tell is nan.
 
     Raises:
         FitError, LawError: runs or laws that cannot be used.
@@ -91,6 +93,7 @@ def rolling_origin(
     for known in range(first, len(budgets)):
         smaller, later = table[table["budget"] <= budgets[known - 1]], budgets[known : known + steps]
         fits = fits_of([*chosen, *baselines], smaller, f"{known} of {len(budgets)} budgets known", options)
+        admitted = {name: _admitted(each, rows, name, known) for name, each in fits.items()}
         for ahead, budget in enumerate(later, 1):
             new = table[table["budget"] == budget].reset_index(drop=True)
             origin = {"known": known, "last": budgets[known - 1], "steps": ahead, "asked": budget, "runs": len(new)}
@@ -102,8 +105,7 @@ def rolling_origin(
                 if len(of_laws) > 1:
                     forecasts[MEAN] = together(of_laws)
                 for name, each in forecasts.items():
-                    admitted = bool(fits[name].discrepancy.admitted) if name in fits else None
-                    row = {"law": name, "process": process, "admitted": admitted} | origin
+                    row = {"law": name, "process": process, "admitted": admitted.get(name)} | origin
                     rows.append(row | _score(each, new) | _decided(each, new, seen[budget], before, float(budget)))
     return pd.DataFrame(rows, columns=list(SCORES))
 
@@ -122,8 +124,20 @@ def fits_of(laws: Iterable[Law], runs: pd.DataFrame, what: str, options: Mapping
     return found
 
 
+def _admitted(result: FitResult, rows: list[dict[str, Any]], name: str, known: int) -> bool:
+    """Whether the rule would have the process: it asks for the forecast of one origin before, where there is one."""
+    before = {
+        row["process"]: row["rmse"]
+        for row in rows
+        if row["law"] == name and row["known"] == known - 1 and row["steps"] == 1
+    }
+    if len(before) == 2:
+        return bool(before[False] >= LEAST_CUT * before[True])
+    return result.discrepancy.admitted
+
+
 def _told(result: FitResult, new: pd.DataFrame, process: bool) -> Foretold | None:
-    if process and result.discrepancy.correction is None:
+    if process and isinstance(result.correction, str):
         return None
     with np.errstate(all="ignore"):
         each = foretold(result, new, "always" if process else "none")
@@ -137,8 +151,12 @@ def _measured(runs: pd.DataFrame) -> Valleys:
 def _score(each: Foretold, new: pd.DataFrame) -> dict[str, float]:
     loss = new["loss"].to_numpy(float)
     errors = each.log_loss - np.log(loss)
+    drawn = np.random.default_rng(0).integers(len(errors), size=(_DRAWS, len(errors)))
+    low, high = np.quantile(np.sqrt(np.mean(errors[drawn] ** 2, axis=1)), _ENDS)
     return {
         "rmse": float(np.sqrt(np.mean(errors**2))),
+        "rmse_low": float(low),
+        "rmse_high": float(high),
         "bias": float(errors.mean()),
         "coverage": float(np.mean((each.low <= loss) & (loss <= each.high))),
     }

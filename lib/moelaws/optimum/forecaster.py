@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from moelaws.fitting.discrepancy.admission import Use
+from moelaws.fitting.discrepancy.admission import Use, used
 from moelaws.fitting.discrepancy.correction import Paths
 from moelaws.fitting.result import FitResult
 from moelaws.laws import LAWS, Law, law
@@ -59,8 +59,8 @@ class Forecaster:
             them a forecast is an extrapolation.
         error: what the law misses, with draws of it for the replicates, where ``discrepancy="auto"`` finds that a
             process may stand beside the law (``FitResult.discrepancy``), or ``"always"`` asks for it; ``None`` for the
-            law alone, which is the default: what its formula and coefficients say. A process's replicates take the
-            place of ``FitResult.draws``.
+            law alone, which is the default: what its formula and coefficients say. Beside a process the coefficients
+            are found again, and their draws take the place of ``FitResult.draws``.
         discrepancy: whether there is one, and why, in a sentence; empty where nobody asked.
 
     Raises:
@@ -288,7 +288,7 @@ def _error_of(source: Law | str | FitResult, use: Use, by_hand: bool) -> dict[st
         if use == "always":
             raise OptimumError("discrepancy = 'always': only a fit that holds its runs tells what its law misses")
         return {"discrepancy": "the law stands alone: it was not fitted here, and brings no runs"}
-    correction = source.discrepancy.used(use)
+    correction = used(source, use)
     said = source.discrepancy.reason
     if correction is None:
         return {"discrepancy": said}
@@ -298,7 +298,8 @@ def _error_of(source: Law | str | FitResult, use: Use, by_hand: bool) -> dict[st
         )
     paths = correction.paths(_DRAWS)
     replicates = {name: paths.params.get(name, np.full(_DRAWS, value)) for name, value in source.params.items()}
-    return {"error": paths, "replicates": replicates, "discrepancy": said}
+    params = {**source.params, **correction.params}
+    return {"params": params, "error": paths, "replicates": replicates, "discrepancy": said}
 
 
 def _settings(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,37 +69,44 @@ class Discrepancy:
     held_out: int = 0
     correction: Correction | None = None
 
-    def used(self, use: Use) -> Correction | None:
-        """The process, where it is to be used; ``None`` where the law stands alone.
-
-        Raises:
-            FitError: another word than those of ``Use``, or ``always`` where there can be no process.
-        """
-        if use not in ("none", "auto", "always"):
-            raise FitError(f"discrepancy = {use!r}: expected 'auto', 'none' or 'always'")
-        if use == "always" and self.correction is None:
-            raise FitError(self.reason)
-        return None if use == "none" or (use == "auto" and not self.admitted) else self.correction
-
     def __str__(self) -> str:
         return self.reason
 
 
+def correction_of(result: "FitResult") -> Correction | str:
+    """The process of what a fit leaves, whether it may be used or not; where there is none, why."""
+    if result.solution is None:
+        return "the law stands alone: the file of this fit holds no runs, of which a process is made"
+    if result.solution.table is None:
+        return "the law stands alone: this fit kept no table of its runs, of which a process is made"
+    try:
+        return Correction.of_fit(result.solution.problem, result.solution.theta, result.solution.table)
+    except FitError as error:
+        return f"the law stands alone: {error}"
+
+
+def used(result: "FitResult", use: Use) -> Correction | None:
+    """The process beside a fit, where it is to be used; ``None`` where the law stands alone.
+
+    Raises:
+        FitError: another word than those of ``Use``, or ``always`` where there can be no process.
+    """
+    if use not in ("none", "auto", "always"):
+        raise FitError(f"discrepancy = {use!r}: expected 'auto', 'none' or 'always'")
+    if use == "none" or (use == "auto" and not result.discrepancy.admitted):
+        return None
+    if isinstance(result.correction, str):
+        raise FitError(result.correction)
+    return result.correction
+
+
 def discrepancy_of(result: "FitResult") -> Discrepancy:
     """See ``FitResult.discrepancy``."""
-    if result.solution is None:
-        return Discrepancy(
-            False, "the law stands alone: the file of this fit holds no runs, of which a process is made"
-        )
-    problem, theta, table = result.solution.problem, result.solution.theta, result.solution.table
-    if table is None:
-        return Discrepancy(
-            False, "the law stands alone: this fit kept no table of its runs, of which a process is made"
-        )
-    try:
-        correction = Correction.of_fit(problem, theta, table)
-    except FitError as error:
-        return Discrepancy(False, f"the law stands alone: {error}")
+    correction = result.correction
+    if isinstance(correction, str):
+        return Discrepancy(False, correction)
+    problem, table = result.solved.problem, result.solved.table
+    assert table is not None, "a fit that has a process has runs"
     out = largest_budget(table)
     if out is None:
         reason = "its runs are of one budget, so that no forecast of another can be tried"
@@ -151,7 +158,7 @@ def forward_errors(problem: Problem, table: pd.DataFrame, out: np.ndarray) -> tu
     unseen, far = problem.only(np.flatnonzero(out)), table[out]
     left, _ = log_residuals(unseen, theta)
     correction = Correction.of_fit(seen, theta, table[~out])
-    corrected = left - correction.shift(correction.at(far))
+    corrected = log_residuals(unseen, correction.theta)[0] - correction.shift(correction.at(far))
     return tuple(float(np.sqrt(np.mean(each**2))) for each in (left, corrected))  # type: ignore[return-value]
 
 

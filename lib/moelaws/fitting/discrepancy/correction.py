@@ -20,23 +20,24 @@ _LEAST_NOISE = 3e-4
 """Of ln L: replicates that agree better are one run written down twice."""
 _REACH = 3.0
 """What the runs leave open of a coordinate is taken to lie within this (a factor of 20 of an amplitude)."""
+_STEPS, _SMALL = 12, 1e-6
 _WAVES = 192
 """Waves that a drawn error is made of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """What the runs of a fit say beside its law: a Gaussian process of their residuals of ln L.
+    """What the runs of a fit say beside its law: a Gaussian process of its residuals of ln L.
 
-    The coefficients stay as they were fitted. What they may be off by is worked out under the same picture: the fit
-    took the error for noise, and went along with what it could follow of it.
+    The coefficients are found again with the process beside them (generalised least squares): what is smooth need no
+    longer be followed by the law.
 
     Attributes:
         axes: names of the process's axes.
         process: the process, at the runs.
         residuals: ln L less the law's, [n].
         slopes: of ln L by the coordinates of the coefficients, [P, n].
-        theta: coordinates of the fitted coefficients, [P].
+        theta: coordinates of the coefficients, [P].
         problem: the law bound to the runs used.
     """
 
@@ -74,7 +75,12 @@ class Correction:
         place = np.column_stack([points, problem.point])
         design = np.unique(place, axis=0, return_inverse=True)[1].reshape(-1)
         process = by_evidence(points, residuals, slopes, _noise(design, residuals))
-        return cls(axes, process, residuals, slopes, theta, problem)
+        return cls(axes, process, *_refitted(problem, theta, process), problem)
+
+    @property
+    def params(self) -> dict[str, float]:
+        """The coefficients that were fitted, beside the process."""
+        return dict(zip(self.problem.free, map(float, self.problem.natural(self.theta)), strict=True))
 
     def at(self, table: Any) -> np.ndarray:
         """Where runs stand on the process's axes: see ``coordinates``."""
@@ -103,19 +109,9 @@ class Correction:
         return np.array([gradient[name] * (params[name] if log else 1.0) / loss for name, log in positive.items()])
 
     @property
-    def _pull(self) -> np.ndarray:
-        """How the fitted coordinates follow the losses, [P, n]."""
-        weights = self.problem.weights[0]
-        size = float(np.mean(self.residuals**2)) / _REACH**2
-        weighted = self.slopes * weights / weights.mean()
-        return np.linalg.solve(weighted @ self.slopes.T + max(size, 1e-16) * np.eye(len(self.theta)), weighted)
-
-    @property
     def _spread(self) -> np.ndarray:
-        """Covariance of the coordinates, [P, P]: from error and noise where the runs hold them, else within reach."""
-        pull = self._pull
-        loose = np.eye(len(self.theta)) - pull @ self.slopes.T
-        return pull @ self.process.total @ pull.T + _REACH**2 * loose @ loose.T
+        """Covariance of the coordinates, [P, P]."""
+        return np.linalg.inv(self.slopes @ self.process.inverse @ self.slopes.T + np.eye(len(self.theta)) / _REACH**2)
 
     def paths(self, count: int, seed: int = 0) -> "Paths":
         """Draws of the coefficients, and of the error that goes with each, as functions of where a run stands.
@@ -130,9 +126,8 @@ class Correction:
         heights = np.zeros((1 + count, _WAVES))
         heights[1:] = rng.normal(size=(count, _WAVES)) * process.sd * np.sqrt(2 / _WAVES)
         seen = heights[1:] @ np.cos(points @ waves + phases).T + process.noise * rng.normal(size=(count, len(points)))
-        pull = self._pull
-        open_part = (np.eye(len(self.theta)) - pull @ self.slopes.T) * _REACH
-        moved = rng.normal(size=(count, len(self.theta))) @ open_part.T - seen @ pull.T
+        size, vectors = np.linalg.eigh(self._spread)
+        moved = rng.normal(size=(count, len(self.theta))) @ (vectors * np.sqrt(np.maximum(size, 0.0))).T
         theta = np.clip(self.theta + moved, self.problem.lower, self.problem.upper)
         # What each draw of the coefficients leaves of the losses, less what its own error and noise would have made.
         left = np.concatenate([self.residuals[None], -_logs(self.problem, theta) - seen])
@@ -189,6 +184,32 @@ class Paths:
         if self.heights.any():
             found += np.einsum("bgm,bm->bg", np.cos(at @ self.waves + self.phases), self.heights)
         return np.where(known[..., 0], found, np.nan)
+
+
+def _refitted(
+    problem: Problem, theta: np.ndarray, process: GaussianProcess
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals, slopes and coordinates of the fit beside its process: Newton's steps, as far as each is a gain."""
+
+    def height(at: np.ndarray, left: np.ndarray) -> float:
+        return float(left @ process.inverse @ left + np.sum((at - theta) ** 2) / _REACH**2)
+
+    at, (left, slopes) = theta, log_residuals(problem, theta)
+    for _ in range(_STEPS):
+        curvature = slopes @ process.inverse @ slopes.T + np.eye(len(at)) / _REACH**2
+        step = np.linalg.solve(curvature, slopes @ process.inverse @ left - (at - theta) / _REACH**2)
+        before = height(at, left)
+        for share in (1.0, 0.5, 0.25, 0.1):
+            other = np.clip(at + share * step, problem.lower, problem.upper)
+            residuals = -_logs(problem, other[None])[0]
+            if height(other, residuals) < before:
+                break
+        else:
+            break
+        at, (left, slopes) = other, log_residuals(problem, other)
+        if before - height(at, left) < _SMALL * before:
+            break
+    return left, slopes, at
 
 
 def log_residuals(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import numpy as np
 
 SD, LENGTH = 0.04, 3.0
 """Where the evidence is looked for: an error of four per cent that changes over a factor of e^3, which is twenty."""
-_SDS, _SD_SPREAD = SD * np.geomspace(1 / 16, 4, 13), 0.7
-_LENGTHS, _LENGTH_SPREAD = LENGTH * np.geomspace(1 / 3, 2, 7), 0.5
+_SDS, _SD_SPREAD = SD * np.geomspace(1 / 16, 16, 17), 0.7
+_LENGTHS, _LENGTH_SPREAD = LENGTH * np.geomspace(1 / 3, 3, 9), 0.5
 """What is tried, and how far from there, in units of ln, the values are expected: few runs tell them badly."""
 _NOISES = np.geomspace(3e-4, 0.1, 11)
 _ENOUGH = 400

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.fitting.discrepancy.admission import Use
+from moelaws.fitting.discrepancy.admission import Use, used
 from moelaws.fitting.discrepancy.correction import Correction
 from moelaws.fitting.engine.linear import eigen
 from moelaws.fitting.intervals.covariance import covariance
@@ -80,7 +80,7 @@ def predict(result: FitResult, new: Any, interval: Band | None, level: float, di
         raise FitError(f"interval = {interval!r}: expected 'mean', 'run' or None")
     if not 0 < level < 1:
         raise FitError(f"level = {level}: expected a number between 0 and 1")
-    correction = None if discrepancy == "none" else result.discrepancy.used(discrepancy)
+    correction = used(result, discrepancy)
     if interval is None and correction is None and not isinstance(new, pd.DataFrame):
         return _as_fitted(result, new).predict(result.params, new)
     shape = () if isinstance(new, pd.DataFrame) else np.broadcast_shapes(*(np.shape(v) for v in new.values()))
@@ -113,11 +113,11 @@ def _corrected(
     result: FitResult, correction: Correction, law: Law, table: pd.DataFrame, interval: Band | None, level: float
 ) -> Any:
     """The prediction with the process beside the law; its intervals hold the process's own uncertainty."""
-    at = correction.at(table)
-    expected = np.asarray(law.predict(result.params, table), float) * np.exp(correction.shift(at))
+    at, params = correction.at(table), {**result.params, **correction.params}
+    expected = np.asarray(law.predict(params, table), float) * np.exp(correction.shift(at))
     if interval is None:
         return expected
-    slopes = correction.slopes_at(law, result.params, table)
+    slopes = correction.slopes_at(law, params, table)
     variance = correction.variance(at, slopes) + (correction.process.noise**2 if interval == "run" else 0.0)
     away = _quantile(float(result.n_runs - len(correction.theta)), level) * np.sqrt(variance)
     with np.errstate(over="ignore"):
