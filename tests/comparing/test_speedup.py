@@ -77,6 +77,16 @@ def test_the_recorded_study_is_worth_what_was_found_by_hand() -> None:
     assert found.plot().to_dict()["description"].startswith("Best loss of E = 64")
 
 
+def test_curves_without_freedom_give_no_interval_rather_than_none_of_any_width() -> None:
+    few = made().groupby(["train_flops", "n_experts"]).head(5).groupby(["train_flops", "n_experts"]).tail(3)
+    found = speedup(few, 3e18, of=8, options=FAST)
+    assert np.isnan([found.flops.low, found.flops.high, found.seconds.low]).all()
+    assert "no interval" in str(found)
+    record = json.loads(json.dumps({"kind": "moelaws speedup"} | plain(found.to_dict()), allow_nan=False))
+    jsonschema.validate(record, SCHEMA)
+    assert record["flops"]["low"] is None
+
+
 def test_without_times_the_seconds_are_said_to_be_unknown() -> None:
     found = speedup(made().drop(columns="seconds"), 3e18, 8, options=FAST)
     assert found.seconds is None

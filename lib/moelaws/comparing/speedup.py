@@ -148,16 +148,19 @@ def speedup(
     check(ended, options.variable)
     sorted_runs = equal_budgets(ended, options.variable)
     curves = [best_losses(ended, sorted_runs, each, options) for each in (first, second)]
-    known = [curve[curve["why"] == ""] for curve in curves]
+    known = [_with_ends(curve[curve["why"] == ""], budget) for curve in curves]
     for each, curve, used in zip((first, second), curves, known, strict=True):
         if len(used) < 2:
             why = next((f" ({each_why})" for each_why in _without_optimum(curve)), "")
             raise FitError(f"{each.words} has an optimum at {len(used)} budgets, of which two are needed{why}")
+    # Where a loss has no interval the draws below mean nothing, and are taken away again.
     rng = np.random.default_rng(options.seed)
     target = _losses_at(known[0], budget, first, rng)
     ratio = _least_budget(known[1], target, rng) / budget
     if not np.isfinite(ratio[0]):
         raise FitError(f"{second.words} does not reach the loss of {first.words} at {_FARTHEST:g} times its budgets")
+    if any(curve["low"].isna().any() for curve in known):
+        ratio = np.where(np.arange(len(ratio)) == 0, ratio, np.nan)  # some loss is known without an interval
     flops = _estimate(ratio, level)
     notes = [
         f"{each.words}: no optimum at {why}"
@@ -249,12 +252,23 @@ def _continued(curve: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarra
     return grid, np.concatenate([ends[0][None], middle, beyond])
 
 
+def _with_ends(known: pd.DataFrame, budget: float) -> pd.DataFrame:
+    """The budgets at which the best loss has an interval, where they suffice; else all."""
+    sure = known.dropna(subset=["low", "high"])
+    enough = len(sure) >= 2 and sure["budget"].min() <= budget * 1.02 and sure["budget"].max() >= budget / 1.02
+    return sure if enough else known
+
+
 def _told(found: Estimate, level: float) -> str:
+    if np.isnan(found.low):
+        return f"{found.value:.3g} (no interval: curves through as many sizes as they have coefficients)"
     low, high = (f"{end:.3g}" if np.isfinite(end) else "no end" for end in (found.low, found.high))
     return f"{found.value:.3g} ({100 * level:g} %: {low} to {high})"
 
 
 def _estimate(draws: np.ndarray, level: float) -> Estimate:
+    if np.isnan(draws[1:]).any():
+        return Estimate(float(draws[0]), float("nan"), float("nan"))
     low, high = np.quantile(draws[1:], [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return Estimate(float(draws[0]), float(low), float(high))
 
