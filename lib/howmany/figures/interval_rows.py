@@ -1,5 +1,7 @@
 """A figure of numbers with their intervals, a row each."""
 
+from typing import cast
+
 import altair as alt
 import pandas as pd
 
@@ -34,6 +36,5 @@ def interval_rows(
     layers = [rules, points]
     if zero:
         layers.insert(0, alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=QUIET).encode(x="zero:Q"))
-    return alt.layer(*layers).properties(
-        width="container", height=26 * len(names) + 20, title=title, description=description
-    )
+    figure = {"width": "container", "height": 26 * len(names) + 20, "title": title, "description": description}
+    return cast(alt.LayerChart, alt.layer(*layers).properties(**figure))
