@@ -85,6 +85,23 @@ def test_what_a_chapter_asks_of_a_module_is_there(path: Path) -> None:
             assert hasattr(modules[node.value.id], node.attr), ast.unparse(node)
 
 
+STUDY = (
+    "question", "recipe", "isoflop", "finer_experts", "experts", "own_law", "downstream", "abnar_verdicts",
+    "sparsity_law", "serving_optimal", "yun_verdicts", "plan_your_own",
+)  # fmt: skip
+"""Chapters that find something out of runs or of a law."""
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_a_chapter_of_the_study_begins_with_its_finding(name: str) -> None:
+    text = (ROOT / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+    overview = text.partition(":::{admonition} Overview")[2].partition("\n:::\n")[0]
+    (finding,) = [line for line in overview.splitlines() if "**Found**" in line]
+    assert "{glue:text}" in finding, "a finding is a number that the chapter makes"
+    # An interval stands with it, or the reason why there is none.
+    assert re.search(r"95 %|interval|standard error|over all assumptions", overview), name
+
+
 @by_chapter
 def test_every_number_of_the_text_is_made(path: Path) -> None:
     used = set(re.findall(r"\{glue:\w*\}`(\w+)`", path.read_text(encoding="utf-8")))

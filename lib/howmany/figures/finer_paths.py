@@ -22,7 +22,9 @@ def lowest_losses(paths: pd.DataFrame, title: str, description: str) -> alt.Face
     name = "L* less that of the dense model (nats)"
     base = alt.Chart(paths).encode(
         x=alt.X("n_experts:Q", title="1 / (1 − S)").scale(type="log", base=2).axis(values=ticks[::2]),
-        color=alt.Color("budget_name:N", title=None, sort=designs).legend(columns=3, symbolType="circle"),
+        color=alt.Color("budget_name:N", title=None, sort=designs).legend(
+            columns=3, symbolType="circle", symbolOpacity=1
+        ),
     )
     band = base.mark_area(opacity=0.12).encode(y=alt.Y("loss_low:Q", title=name), y2="loss_high:Q")
     points = base.mark_point(size=40, filled=True).encode(y="loss:Q", tooltip=["budget_name", "n_experts", "loss"])

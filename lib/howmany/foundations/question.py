@@ -8,6 +8,8 @@ import pandas as pd
 from moelaws.charts.losses import budget_name, loss_by_experts, loss_by_memory
 from moelaws.runs import pooled_noise, seed_spread
 
+_QUANTILE = 1.96  # of a normal distribution, for 95 %
+
 NEEDED = ("loss", "budget", "n_experts", "d_model", "total_params", "seed")
 """Columns that a table must have for this chapter."""
 
@@ -47,10 +49,14 @@ def gain_numbers(best: pd.DataFrame) -> dict[str, Any]:
     largest, top = best["budget"].max(), _top(best)
     winner = int(top["loss"].idxmin())
     known = best[best["noise"] > 0].sort_values("budget").iloc[-1]
+    gain = top.loc[1, "loss"] - top.loc[winner, "loss"]
+    # One run each, or the mean of some; the noise of single runs is the larger, and known from the budgets with seeds.
+    reach = _QUANTILE * 2**0.5 * known["noise"]
     return {
         "largest": f"{largest:.0e}".replace("e+", "e"),
         "winner": winner,
-        "gain": f"{top.loc[1, 'loss'] - top.loc[winner, 'loss']:.3f}",
+        "gain": f"{gain:.3f}",
+        "gain_range": f"{gain - reach:.3f} to {gain + reach:.3f}",
         "noise": f"{known['noise']:.3f}",
         "noise_at": f"{known['budget']:.0e}".replace("e+", "e"),
     }

@@ -119,7 +119,7 @@ def path_figure(found: Mapping[str, Study], table: pd.DataFrame) -> alt.FacetCha
         for each in study.landscapes
     )
     fine = table[table["design"] == written(DESIGN)]
-    ends = listed((f"{s:.3g}" for s in fine["best"]), between=", ")
+    ends = listed(dict.fromkeys(f"{s:.3g}" for s in fine["best"]))
     return lowest_losses(
         paths.sort_values("budget"),
         title=f"At K = G = 2 the loss is lowest at S = {ends}",
