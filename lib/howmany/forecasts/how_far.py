@@ -135,7 +135,7 @@ def error_numbers(made: list[Ladder]) -> dict[str, Any]:
     inside = (beside["coverage"] * beside["runs"]).sum() / beside["runs"].sum()
     over = sorted(set(beside.loc[beside["rmse"] > BAR, "law"]))
     refused = [
-        f"{each.name} at {budget_name(c)}"
+        f"{each.name} at {budget_name(float(str(c)))}"
         for each in made
         for c, rows in each.next_budget[each.next_budget["law"].isin(names)].groupby("asked")
         if not rows["admitted"].astype(bool).any()
