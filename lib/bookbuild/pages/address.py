@@ -9,6 +9,7 @@ from moelaws.files import write_whole
 
 REPEATED = {
     "_config.yml": r"(?m)^  url: (\S+)$",
+    "index.md": r"(https://github\.com/[\w.-]+/[\w-]+)",
     "running.md": r"git clone (?:--depth 1 )?(\S+)",
     "CITATION.cff": r'repository-code: "([^"]+)"',
     "pyproject.toml": r'Changelog = "(\S+)/blob/main/CHANGELOG\.md"',

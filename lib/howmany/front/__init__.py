@@ -1,0 +1,1 @@
+"""The findings of the front page: what each is computed from, and its picture."""

@@ -1,0 +1,79 @@
+"""What Sphinx adds to pages for this book: reading times, descriptions, and definitions of terms."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.frontend import get_default_settings
+from docutils.parsers.rst import Parser
+from docutils.utils import new_document
+
+from bookbuild.pages.definitions import definitions
+from bookbuild.pages.head import LONGEST, description, tags
+from bookbuild.pages.reading_time import reading
+
+
+def document(text: str) -> nodes.document:
+    page = new_document("page", get_default_settings(Parser))
+    Parser().parse(text, page)
+    return page
+
+
+def chapter(words: int, exercises: int = 0) -> nodes.document:
+    return document(
+        ".. admonition:: Overview\n\n   - What is found.\n\n"
+        f"Words\n=====\n\n{'word ' * words}\n\nSummary\n=======\n\n- Short.\n\n"
+        + (f"Exercises\n=========\n\n{'more ' * exercises}\n" if exercises else "")
+    )
+
+
+@pytest.mark.parametrize(("words", "minutes"), [(20, "1 minute "), (390, "2 minutes "), (1990, "10 minutes ")])
+def test_a_chapter_says_how_long_it_takes(words: int, minutes: str) -> None:
+    said = reading(chapter(words))
+    assert said is not None
+    assert said.astext() == f"{minutes}to read. In a hurry: Summary."
+    assert [each["refid"] for each in said.findall(nodes.reference)] == ["summary"]
+
+
+def test_exercises_and_code_are_left_aside() -> None:
+    page = chapter(390, exercises=900)
+    cell = nodes.container(nb_element="cell_code_source")
+    cell += nodes.literal_block("", "a = 1\nb = 2\n" + "c = 3  # word word word\n" * 200)
+    page.children[1] += cell
+    said = reading(page)
+    assert said is not None
+    assert said.astext().startswith("2 minutes to read, 203 lines of code and the exercises aside.")
+
+
+def test_a_page_without_an_overview_says_nothing() -> None:
+    assert reading(document("Words\n=====\n\nWord.\n")) is None
+
+
+def test_a_description_is_the_first_paragraph_cut_between_words() -> None:
+    assert description(document("Title\n=====\n\nOne\ntwo.\n\nThree.")) == "One two."
+    cut = description(document("word " * 100))
+    assert len(cut) <= LONGEST
+    assert cut.endswith("word …")
+
+
+def test_what_is_said_of_a_page_is_no_markup() -> None:
+    said = tags('a "b"', "<c> & d", "Book")
+    assert '<meta property="og:title" content="a &quot;b&quot;" />' in said
+    assert '<meta name="description" content="&lt;c&gt; &amp; d" />' in said
+
+
+def test_terms_are_found_by_their_anchors() -> None:
+    page = document("expert\n  One of several\n  networks.\n")
+    for term in page.findall(nodes.term):
+        term["ids"].append("term-expert")
+    assert definitions(page) == {"term-expert": "One of several networks."}
+
+
+@pytest.mark.browser
+def test_pages_of_the_book_say_it(book_site: Path) -> None:
+    page = (book_site / "chapters" / "isoflop.html").read_text(encoding="utf-8")
+    assert re.search(r"<strong>\d+ minutes to read, \d+ lines of code", page)
+    assert re.search(r'<meta property="og:title" content="[^"<]*IsoFLOP', page)
+    question = (book_site / "chapters" / "question.html").read_text(encoding="utf-8")
+    assert re.search(r'<a [^>]*href="[^"]*glossary\.html#term-[^>]*title="[^"]{20,}"', question)
