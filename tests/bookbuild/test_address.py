@@ -14,7 +14,8 @@ from repository import ROOT
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     for name in (*REPEATED, "_toc.yml"):
-        shutil.copy(ROOT / name, tmp_path)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 

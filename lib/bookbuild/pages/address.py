@@ -11,6 +11,7 @@ REPEATED = {
     "_config.yml": r"(?m)^  url: (\S+)$",
     "index.md": r"(https://github\.com/[\w.-]+/[\w-]+)",
     "running.md": r"git clone (?:--depth 1 )?(\S+)",
+    "lib/moelaws/datasets/descriptions.py": r'_HOME = "([^"]+)"',
     "CITATION.cff": r'repository-code: "([^"]+)"',
     "pyproject.toml": r'Changelog = "(\S+)/blob/main/CHANGELOG\.md"',
 }
