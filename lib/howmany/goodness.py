@@ -9,9 +9,9 @@ from howmany.study import Study, budget_label
 from howmany.verdict import Finding, finding
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
-from moelaws.surfaces.isoflop import fit_surface
+from moelaws.surfaces.degrees import DEGREES, choose
 from moelaws.surfaces.parabola import Parabola, fit_parabola
-from moelaws.surfaces.polynomial import Array, Degree, SurfaceError
+from moelaws.surfaces.polynomial import Array, Degree, SurfaceError, sparsity_coordinate
 from moelaws.surfaces.surface import Surface
 
 PAPER_DEGREE: Degree = (2, 2, 2)
@@ -127,19 +127,18 @@ def reading_penalty(study: Study, sign: int) -> list[Finding]:
 def _out_of_fold(surface: Surface, variable: str) -> tuple[Array, Array] | None:
     """Squared errors of degree (2, 2, 2), and of the degree chosen on the other points, run by run."""
     runs, fold = surface.runs, _points(surface).to_numpy() % _FOLDS
+    log_n, loss = np.log(runs[variable].to_numpy(float)), runs["loss"].to_numpy(float)
+    s_hat = sparsity_coordinate(runs["sparsity"].to_numpy(float))
     squares = np.empty((2, len(runs)))
     for left in range(_FOLDS):
-        out = fold == left
-        try:
-            both = [
-                fit_surface(runs[~out], variable, degree, bootstrap=0, every_run=True)
-                for degree in (PAPER_DEGREE, None)
-            ]
-        except SurfaceError:
-            return None
-        for row, each in enumerate(both):
-            asked = runs[out]
-            squares[row, out] = (asked["loss"] - each.predict(asked[variable], asked["sparsity"])) ** 2
+        out, kept = fold == left, fold != left
+        for row, degrees in enumerate(([PAPER_DEGREE], DEGREES)):
+            try:
+                choice = choose(degrees, log_n[kept], s_hat[kept], loss[kept])
+            except SurfaceError:
+                return None
+            weights = choice.best.weights(choice.loss, choice.terms)
+            squares[row, out] = (loss[out] - choice.terms.design(log_n[out], s_hat[out]) @ weights) ** 2
     return squares[0], squares[1]
 
 
