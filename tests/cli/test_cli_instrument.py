@@ -167,6 +167,7 @@ def test_speedup_finds_what_the_law_behind_the_runs_says(table, capsys):
         (["compare", "runs.csv", *MAP, "--laws", "hoffmann2022", "--hold-out", "loss <"], "not readable"),
         (["compare", "runs.csv", *MAP, "--hold-out", "loss < 0"], "holds out 0 of 63 runs"),
         (["compare", "runs.csv", *MAP, "--hold-out", "budget", "--hold-out", "budget"], "held out twice"),
+        (["compare", "runs.csv", *MAP, "--objective", "mse"], "objective 'mse'"),
         (["compare", "runs.csv", *MAP, "--formula", "E + A/N"], "--formula needs --variables"),
         (["compare", "runs.csv", *MAP, "--laws", "hoffmann2022,hoffmann2022"], "two laws are called"),
         (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "5"], "no run with E = 5"),

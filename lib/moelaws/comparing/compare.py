@@ -11,7 +11,7 @@ from moelaws.comparing.contender import Contender, on_trial
 from moelaws.comparing.contestants import contestants
 from moelaws.comparing.unseen import Unseen, held_out
 from moelaws.fitting.engine.descent import FitFailed
-from moelaws.fitting.objective import FitError
+from moelaws.fitting.objective import FitError, Objective
 from moelaws.laws import Law, LawError
 from moelaws.runs import finished
 from moelaws.stages import counted
@@ -65,6 +65,7 @@ def compare(
     if fitter not in get_args(Fitter):
         raise FitError(f"fitter = {fitter!r}: expected one of {', '.join(get_args(Fitter))}")
     options = {"objective": "lsq-log"} | options
+    Objective(options["objective"])  # refuses another word, once and not law by law
     runs = finished(runs)
     if runs.empty:
         raise FitError("no finished runs to compare laws on")

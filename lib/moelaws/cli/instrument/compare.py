@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from moelaws.cli.instrument.own_laws import add_formula, own_laws
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="certified",
         help="published: fit each law as its paper did, too, to tell law and fitter apart",
     )
+    parser.add_argument(
+        "--objective", default="lsq-log", help="lsq-log (default, for which AICc is meant), huber-log or lsq"
+    )
     parser.add_argument("--starts", type=whole(1, _MOST_STARTS), help="starting points to draw (default: by the law)")
     parser.add_argument("--json", type=path, metavar="OUT", help="write the comparison to this file too")
     add_plot(parser)
@@ -49,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     laws = _laws(options)
     loaded = load_table(options, any_sign=("loss",) if options.formula else ())
     name, runs = Path(options.table).name, finished(loaded.runs)
-    more = {} if options.starts is None else {"starts": options.starts}
+    more: dict[str, Any] = {"objective": options.objective}
+    more |= {} if options.starts is None else {"starts": options.starts}
     try:
         found = compare(laws, runs, _held_out(options.hold_out, loaded), options.fitter, **more)
         record = found.to_dict()
