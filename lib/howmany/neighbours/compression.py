@@ -88,7 +88,7 @@ def bytes_figure(found: Recorded) -> alt.LayerChart:
     eight = float(found.by_seed("uniform", 8).mean())
     return (base.mark_line() + base.mark_point(filled=True, size=55)).properties(
         width="container", height=320,
-        title=f"A quarter of the bytes costs {eight:+.3f} nats; the rest is dearer",
+        title=f"A quarter of the bytes costs {eight:+.4f} nats; the rest is dearer",
         description="Loss against bytes of the weights, 32 bits to one, for mixtures and dense models trained with the "
         "same FLOPs, with bits shared out by importance, and with experts left out.",
     )  # fmt: skip
