@@ -34,7 +34,7 @@ def test_a_table_by_name_is_the_file() -> None:
 
 
 def test_a_name_that_is_none_is_said_with_those_there_are() -> None:
-    with pytest.raises(ml.datasets.DatasetError, match="no recorded table 'isoflip'; there are .*'isoflop'"):
+    with pytest.raises(ml.datasets.DatasetError, match=r"no recorded table 'isoflip'; there are .*'isoflop'"):
         ml.datasets.load("isoflip")
     with pytest.raises(ml.RunTableError, match=r"nowhere\.csv"):
         ml.datasets.load("nowhere.csv")
