@@ -1,6 +1,6 @@
 # make book    execute the chapters and build the site: _build/html/index.html
 # make chapter NAME=isoflop  execute and render one chapter: _build/chapter/chapters/isoflop.html
-# make test    run the tests, in JOBS processes
+# make test    run the tests, in TEST_JOBS processes: one more than cores, because many wait for processes of their own
 # make check-site  open the pages of the built site in a browser, as make test does with those of a small one
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
@@ -21,6 +21,7 @@ NAME ?=
 GPU_ARGS ?=
 PROFILE ?= full
 JOBS ?= 2
+TEST_JOBS ?= 3
 SITE ?= _build/html
 VENV ?= .venv
 EXTRAS ?= train,book,scale,parquet,export,dev
@@ -47,7 +48,7 @@ chapter: setup
 # Some hundred processes of the tests import the library: byte code that none may write, each would make again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 check-site: setup
 	$(BIN)/python -m pytest --site=$(SITE) $(PYTEST_ARGS)

@@ -268,7 +268,10 @@ def tally_of_books(tries: int, folder: Path) -> list[Tally]:
     chapter, page = root / "chapters" / "bars.md", root / "tables.md"
     texts = chapter.read_text(), page.read_text()
     (root / "chapters" / "lines.md").unlink()
-    for file, line in (("_toc.yml", "  - file: chapters/lines\n"), ("index.md", "{doc}`chapters/lines` and ")):
+    quoted = " Three is {glue:text}`chapters/lines:three`."
+    for file, line in (
+        ("_toc.yml", "  - file: chapters/lines\n"), ("index.md", "{doc}`chapters/lines` and "), ("index.md", quoted)
+    ):  # fmt: skip
         (root / file).write_text((root / file).read_text().replace(line, ""))
 
     def change(count: int) -> None:

@@ -68,9 +68,9 @@ from moelaws.cli.progress_bar import shown_progress
 from moelaws.stages import counted
 with shown_progress(patience=0.2):
     print("first", flush=True)
-    for i in counted(range(12), "weighing " + "[red]a\\x1b[5mb", 12):
-        time.sleep(0.1)
-        if i == 8:
+    for i in counted(range(40), "weighing " + "[red]a\\x1b[5mb", 40):
+        time.sleep(0.1)  # long enough for a busy machine to load what draws
+        if i == 20:
             print("a word", file=sys.stderr, flush=True)
 print("last", flush=True)
 """

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from howmany.designs import sweeps
+from moelaws.cli.sweep import find_sweep
 from moelaws.config import RunConfig
 from moelaws.counting import count_parameters
 from moelaws.runs import read_runs
@@ -200,7 +201,7 @@ RECORDED = ROOT / "data" / "runs"
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECORDED.glob("*.csv")))
 def test_a_recorded_table_holds_runs_of_the_sweep_of_its_name(name: str) -> None:
-    recorded, wanted = read_runs(RECORDED / f"{name}.csv"), pin(getattr(sweeps, name)())
+    recorded, wanted = read_runs(RECORDED / f"{name}.csv"), pin(find_sweep(name)())
     assert set(recorded["run_id"]) <= set(wanted)  # a sweep that goes on for days is recorded as it grows
     for _, row in recorded.iterrows():
         assert run_of(dict(row)).run_id == row["run_id"]

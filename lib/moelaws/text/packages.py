@@ -42,7 +42,7 @@ PACKAGES = {
     "pydantic": ("2.14.3", "MIT"),
     "prompt_toolkit": ("3.0.53", "BSD-3-Clause"),
     "rich": ("15.0.0", "MIT"),
-    "pytest": ("9.2.0", "MIT"),
+    "pytest": ("9.1.1", "MIT"),
     "scipy-stubs": ("1.17.1.5", "BSD-3-Clause"),
     "pandas-stubs": ("3.1.0.261029", "BSD-3-Clause"),
     "pyarrow": ("26.0.1", "Apache-2.0"),

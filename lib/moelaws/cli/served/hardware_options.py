@@ -12,13 +12,13 @@ from moelaws.serving.hardware import ACCELERATORS, OWN, accelerator
 from moelaws.serving.touched import Routing, UnevenRouting
 
 _NUMBERS = {
-    "flops": ("flops_per_second", 1.0, "FLOP/s of bf16 matrix products, peak"),
-    "bandwidth": ("bytes_per_second", 1.0, "bytes/s of its memory, peak"),
-    "memory_gb": ("memory_bytes", 1e9, "its memory, in GB"),
-    "link": ("link_bytes_per_second", 1.0, "bytes/s that it sends to the others"),
-    "dollars_per_hour": ("dollars_per_hour", 1.0, "its rent"),
+    "flops": ("flops_per_second", 1.0, 1.0, "FLOP/s of bf16 matrix products, peak"),
+    "bandwidth": ("bytes_per_second", 1.0, 1.0, "bytes/s of its memory, peak"),
+    "memory_gb": ("memory_bytes", 1e9, 1e-9, "its memory, in GB"),
+    "link": ("link_bytes_per_second", 1.0, 1.0, "bytes/s that it sends to the others"),
+    "dollars_per_hour": ("dollars_per_hour", 1.0, 0.0, "its rent"),
 }
-"""Option -> field of an accelerator, unit, meaning."""
+"""Option -> field of an accelerator, unit, what every machine has more of, meaning."""
 
 
 _MEMORY_GB = 8.0
@@ -31,9 +31,9 @@ def add_hardware(parser: argparse.ArgumentParser, usual: str, gpus: int) -> None
     parser.add_argument(
         "--hardware", metavar="NAME", help=f"{', '.join(ACCELERATORS)}, in any case, or {OWN} (default {usual})"
     )
-    for option, (_, _, what) in _NUMBERS.items():
+    for option, (_, _, least, what) in _NUMBERS.items():
         parser.add_argument(
-            f"--{option.replace('_', '-')}", type=number(0, 1e30), metavar="X",
+            f"--{option.replace('_', '-')}", type=number(least, 1e30), metavar="X",
             help=f"{what}, of one device, in place of the preset's",
         )  # fmt: skip
     parser.add_argument("--gpus", type=whole(1, 1024), default=gpus, help=f"devices for one copy (default {gpus})")
@@ -80,7 +80,7 @@ def deployment_of(
     if options.timings is None:
         given = {
             field: None if getattr(options, option) is None else getattr(options, option) * unit
-            for option, (field, unit, _) in _NUMBERS.items()
+            for option, (field, unit, _, _) in _NUMBERS.items()
         }
         device = accelerator(options.hardware or hardware, **given)
         return deploy(device, gpus, traffic=traffic, bytes_per_value=size or 2, rule=routing_of(options)), ""
