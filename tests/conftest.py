@@ -16,8 +16,8 @@ from books import copy_small_book
 from repository import ROOT
 from small_sweep import Gate
 
-# Beside other processes of the tests, the one that builds the book has one core.
-JOBS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+# The book is what the tests wait for longest: beside other processes of theirs, two chapters at a time are its share.
+JOBS = 2
 
 # Modules of long tests that share nothing: any process may take any of them.
 SPREAD = {"test_book", "test_book_faults", "test_signals", "test_sweep_faults"}
