@@ -29,4 +29,5 @@ class Input:
     @property
     def outputs(self) -> set[str]:
         """Files that it asks for, which may change."""
-        return {value for name, value in zip(self.argv, self.argv[1:], strict=False) if name in OUTPUTS}
+        named = {value for name, value in zip(self.argv, self.argv[1:], strict=False) if name in OUTPUTS}
+        return named | {*self.argv[3:4]} if self.command == "export" else named  # export FORMAT FOLDER OUT
