@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from moelaws.fitting.fit import fit
 from moelaws.laws import law, law_from_formula
 from moelaws.optimum.family import alternating, glu, proportional, switch
+from moelaws.optimum.minimum import ends_of
 from moelaws.optimum.optimum import (
     Forecaster,
     Memory,
@@ -320,3 +321,10 @@ def test_another_family_leaves_all_else_as_it_is() -> None:
     vars(forecaster).update(known)
     family = alternating()
     assert vars(forecaster.of_family(family)) == known | {"family": family}
+
+
+def test_draws_without_bound_leave_an_end_open():
+    draws = np.array([1.0, 2.0, 3.0, np.inf, np.inf])
+    assert ends_of(draws, 0.5) == (2.0, np.inf)
+    assert ends_of(np.array([-np.inf, 1.0]), 0.9)[0] == -np.inf
+    assert ends_of(np.arange(5.0), 0.5) == (1.0, 3.0)

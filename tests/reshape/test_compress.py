@@ -293,3 +293,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "expected a number > 0 and at most 8, found '0'" in capsys.readouterr().err
     assert main([*line, "--bits", "0.5"]) == 2
     assert "bits = 0.5: expected a number from 1 to 8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", [-1, 1 << 20])
+def test_a_text_of_another_vocabulary_is_refused(model: Transformer, windows: torch.Tensor, token: int) -> None:
+    strange = windows.clone()
+    strange[0, 0] = token
+    with pytest.raises(ReshapeError, match="expected a text in the tokens of the model, 0 to 95"):
+        prune(model, strange, 2)
+
+
+def test_a_loop_of_links_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert main(["compress", str(tmp_path / "model"), "--out", str(loop)]) == 2
+    assert "internal error" not in capsys.readouterr().err

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-
-from moelaws.optimum.minimum import tails
+from moelaws.optimum.minimum import ends_of
 
 if TYPE_CHECKING:
     from moelaws.optimum.forecaster import Forecaster
@@ -85,12 +83,9 @@ class Allocation:
             level: of the intervals.
         """
         names = ("train_flops", "n_experts", "top_k", "sparsity", "total_params", "active_params", "tokens", "loss")
-        quantiles = tails(level)
         intervals = {}
         if len(found["loss"]) > 1:
-            for name in names:
-                low, high = np.quantile(found[name][1:], quantiles)
-                intervals[name] = (float(low), float(high))
+            intervals = {name: ends_of(found[name][1:], level) for name in names}
         edges: dict[int, Edge] = {-1: "low", 0: "", 1: "high", 2: "memory"}
         values: dict[str, Any] = {name: float(found[name][0]) for name in names}
         return cls(**values, edge=edges[int(found["edge"][0])], intervals=intervals, size=float(found["size"][0]))

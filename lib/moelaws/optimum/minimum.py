@@ -77,6 +77,18 @@ def tails(level: float) -> tuple[float, float]:
     return (1 - level) / 2, (1 + level) / 2
 
 
+def ends_of(values: Array, level: float) -> tuple[float, float]:
+    """The central interval of some draws. An end between a finite and an infinite draw is infinite: there is none."""
+    first, last = tails(level)
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(values, (first, last))
+    if np.isnan(low):
+        low = np.quantile(values, first, method="lower")
+    if np.isnan(high):
+        high = np.quantile(values, last, method="higher")
+    return float(low), float(high)
+
+
 def lowest(grid: Array, curves: Array) -> tuple[Array, Array, list[Edge]]:
     """Minima of B curves (B x G), refined by the parabola through the lowest grid point and its neighbours."""
     rows, index = np.arange(len(curves)), np.argmin(curves, axis=1)

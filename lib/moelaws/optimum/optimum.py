@@ -17,7 +17,7 @@ from moelaws.optimum.allocation import Allocation, Choice, Estimate
 from moelaws.optimum.expert_choice import best_experts, best_model
 from moelaws.optimum.family import Memory
 from moelaws.optimum.forecaster import Forecaster, OptimumError, size_of
-from moelaws.optimum.minimum import tails
+from moelaws.optimum.minimum import ends_of
 from moelaws.optimum.search import crossing, minimise
 from moelaws.optimum.sizes import best_sizes, column
 
@@ -171,8 +171,8 @@ def compute_multiplier(
     ratio = _least_compute(forecaster, mixture, *dense) / train_flops
     if ratio[0] * train_flops > 0.99e40:
         raise OptimumError(f"law {forecaster.law.name!r}: E = {dense[0]:g} matches the mixture at no budget")
-    low, high = np.quantile(ratio[1:], tails(level)) if len(ratio) > 1 else (np.nan, np.nan)
-    return Estimate(float(ratio[0]), float(low), float(high))
+    low, high = ends_of(ratio[1:], level) if len(ratio) > 1 else (np.nan, np.nan)
+    return Estimate(float(ratio[0]), low, high)
 
 
 def _least_compute(forecaster: Forecaster, loss: Array, n_experts: float, top_k: float) -> Array:

@@ -57,9 +57,14 @@ def visits(model: Transformer, windows: Tensor) -> list[Visits]:
         windows: token ids, sequences x (context + 1); the last of each is not read.
 
     Raises:
-        ReshapeError: the model has no experts.
+        ReshapeError: the model has no experts, or the text has tokens that are none of the model's.
     """
-    layers = layers_with_experts(model)
+    layers, known = layers_with_experts(model), model.config.vocab_size
+    lowest, highest = int(windows.min()), int(windows.max())
+    if lowest < 0 or highest >= known:
+        raise ReshapeError(
+            f"the text has tokens {lowest} to {highest}; expected a text in the tokens of the model, 0 to {known - 1}"
+        )
     seen: dict[ExpertsLayer, list[Tensor]] = {layer: [] for layer in layers}
     hooks = [
         layer.register_forward_pre_hook(lambda module, inputs: seen[cast(ExpertsLayer, module)].append(inputs[0]))

@@ -37,10 +37,17 @@ def open_model(options: argparse.Namespace, copies: int) -> "Transformer":
     require_training()
     from moelaws.models.checkpoint import check_folder, load_checkpoint
 
-    if options.out.resolve() == options.model.resolve():
+    if _is_same(options.out, options.model):
         raise ValueError(f"--out {options.out}: the folder that is read; name another, or its model would be lost")
     check_folder(options.out)
     return load_checkpoint(options.model, copies)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.resolve() == other.resolve()
+    except RuntimeError:  # a loop of links, which is no model's folder; who opens it says so
+        return False
 
 
 def tokenizer_of(folder: Path) -> Path | None:
