@@ -1,4 +1,4 @@
-"""What a GPU tells: the CUDA tests, step times against the device's own products, and runs at large budgets.
+"""What a GPU tells: the CUDA tests, step times and what routing adds to them, and runs at large budgets.
 
     make gpu                                     # on the first CUDA device, 25 minutes at most
     python benchmarks/gpu.py --smoke --device cpu     # the same way, tiny, anywhere: a minute
@@ -6,16 +6,14 @@
 Three parts, each with a limit of its own; what a part has not done when its time is over, the next call goes on with:
 
 * ``tests``: ``pytest -m cuda``, where there is such a device
-* ``steps``: milliseconds a training step (bf16 autocast on CUDA, fp32 on a CPU), useful FLOPs a second and their share
-  of what one large product attains there; into ``gpu_steps.json``, a list of points a device
-* ``runs``: the runs of a sweep that one device holds, several workers on it; into ``gpu_runs.csv``, whose rows name
-  the device
+* ``steps``: milliseconds a training step (bf16 on CUDA, fp32 on a CPU), useful FLOPs a second, their share of what one
+  large product attains there, and the price of routing part by part; into ``steps.csv``
+* ``runs``: the runs of sweeps that one device holds, several workers on it; a table a sweep, whose rows name the device
 
-With ``--out`` in its place, ``data/`` takes both files once somebody has such a device.
+``data/`` takes these tables once somebody has such a device.
 """
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -23,23 +21,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import torch
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
-from moelaws.counting import training_flops_per_token
 from moelaws.files import write_whole
-from moelaws.models import Transformer
+from moelaws.measuring.step_time import step_time
 from moelaws.provenance import code_version, machine
 from moelaws.sweeping.sweep import SweepRun
 from moelaws.training.recipe import tiny_model
-from moelaws.training.step import TrainingStep
 
 ROOT = Path(__file__).parents[1]
-KIND = "moelaws steps of devices"
+KEY = ["device", "d_model", "n_experts", "top_k", "granularity", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -47,26 +43,29 @@ class Sizes:
     """How much is done.
 
     Attributes:
-        widths, experts: d and E of the steps measured.
+        widths, experts: d, and (E, K, G), of the steps measured.
         tokens: of a step.
-        steps: measured at each point, after as many that warm up.
-        sweep: of the runs.
+        sweeps: of the runs, each with the table that its rows go to.
         workers: that share the device.
         product: rows and columns of the product that a step is held against.
-        limits: seconds of each part.
+        limits: seconds of each part, the runs' for each sweep.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
-    experts: tuple[int, ...] = (1, 8, 64)
-    tokens: int = 65_536
-    steps: int = 10
-    sweep: str = "packages_1e14"
-    workers: int = 6
+    experts: tuple[tuple[int, int, int], ...] = (
+        (1, 1, 1), (4, 1, 1), (8, 1, 1), (16, 1, 1), (64, 1, 1), (256, 1, 1), (32, 2, 2), (128, 2, 2),
+    )  # fmt: skip
+    tokens: tuple[int, ...] = (8_192, 65_536)
+    sweeps: tuple[tuple[str, str], ...] = (("packages_1e14", "packages.csv"),)
+    workers: int = 12
     product: int = 8192
     limits: dict[str, float] = field(default_factory=lambda: {"tests": 300.0, "steps": 420.0, "runs": 480.0})
 
 
-SMOKE = Sizes((16,), (1, 4), 512, 2, "gpu:smoke_runs", 1, 256, {"tests": 60.0, "steps": 60.0, "runs": 120.0})
+SMOKE = Sizes(
+    (16,), ((1, 1, 1), (4, 1, 1)), (512,), (("gpu:smoke_runs", "smoke.csv"),), 1, 256,
+    {"tests": 60.0, "steps": 60.0, "runs": 120.0},
+)  # fmt: skip
 
 
 def smoke_runs() -> list[SweepRun]:
@@ -101,48 +100,53 @@ def product_flops(device: torch.device, size: int) -> float:
     return 2 * size**3 / (statistics.median(milliseconds(lambda: left @ right, device, 5)) / 1e3)
 
 
-def measured(model: ModelConfig, device: torch.device, sizes: Sizes, peak: float) -> dict[str, Any]:
-    """One point: how long a training step takes, and what share of the device's own products that is."""
-    sequences = max(1, sizes.tokens // model.context)
-    step = TrainingStep(Transformer(model, seed=0).to(device), TrainConfig(), compiled=False)
-    ids = torch.randint(model.vocab_size, (sequences, model.context + 1), device=device)
-    taken = milliseconds(lambda: step(ids, 1e-3), device, sizes.steps)
-    tokens = sequences * model.context
-    useful = tokens * training_flops_per_token(model, "exact") / (statistics.median(taken) / 1e3)
-    return {
-        "d_model": model.d_model, "n_experts": model.n_experts, "top_k": model.top_k, "tokens": tokens,
-        "milliseconds": round(statistics.median(taken), 3), "slowest": round(max(taken), 3),
-        "useful_gflops": round(useful / 1e9, 1), "share_of_product": round(useful / peak, 4),
-    }  # fmt: skip
+def missing(device: torch.device, sizes: Sizes, table: pd.DataFrame) -> Iterator[tuple[ModelConfig, int]]:
+    """The models and batches that were not measured yet."""
+    known = set(table[KEY].itertuples(index=False, name=None)) if len(table) else set()
+    for tokens in sizes.tokens:
+        for width in sizes.widths:
+            for experts in sizes.experts:
+                if (name_of(device), width, *experts, tokens) not in known:
+                    yield tiny_model(width, *experts), tokens
 
 
-def missing(sizes: Sizes, points: list[dict[str, Any]]) -> Iterator[ModelConfig]:
-    """The models that were not measured yet."""
-    known = {(point["d_model"], point["n_experts"]) for point in points}
-    for width in sizes.widths:
-        for n_experts in sizes.experts:
-            if (width, n_experts) not in known:
-                yield tiny_model(width, n_experts)
-
-
-def steps(device: torch.device, sizes: Sizes, out: Path) -> None:
+def steps(device: torch.device, sizes: Sizes, file: Path) -> None:
     """Measure the points that are missing, writing each as it comes."""
-    file = out / "gpu_steps.json"
-    record = json.loads(file.read_text()) if file.exists() else {"kind": KIND, "devices": {}}
-    if record.get("kind") != KIND:
-        raise SystemExit(f"{file}: expected {KIND}, found another file; name another folder with --out")
-    entry = record["devices"].setdefault(name_of(device), {"points": []})
+    table = pd.read_csv(file) if file.exists() else pd.DataFrame()
+    if len(table) and not {*KEY, "step_ms"} <= set(table):
+        raise SystemExit(f"{file}: expected a table of steps, found another file; name another folder with --out")
     peak = product_flops(device, sizes.product)
-    entry |= {"product_gflops": round(peak / 1e9, 1), "torch": torch.__version__, "code": code_version()}
     until = time.monotonic() + sizes.limits["steps"]
-    for model in missing(sizes, entry["points"]):
+    for model, tokens in missing(device, sizes, table):
         if time.monotonic() > until:
             print("steps: out of time; the same command goes on")
             return
-        point = measured(model, device, sizes, peak)
-        entry["points"].append(point)
-        write_whole(file, json.dumps(record, indent=1) + "\n")
-        print(f"steps: {json.dumps(point)}", flush=True)
+        found = step_time(model, tokens, device.type).row()
+        row = {
+            "device": name_of(device), **found, "product_gflops": peak / 1e9,
+            "torch_version": torch.__version__, "code_version": code_version(),
+        }  # fmt: skip
+        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+        write_whole(file, table.to_csv(index=False, float_format="%.6g"))
+        print(
+            "steps:",
+            ", ".join(
+                f"{name} {found[name]:.4g}"
+                for name in (
+                    "d_model",
+                    "n_experts",
+                    "top_k",
+                    "tokens",
+                    "step_ms",
+                    "useful_gflops",
+                    "router_ms",
+                    "gather_ms",
+                    "products_ms",
+                    "optimiser_ms",
+                )
+            ),
+            flush=True,
+        )
 
 
 def bounded(line: list[str], seconds: float) -> int:
@@ -163,21 +167,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda (default), cuda:1 or cpu")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: whether it works at all")
-    parser.add_argument("--out", type=Path, default=ROOT / "_build" / "gpu", help="folder of the two files")
+    parser.add_argument("--out", type=Path, default=ROOT / "_build" / "gpu", help="folder of the tables")
     parser.add_argument("--parts", default="tests,steps,runs", help="some of tests,steps,runs")
+    parser.add_argument("--sweeps", help="instead of the usual runs: NAME=TABLE.csv, several by commas")
+    parser.add_argument("--workers", type=int, help="threads that share the device")
     options = parser.parse_args()
     sizes, device = SMOKE if options.smoke else Sizes(), torch.device(options.device)
+    if options.sweeps:
+        sizes = replace(sizes, sweeps=tuple(tuple(pair.split("=")) for pair in options.sweeps.split(",")))
+    sizes = replace(sizes, workers=options.workers or sizes.workers)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("--device cuda: torch finds no CUDA device here; --device cpu --smoke tries the way")
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"{name_of(device)}: {asdict(sizes)}", flush=True)
+    print(f"{name_of(device)}: {sizes}", flush=True)
     failed = 0
     if "tests" in options.parts and device.type == "cuda":
         failed |= bounded([sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/training"], sizes.limits["tests"])
     if "steps" in options.parts:
-        steps(device, sizes, options.out)
-    if "runs" in options.parts:
-        line = [sys.executable, "-m", "moelaws.cli", "sweep", sizes.sweep, "--out", str(options.out / "gpu_runs.csv")]
+        steps(device, sizes, options.out / "steps.csv")
+    for sweep, table in sizes.sweeps if "runs" in options.parts else ():
+        line = [sys.executable, "-m", "moelaws.cli", "sweep", sweep, "--out", str(options.out / table)]
         line += ["--device", options.device, "--workers", str(sizes.workers), "--save-every", "60"]
         failed |= bounded(line, sizes.limits["runs"])
     return int(failed != 0)

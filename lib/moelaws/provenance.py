@@ -19,7 +19,9 @@ def code_version() -> str:
     here = Path(__file__).resolve()
     root = here.parents[2]
     if not (root / ".git").exists():
-        return __version__
+        archived = root / ".git_archival.txt"  # git writes the commit into it where it makes an archive
+        found = re.search(r"^node: ([0-9a-f]{7})", archived.read_text(), re.MULTILINE) if archived.exists() else None
+        return f"{__version__}+{found[1]}" if found else __version__
     try:
         commit = _git(root, "rev-parse", "--short=7", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "lib", "constraints.txt")

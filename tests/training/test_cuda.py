@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models import Transformer
+from moelaws.runs import read_runs
+from moelaws.sweeping.sweep import SweepRun, run_sweep
 from moelaws.text.corpus import load_corpus
 from moelaws.training.record import make_row
+from moelaws.training.replay import ReplayedSteps
 from moelaws.training.step import TrainingStep
 from moelaws.training.train import train
 
@@ -63,6 +68,35 @@ def test_steps_in_bf16_lower_the_loss(compiled: bool) -> None:
     losses = [step(_ids(), 3e-3)[0] for _ in range(20)]
     assert losses[-1] < losses[0] - 1
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+@pytest.mark.parametrize("config", MODELS, ids=str)
+def test_replayed_steps_are_the_steps_one_by_one(config: ModelConfig) -> None:
+    batches = [np.random.default_rng(number).integers(1024, size=(8, 65)) for number in range(20)]
+    rates = [1e-3 * (1 + number / 20) for number in range(20)]
+    losses = []
+    for replayed in (False, True):
+        step = TrainingStep(Transformer(config, seed=1).cuda(), TrainConfig())
+        if replayed:
+            with torch.cuda.stream(torch.cuda.Stream()):
+                many = ReplayedSteps(step, (8, 65), torch.device("cuda"), length=8)
+                found = [many(batches[at : at + 8], rates[at : at + 8])[0] for at in (0, 8, 16)]
+            losses.append([loss for chunk in found for loss in chunk])
+        else:
+            losses.append([step(torch.from_numpy(ids), rate)[0] for ids, rate in zip(batches, rates, strict=True)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=5e-3)
+
+
+def test_runs_in_threads_share_a_device(tmp_path: Path) -> None:
+    model = ModelConfig(d_model=32, n_heads=2, d_ff=64, n_experts=4, context=32)
+    train = TrainConfig(tokens=32 * 16 * 150, batch_sequences=16, learning_rate=0.01, validation_tokens=4096)
+    runs = [SweepRun(RunConfig(model, replace(train, seed=seed)), "seeds") for seed in range(6)]
+    told: list[str] = []
+    assert run_sweep(runs, tmp_path / "runs.csv", workers=3, device="cuda", on_event=told.append) == 6
+    rows = read_runs(tmp_path / "runs.csv")
+    assert set(rows["device"]) == {torch.cuda.get_device_name()}
+    assert rows["loss"].max() - rows["loss"].min() < 0.1
+    assert not told
 
 
 def test_a_run_ends_near_that_of_the_cpu_and_names_its_device() -> None:

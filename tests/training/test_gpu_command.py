@@ -1,9 +1,10 @@
 """`make gpu`, at smoke size on a CPU: the way that a GPU goes."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from moelaws.runs import read_runs
 from repository import ROOT
@@ -13,21 +14,21 @@ def test_the_command_measures_trains_and_goes_on(tmp_path: Path) -> None:
     line = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--smoke", "--device", "cpu", "--out", str(tmp_path)]
     first = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "2 runs trained" in first.stdout
-    devices = json.loads((tmp_path / "gpu_steps.json").read_text())["devices"]
-    (entry,) = devices.values()
-    assert [(point["d_model"], point["n_experts"]) for point in entry["points"]] == [(16, 1), (16, 4)]
-    assert all(0 < point["share_of_product"] < 2 for point in entry["points"])
-    assert len(read_runs(tmp_path / "gpu_runs.csv")) == 2
+    steps = pd.read_csv(tmp_path / "steps.csv")
+    assert list(zip(steps["d_model"], steps["n_experts"], strict=True)) == [(16, 1), (16, 4)]
+    assert (steps["step_ms"] > 0).all()
+    assert (steps["router_ms"] > 0).tolist() == [False, True]
+    assert len(read_runs(tmp_path / "smoke.csv")) == 2
     again = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "steps:" not in again.stdout
     assert "runs trained" not in again.stdout or "0 runs trained" in again.stdout
 
 
 def test_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
-    theirs = tmp_path / "gpu_steps.json"
-    theirs.write_text('{"mine": 1}')
+    theirs = tmp_path / "steps.csv"
+    theirs.write_text("mine\n1\n")
     line = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--smoke", "--device", "cpu", "--parts", "steps"]
     done = subprocess.run([*line, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "found another file" in done.stderr
-    assert theirs.read_text() == '{"mine": 1}'
+    assert theirs.read_text() == "mine\n1\n"

@@ -90,6 +90,8 @@ PROGRAMS: dict[float, dict[tuple[int, int, int], tuple[int, ...]]] = {
         (1, 1, 1): (128, 160, 192), (4, 1, 1): (128, 160), (16, 1, 1): (96, 128), (64, 1, 1): (80, 96, 128),
         (8, 2, 2): (128, 160), (32, 2, 2): (96, 128), (128, 2, 2): (80, 96, 128),
     },
+    # For a GPU: narrower models would read the text more than once.
+    1e15: {experts: (256, 320) for experts in ((1, 1, 1), (16, 1, 1), (64, 1, 1), (32, 2, 2), (128, 2, 2))},
 }  # fmt: skip
 """The isoFLOP study on program text: budget in FLOPs -> (E, K, G) -> widths. No run reads its text twice."""
 

@@ -13,7 +13,7 @@ PACKAGES = "packages"
 
 
 def packages() -> list[SweepRun]:
-    """The study on a larger text, up to 1e14 FLOPs: dense, and three sparsities with K = G = 1 and K = G = 2."""
+    """The study on a larger text, up to 1e15 FLOPs: dense, and three sparsities with K = G = 1 and K = G = 2."""
     return [run for budget in PROGRAMS for run in _packages_at(budget)]
 
 
@@ -30,6 +30,11 @@ def packages_1e13() -> list[SweepRun]:
 def packages_1e14() -> list[SweepRun]:
     """The runs of ``packages`` at 1e14 FLOPs, which the laws foretell before they are made."""
     return _packages_at(1e14)
+
+
+def packages_1e15() -> list[SweepRun]:
+    """The runs of ``packages`` at 1e15 FLOPs: a GPU's."""
+    return _packages_at(1e15)
 
 
 def repeats() -> list[SweepRun]:

@@ -128,16 +128,17 @@ def time_steps(item: SweepRun, device: str, seconds: float) -> float:
     """
     from moelaws.training.train import train
 
-    ends = [time.perf_counter()]
+    ends = [(0, time.perf_counter())]
 
     def on_step(step: int, steps: int, loss: float) -> None:
-        ends.append(time.perf_counter())
-        if len(ends) > 2 and ends[-1] - ends[0] >= seconds:
+        ends.append((step, time.perf_counter()))
+        if len(ends) > 2 and ends[-1][1] - ends[0][1] >= seconds:
             raise _Enough
 
     with suppress(_Enough):
         train(item.run, corpus_of(item.run), device=device, threads=1, on_step=on_step)
-    lengths = [after - before for before, after in pairwise(ends)]
+    # A GPU is given many steps at a time.
+    lengths = [(after - before) / (made - known) for (known, before), (made, after) in pairwise(ends)]
     return statistics.median(lengths[1:] or lengths)
 
 

@@ -1,13 +1,21 @@
-"""Where training runs on this machine: what it needs, which device, and local worker processes with a GPU each."""
+"""Where training runs on this machine: what it needs, which device, local worker processes, threads of a GPU."""
 
+import concurrent.futures as futures
 import importlib.util
+import itertools
 import re
+import shutil
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from moelaws.process import Habits
 from moelaws.workers import WorkerLostError, Workers, WorkersError
 
-__all__ = ["LocalWorkers", "WorkerLostError", "WorkersError", "check_device", "require_training", "take_gpu"]
+__all__ = [
+    "DeviceWorkers", "LocalWorkers", "WorkerLostError", "WorkersError", "check_device", "on_gpu",
+    "require_training", "take_gpu", "thread_end",
+]  # fmt: skip
 
 
 class LocalWorkers(Workers):
@@ -22,6 +30,59 @@ class LocalWorkers(Workers):
             on_event: told in one sentence that a process was killed; called from other threads.
         """
         super().__init__(workers, Habits(take_gpu, (device,)), on_event=on_event)
+
+
+class DeviceWorkers(futures.ThreadPoolExecutor):
+    """Threads of this process that train on its GPUs, one run each at a time.
+
+    Processes take turns on a GPU, and a tiny model leaves most of it idle in its turn. Threads of one process share
+    it: their kernels run side by side.
+
+    Attributes:
+        workers: number of threads.
+    """
+
+    def __init__(self, workers: int, device: str) -> None:
+        """Prepare the workers.
+
+        Args:
+            workers: number of threads.
+            device: ``auto`` or ``cuda`` to give the machine's GPUs to the threads in turn, or one GPU.
+        """
+        self.workers = workers
+        self._end = threading.Event()
+        numbers = itertools.count()
+
+        def begin() -> None:
+            _THREAD.end = self._end
+            take_gpu(next(numbers), device)
+
+        super().__init__(workers, thread_name_prefix="moelaws", initializer=begin)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error or Ctrl-C nobody wants to wait for runs: they end after a few steps more.
+        if kind is not None:
+            self._end.set()
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+
+_THREAD = threading.local()
+
+
+def thread_end() -> threading.Event | None:
+    """In a thread of ``DeviceWorkers``, what is set when nobody waits for its run any more; elsewhere nothing."""
+    return getattr(_THREAD, "end", None)
+
+
+def on_gpu(device: str) -> bool:
+    """Whether a sweep on this device trains on a GPU of this machine; does not import torch where there is none."""
+    if device != "auto":
+        return device != "cpu"
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and shutil.which("nvidia-smi") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def require_training() -> None:

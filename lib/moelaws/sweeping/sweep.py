@@ -1,6 +1,7 @@
 """Running many runs: resumable, longest first, on any ``concurrent.futures`` executor, one writer of the table."""
 
 import concurrent.futures as futures
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.runs import RunTable
 from moelaws.sweeping.cluster import DaskWorkers, connect
 from moelaws.sweeping.collecting import Collecting
-from moelaws.sweeping.executors import LocalWorkers, WorkersError, check_device, require_training
+from moelaws.sweeping.executors import DeviceWorkers, LocalWorkers, WorkersError, check_device, on_gpu, require_training
 from moelaws.sweeping.progress import Progress
 from moelaws.sweeping.terms import step_watch
 from moelaws.text.documents import CorpusError
@@ -144,8 +145,8 @@ def pin(wanted: Iterable[SweepRun]) -> dict[str, SweepRun]:
 def open_workers(
     waiting: Iterable[SweepRun], workers: int = 2, scheduler: str | None = None, device: str = "auto",
     on_event: Callable[[str], None] | None = None,
-) -> AbstractContextManager[LocalWorkers | DaskWorkers]:  # fmt: skip
-    """The workers of a sweep: local processes, or those of a Dask cluster.
+) -> AbstractContextManager[LocalWorkers | DeviceWorkers | DaskWorkers]:  # fmt: skip
+    """The workers of a sweep: local processes, threads that share this machine's GPUs, or those of a Dask cluster.
 
     Args:
         waiting: the pinned runs they are for.
@@ -163,6 +164,8 @@ def open_workers(
         return connect(scheduler, tuple(sorted(texts)), on_event or _say_nothing)
     require_training()
     check_device(device)
+    if on_gpu(device):
+        return DeviceWorkers(min(workers, len(waiting)), device)
     return LocalWorkers(min(workers, len(waiting)), device, on_event)
 
 
@@ -183,7 +186,11 @@ def train_row(item: SweepRun, device: str) -> dict[str, Any]:
 
 def corpus_of(run: RunConfig) -> Text:
     """The text of a pinned run; loaded once per process."""
-    return _corpus(run.corpus, run.model.vocab_size, run.corpus_sha256)
+    with _LOADING:
+        return _corpus(run.corpus, run.model.vocab_size, run.corpus_sha256)
+
+
+_LOADING = threading.Lock()  # several threads may want the same text at once
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import moelaws
-from moelaws.sweeping.executors import WorkersError, require_training
+from moelaws.sweeping.executors import WorkersError, require_training, thread_end
 from moelaws.text.text import load_text
 
 Text = tuple[str, int, str]
@@ -99,11 +99,19 @@ def call_on_terms(terms: Terms, fn: Callable[..., Any], args: tuple[Any, ...], k
 
 
 def step_watch() -> Callable[[int, int, float], None] | None:
-    """A function to call after each step, which ends a run in a Dask worker whose coordinator is gone.
+    """A function to call after each step, which ends a run for which nobody waits: its coordinator is gone, or ends.
 
     Returns:
-        It raises ``CancelledError`` when nobody waits for the run any more; ``None`` outside a Dask worker.
+        It raises ``CancelledError`` then; ``None`` in a process of its own, which ends with its coordinator.
     """
+    end = thread_end()
+    if end is not None:
+
+        def check_end(step: int, steps: int, loss: float) -> None:
+            if end.is_set():
+                raise futures.CancelledError(f"step {step} of {steps}: the sweep ends")
+
+        return check_end
     if "distributed" not in sys.modules:
         return None
     from distributed import get_worker

@@ -195,7 +195,7 @@ def _fingerprint() -> str:
     package = Path(moelaws.__file__).parent
     files = [package / "config.py", package / "counting.py", *sorted((package / "models").glob("*.py"))]
     files += [package / "text" / f"{name}.py" for name in ("batches", "synthetic")]
-    files += [package / "training" / f"{name}.py" for name in ("state", "step", "train")]
+    files += [package / "training" / f"{name}.py" for name in ("replay", "state", "step", "train")]
     files += [package / "reshape" / "upcycle.py"]
     digest = hashlib.sha256()
     for file in files:

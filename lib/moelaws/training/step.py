@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moelaws.config import TrainConfig
 from moelaws.models import Transformer
+from moelaws.models.router import RouterStatistics
 
 
 class TrainingStep:
@@ -44,18 +45,8 @@ class TrainingStep:
             not finite, the weights are left as they were.
         """
         config = self._config
-        ids = windows.to(self._device, non_blocking=True)
-        self.optimiser.zero_grad(set_to_none=True)
-        with self._autocast:
-            loss, routers = self._compute_loss(ids[:, :-1], ids[:, 1:])
-        objective = loss
-        for router in routers:
-            layers = len(routers)
-            objective = objective + config.load_balance / layers * router.load_balance
-            objective = objective + config.router_z / layers * router.router_z
-        objective.backward()
-        total_norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        cross_entropy, norm = float(loss.detach()), float(total_norm)
+        loss, total_norm, routers = self._gradients(windows.to(self._device, non_blocking=True))
+        cross_entropy, norm = float(loss), float(total_norm)
         if not math.isfinite(cross_entropy) or not math.isfinite(norm):
             return cross_entropy, norm
         if norm > config.clip_norm:  # most steps need no scaling, which is a pass over every gradient
@@ -66,6 +57,40 @@ class TrainingStep:
         if config.balance_bias_rate:
             self._model.balance(routers, config.balance_bias_rate)
         return cross_entropy, norm
+
+    def without_waiting(self, ids: Tensor, learning_rate: Tensor) -> tuple[Tensor, Tensor]:
+        """The same step on CUDA, of which the host learns nothing: one that can be recorded as a graph.
+
+        Args:
+            ids: token ids on the device, sequences x (context + 1).
+            learning_rate: on the device, a scalar.
+
+        Returns:
+            Cross-entropy and norm as scalars on the device. Where either is not finite, the weights are left as they
+            were.
+        """
+        loss, total_norm, routers = self._gradients(ids)
+        torch.nn.utils.clip_grads_with_norm_(self._parameters, self._config.clip_norm, total_norm)
+        failed = (~(loss + total_norm).isfinite()).float()
+        self.optimiser.step(learning_rate, failed)
+        if self._config.balance_bias_rate:
+            self._model.balance(routers, self._config.balance_bias_rate)
+        return loss, total_norm
+
+    def _gradients(self, ids: Tensor) -> tuple[Tensor, Tensor, list[RouterStatistics]]:
+        """Cross-entropy of a batch, the norm of its gradients, which the parameters then hold, and its routers."""
+        config = self._config
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._autocast:
+            loss, routers = self._compute_loss(ids[:, :-1], ids[:, 1:])
+        objective = loss
+        for router in routers:
+            layers = len(routers)
+            objective = objective + config.load_balance / layers * router.load_balance
+            objective = objective + config.router_z / layers * router.router_z
+        objective.backward()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        return loss.detach(), torch.nn.utils.get_total_norm(gradients), routers
 
 
 class Optimiser(torch.optim.AdamW):
@@ -81,8 +106,13 @@ class Optimiser(torch.optim.AdamW):
     zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+    def step(self, learning_rate: Tensor | None = None, failed: Tensor | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient.
+
+        Args:
+            learning_rate: on the parameters' device, instead of the groups' rates; groups scale it by their factor.
+            failed: on that device: 1 leaves the parameters as they are.
+        """
         for group in self.param_groups:
             lists: list[list[Tensor]] = [[] for _ in range(6)]
             self._init_group(group, *lists)
@@ -90,9 +120,11 @@ class Optimiser(torch.optim.AdamW):
             if parameters:
                 torch._foreach_add_(steps, 1)
                 beta1, beta2 = group["betas"]
+                rate = group["lr"] if learning_rate is None else learning_rate * group["lr_factor"]
                 torch._fused_adamw_(
-                    parameters, gradients, means, squares, maxima, steps, lr=group["lr"], beta1=beta1, beta2=beta2,
+                    parameters, gradients, means, squares, maxima, steps, lr=rate, beta1=beta1, beta2=beta2,
                     weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+                    found_inf=failed,
                 )  # fmt: skip
 
 

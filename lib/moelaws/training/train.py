@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +15,9 @@ from moelaws.config import ConfigError, RunConfig, TrainConfig
 from moelaws.counting import count_parameters, training_flops_per_token
 from moelaws.models import Transformer
 from moelaws.reshape.upcycle import copy_dense
+from moelaws.text.batches import Windows
 from moelaws.text.text import Text
+from moelaws.training.replay import ReplayedSteps
 from moelaws.training.saving import Saving
 from moelaws.training.state import RunState
 from moelaws.training.step import TrainingStep
@@ -76,8 +78,8 @@ def train(
         text: what to read, in the model's vocabulary.
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         threads: torch threads on the CPU. One is fastest for models this small; run several processes instead.
-        on_step: called after each step with (step, steps, loss); first for those of the dense model that the run
-            starts from, if it does.
+        on_step: called after each step with (step, steps, loss), on a GPU after many; first for those of the dense
+            model that the run starts from, if it does.
         saving: where a run of several minutes saves its state, and how often; if not given, it does not.
 
     Returns:
@@ -94,7 +96,7 @@ def train(
     if place.type == "cpu":
         require_memory(_least_bytes(run), f"a training step of {count_parameters(run.model).total:.3g} parameters")
     keep_freed_memory()
-    with _threads(threads):
+    with _threads(threads), _stream(place):
         state = RunState(run, text.sha256, place, saving)
         model = Transformer(run.model, seed=run.train.seed).to(place)
         losses, reason = _steps(model, run, text, on_step, state)
@@ -173,7 +175,8 @@ def _steps(model: Transformer, run: RunConfig, text: Text, on_step: OnStep, stat
     """Run the optimiser from where the run was left; returns the losses and, if the run diverged, why."""
     config, steps = run.train, run.steps
     flops = training_flops_per_token(run.model) * steps * run.batch_tokens
-    take_step = TrainingStep(model, config, compiled=flops > _COMPILE_FROM)
+    compiled = flops > _COMPILE_FROM
+    take_step = TrainingStep(model, config, compiled=compiled)
     losses = state.load(model, take_step.optimiser)
     start = run.start
     if start is not None and not losses:
@@ -185,16 +188,49 @@ def _steps(model: Transformer, run: RunConfig, text: Text, on_step: OnStep, stat
         state.leave_out(time.perf_counter() - began)
     batches = text.batches(config.batch_sequences, run.model.context, config.seed)
     batches = islice(batches, len(losses) + (start.steps if start is not None else 0), None)
-    for step in range(len(losses), steps):
-        loss, norm = take_step(torch.from_numpy(next(batches)), learning_rate_at(step, steps, config))
-        losses.append(loss)
-        problem = _problem(loss, norm, run.model.vocab_size)
-        if problem:
-            return losses, f"step {step + 1} of {steps}: {problem}"
+    advance = _advance(take_step, run, state.place, compiled)
+    while len(losses) < steps:
+        numbers = range(len(losses), min(len(losses) + advance.length, steps))
+        rates = [learning_rate_at(step, steps, config) for step in numbers]
+        for step, loss, norm in zip(numbers, *advance(list(islice(batches, len(numbers))), rates), strict=True):
+            losses.append(loss)
+            problem = _problem(loss, norm, run.model.vocab_size)
+            if problem:
+                return losses, f"step {step + 1} of {steps}: {problem}"
         state.save(model, take_step.optimiser, losses)
         if on_step is not None:
-            on_step(step + 1, steps, loss)
+            on_step(len(losses), steps, losses[-1])
     return losses, ""
+
+
+class _OneByOne:
+    """Steps that the host waits for, one at a call."""
+
+    length = 1
+
+    def __init__(self, take_step: TrainingStep) -> None:
+        self._take_step = take_step
+
+    def __call__(self, batches: Sequence[Windows], rates: Sequence[float]) -> tuple[list[float], list[float]]:
+        pairs = [self._take_step(torch.from_numpy(ids), rate) for ids, rate in zip(batches, rates, strict=True)]
+        return [loss for loss, _ in pairs], [norm for _, norm in pairs]
+
+
+def _advance(take_step: TrainingStep, run: RunConfig, place: torch.device, compiled: bool) -> ReplayedSteps | _OneByOne:
+    """Many steps at a call where a GPU can be given them as a graph, else one."""
+    if place.type != "cuda" or compiled:
+        return _OneByOne(take_step)
+    return ReplayedSteps(take_step, (run.train.batch_sequences, run.model.context + 1), place)
+
+
+@contextmanager
+def _stream(place: torch.device) -> Iterator[None]:
+    """On a GPU, a stream of this run's own: runs of other threads share the device, not the queue."""
+    if place.type != "cuda":
+        yield
+        return
+    with torch.cuda.stream(torch.cuda.Stream(place)):
+        yield
 
 
 def _problem(loss: float, gradient_norm: float, vocab_size: int) -> str:
