@@ -17,8 +17,9 @@ from repository import ROOT
 PACKAGE = Path(moelaws.__file__).parent
 STUBS = sorted(PACKAGE.rglob("*.pyi"))
 NEEDS_TORCH = {
-    "compress", "generate", "load_checkpoint", "load_corpus", "measure", "merge", "probe_runs", "prune", "recipe",
-    "rerun", "run_sweep", "save_checkpoint", "SweepRun", "tiny_model", "train", "Transformer", "upcycle", "Widths",
+    "blend", "compress", "GateRecipe", "generate", "learn_gates", "load_checkpoint", "load_corpus", "measure",
+    "merge", "probe_runs", "prune", "recipe", "rerun", "run_sweep", "save_checkpoint", "Superposition", "SweepRun",
+    "tiny_model", "train", "Transformer", "upcycle", "Widths",
 }  # fmt: skip
 
 

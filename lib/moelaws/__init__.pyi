@@ -59,10 +59,14 @@ from .reporting.analyses import ReportOptions as ReportOptions
 from .reporting.report import About as About
 from .reporting.report import Report as Report
 from .reporting.report import report as report
+from .reshape.blend import blend as blend
 from .reshape.compress import Widths as Widths
 from .reshape.compress import compress as compress
 from .reshape.fewer_experts import merge as merge
 from .reshape.fewer_experts import prune as prune
+from .reshape.gates import GateRecipe as GateRecipe
+from .reshape.gates import learn_gates as learn_gates
+from .reshape.superposition import Superposition as Superposition
 from .reshape.upcycle import upcycle as upcycle
 from .runs import RunTable as RunTable
 from .runs import RunTableError as RunTableError

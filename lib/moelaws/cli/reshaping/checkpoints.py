@@ -24,12 +24,13 @@ def add_folders(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", type=path, required=True, metavar="FOLDER", help="where the new model is written")
 
 
-def open_model(options: argparse.Namespace, copies: int) -> "Transformer":
+def open_model(options: argparse.Namespace, copies: int, folder: Path | None = None) -> "Transformer":
     """The model that is read, once it is certain that the new one may be written.
 
     Args:
         options: of a parser that ``add_folders`` has been at.
         copies: of the weights that the memory must hold.
+        folder: another one to read.
 
     Raises:
         ValueError: no such checkpoint, or a folder that may not be written to.
@@ -37,10 +38,11 @@ def open_model(options: argparse.Namespace, copies: int) -> "Transformer":
     require_training()
     from moelaws.models.checkpoint import check_folder, load_checkpoint
 
-    if _is_same(options.out, options.model):
+    folder = options.model if folder is None else folder
+    if _is_same(options.out, folder):
         raise ValueError(f"--out {options.out}: the folder that is read; name another, or its model would be lost")
     check_folder(options.out)
-    return load_checkpoint(options.model, copies)
+    return load_checkpoint(folder, copies)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -54,3 +56,17 @@ def tokenizer_of(folder: Path) -> Path | None:
     """The tokenizer that lies beside a model, if one does."""
     file = folder / _TOKENIZER
     return file if file.is_file() else None
+
+
+def require_one_tokenizer(one: Path, other: Path) -> None:
+    """Check that two models speak of the same tokens, as far as their folders tell.
+
+    Raises:
+        ValueError: each folder has a tokenizer, and they differ.
+    """
+    files = [tokenizer_of(folder) for folder in (one, other)]
+    if all(files) and len({file.read_bytes() for file in files if file}) > 1:
+        raise ValueError(
+            f"{other}: its {_TOKENIZER} is not that of {one}; expected two models of one tokenizer, or a token would "
+            "mean two things"
+        )
