@@ -83,17 +83,22 @@ _LITTLE = ((1, 1, 1), (4, 1, 1), (8, 2, 2))
 _MUCH = ((16, 1, 1), (64, 1, 1), (32, 2, 2), (128, 2, 2))
 
 PROGRAMS: dict[float, dict[tuple[int, int, int], tuple[int, ...]]] = {
-    1e12: {experts: (32, 40, 48, 64) for experts in (*_LITTLE, *_MUCH)},
-    1e13: {experts: (64, 80, 96, 112) if experts in _LITTLE else (48, 64, 80, 96) for experts in (*_LITTLE, *_MUCH)},
-    # A run takes half an hour of a core: two widths about the best that the smaller budgets foresee, three at the ends.
+    1e12: {experts: (24, 32, 40, 48, 64) for experts in (*_LITTLE, *_MUCH)},
+    1e13: {
+        experts: (48, 64, 80, 96, 112) if experts in _LITTLE else (40, 48, 64, 80, 96) for experts in (*_LITTLE, *_MUCH)
+    },
+    # Two widths about the best that the smaller budgets foresee, three at the ends.
     1e14: {
         (1, 1, 1): (128, 160, 192), (4, 1, 1): (128, 160), (16, 1, 1): (96, 128), (64, 1, 1): (80, 96, 128),
         (8, 2, 2): (128, 160), (32, 2, 2): (96, 128), (128, 2, 2): (80, 96, 128),
     },
-    # For a GPU: narrower models would read the text more than once.
+    # Narrower models would read the text more than once.
     1e15: {experts: (256, 320) for experts in ((1, 1, 1), (16, 1, 1), (64, 1, 1), (32, 2, 2), (128, 2, 2))},
 }  # fmt: skip
 """The isoFLOP study on program text: budget in FLOPs -> (E, K, G) -> widths. No run reads its text twice."""
+
+PROGRAM_SEEDS = {1e12: 40, 1e13: 64, 1e14: 128}
+"""Budget in FLOPs -> the width, near the best of all (E, K, G), whose runs are made with two more seeds."""
 
 
 @dataclass(frozen=True)

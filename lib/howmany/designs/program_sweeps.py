@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from howmany.designs.isoflop_design import PROGRAMS, REPEATS, TUNING
+from howmany.designs.isoflop_design import PROGRAM_SEEDS, PROGRAMS, REPEATS, TUNING
+from howmany.designs.sweeps import isoflop_1e12
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.counting import tokens_for_budget
 from moelaws.sweeping.sweep import SweepRun
@@ -35,6 +36,26 @@ def packages_1e14() -> list[SweepRun]:
 def packages_1e15() -> list[SweepRun]:
     """The runs of ``packages`` at 1e15 FLOPs: a GPU's."""
     return _packages_at(1e15)
+
+
+def other_device() -> list[SweepRun]:
+    """Runs of the study at 1e12 FLOPs again, for another device than its own: do its numbers agree?"""
+    return [
+        replace(item, sweep="other_device")
+        for item in isoflop_1e12()
+        if item.run.model.d_model == 32 and item.run.model.n_experts in (1, 8, 64)
+    ]
+
+
+def packages_seeds() -> list[SweepRun]:
+    """Two more seeds of one width at each of three budgets: what of a difference is noise."""
+    return [
+        _at("packages", budget, tiny_model(width, *experts), seed)
+        for budget, width in PROGRAM_SEEDS.items()
+        for experts, widths in PROGRAMS[budget].items()
+        if width in widths
+        for seed in (1, 2)
+    ]
 
 
 def repeats() -> list[SweepRun]:
@@ -83,5 +104,5 @@ def _repeated(model: ModelConfig, epochs: int, seed: int) -> SweepRun:
     return SweepRun(RunConfig(model, recipe(model, budget, tokens, seed), corpus), "repeats", budget)
 
 
-def _at(sweep: str, budget: float, model: ModelConfig) -> SweepRun:
-    return SweepRun(run_at(budget, model, 0, PACKAGES), sweep, budget)
+def _at(sweep: str, budget: float, model: ModelConfig, seed: int = 0) -> SweepRun:
+    return SweepRun(run_at(budget, model, seed, PACKAGES), sweep, budget)
