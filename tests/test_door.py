@@ -17,9 +17,10 @@ from repository import ROOT
 PACKAGE = Path(moelaws.__file__).parent
 STUBS = sorted(PACKAGE.rglob("*.pyi"))
 NEEDS_TORCH = {
-    "blend", "compress", "GateRecipe", "generate", "learn_gates", "load_checkpoint", "load_corpus", "measure",
-    "merge", "probe_runs", "prune", "recipe", "rerun", "run_sweep", "save_checkpoint", "Superposition", "SweepRun",
-    "tiny_model", "train", "Transformer", "upcycle", "Widths",
+    "blend", "compress", "DuoConfig", "DuoTransformer", "GateRecipe", "generate", "learn_gates", "learn_routers",
+    "load_checkpoint", "load_corpus", "measure", "merge", "probe_runs", "prune", "recipe", "rerun", "route_losses",
+    "RouterRecipe", "run_sweep", "save_checkpoint", "Superposition", "SweepRun", "tiny_model", "train", "Transformer",
+    "upcycle", "Widths",
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ ALLOWED = {
     "serving": {"charts", "config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
     "models": {"config", "counting", "field"},
     "reshape": {"config", "field", "models"},
+    "adaptive": {"config", "counting", "models"},
     "text": {"files"},
     "training": {"allocator", "config", "counting", "field", "models", "provenance", "reshape", "runs", "text"},
     "sweeping": {"config", "counting", "field", "files", "process", "runs", "text", "training", "workers"},
@@ -63,9 +64,9 @@ ALLOWED = {
         "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "charts", "comparing", "config", "counting", "decoding", "exchange", "files", "fitting", "foretelling",
-        "laws", "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs", "serving",
-        "surfaces", "sweeping", "text", "training",
+        "adaptive", "charts", "comparing", "config", "counting", "decoding", "exchange", "files", "fitting",
+        "foretelling", "laws", "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs",
+        "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
 }  # fmt: skip

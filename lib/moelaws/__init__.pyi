@@ -1,5 +1,10 @@
 """The public names of moelaws, each with the module it comes from: what ``moelaws.__init__`` loads them by."""
 
+from .adaptive.duo import DuoConfig as DuoConfig
+from .adaptive.duo import DuoTransformer as DuoTransformer
+from .adaptive.learned import RouterRecipe as RouterRecipe
+from .adaptive.learned import learn_routers as learn_routers
+from .adaptive.oracle import route_losses as route_losses
 from . import charts as charts
 from . import counting as counting
 from . import datasets as datasets

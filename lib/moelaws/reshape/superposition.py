@@ -59,6 +59,13 @@ class Superposition(nn.Module):
     Attributes:
         logits: of a, for the embeddings, each block, and what comes after.
         vocabulary: token ids.
+
+    Example:
+        >>> import moelaws as ml
+        >>> shape = ml.ModelConfig(vocab_size=64, d_model=16, n_heads=2, d_ff=32, context=16)
+        >>> both = Superposition(ml.Transformer(shape), ml.Transformer(shape, seed=1), kernel=1)
+        >>> tuple(both(torch.arange(16)[None]).shape)
+        (1, 16, 64)
     """
 
     def __init__(
