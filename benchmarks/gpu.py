@@ -2,6 +2,7 @@
 
     make gpu                                     # on the first CUDA device, 25 minutes at most
     python benchmarks/gpu.py --smoke --device cpu     # the same way, tiny, anywhere: a minute
+    python benchmarks/gpu.py --parts steps --device cpu --steps-table data/timings/training_steps.csv
 
 Three parts, each with a limit of its own; what a part has not done when its time is over, the next call goes on with:
 
@@ -62,6 +63,12 @@ class Sizes:
     limits: dict[str, float] = field(default_factory=lambda: {"tests": 300.0, "steps": 420.0, "runs": 480.0})
 
 
+# A CPU knows one thread: narrower models, and the batches of the study's runs at 1e12 and 1e13 FLOPs.
+CPU = Sizes(
+    widths=(32, 48, 64, 96, 128), tokens=(1_024, 4_096), sweeps=(), workers=1, product=2048,
+    limits={"tests": 60.0, "steps": 560.0, "runs": 60.0},
+)  # fmt: skip
+
 SMOKE = Sizes(
     (16,), ((1, 1, 1), (4, 1, 1)), (512,), (("gpu:smoke_runs", "smoke.csv"),), 1, 256,
     {"tests": 60.0, "steps": 60.0, "runs": 120.0},
@@ -110,6 +117,18 @@ def missing(device: torch.device, sizes: Sizes, table: pd.DataFrame) -> Iterator
                     yield tiny_model(width, *experts), tokens
 
 
+def with_dense(table: pd.DataFrame) -> pd.DataFrame:
+    """Where a row has no dense step beside its own, as those made before there was one: that of its width's row."""
+    same = ["device", "d_model", "tokens"]
+    dense = table[table["n_experts"] == 1].drop_duplicates(same).set_index(same)["step_ms"]
+    at = pd.MultiIndex.from_frame(table[same])
+    known = table["dense_step_ms"] if "dense_step_ms" in table else pd.Series(float("nan"), index=table.index)
+    place = list(table.columns).index("useful_gflops") + 1
+    rest = table.drop(columns="dense_step_ms", errors="ignore")
+    rest.insert(place, "dense_step_ms", known.fillna(pd.Series(dense.reindex(at).to_numpy(), index=table.index)))
+    return rest
+
+
 def steps(device: torch.device, sizes: Sizes, file: Path) -> None:
     """Measure the points that are missing, writing each as it comes."""
     table = pd.read_csv(file) if file.exists() else pd.DataFrame()
@@ -126,27 +145,10 @@ def steps(device: torch.device, sizes: Sizes, file: Path) -> None:
             "device": name_of(device), **found, "product_gflops": peak / 1e9,
             "torch_version": torch.__version__, "code_version": code_version(),
         }  # fmt: skip
-        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+        table = with_dense(pd.concat([table, pd.DataFrame([row])], ignore_index=True))
         write_whole(file, table.to_csv(index=False, float_format="%.6g"))
-        print(
-            "steps:",
-            ", ".join(
-                f"{name} {found[name]:.4g}"
-                for name in (
-                    "d_model",
-                    "n_experts",
-                    "top_k",
-                    "tokens",
-                    "step_ms",
-                    "useful_gflops",
-                    "router_ms",
-                    "gather_ms",
-                    "products_ms",
-                    "optimiser_ms",
-                )
-            ),
-            flush=True,
-        )
+        shown = ("d_model", "n_experts", "top_k", "tokens", "dense_step_ms", *(c for c in row if c.endswith("_ms")))
+        print("steps:", ", ".join(f"{name} {row[name]:.4g}" for name in dict.fromkeys(shown)), flush=True)
 
 
 def bounded(line: list[str], seconds: float) -> int:
@@ -169,10 +171,12 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: whether it works at all")
     parser.add_argument("--out", type=Path, default=ROOT / "_build" / "gpu", help="folder of the tables")
     parser.add_argument("--parts", default="tests,steps,runs", help="some of tests,steps,runs")
+    parser.add_argument("--steps-table", type=Path, help="table that the steps join (default OUT/steps.csv)")
     parser.add_argument("--sweeps", help="instead of the usual runs: NAME=TABLE.csv, several by commas")
     parser.add_argument("--workers", type=int, help="threads that share the device")
     options = parser.parse_args()
-    sizes, device = SMOKE if options.smoke else Sizes(), torch.device(options.device)
+    device = torch.device(options.device)
+    sizes = SMOKE if options.smoke else CPU if device.type == "cpu" else Sizes()
     if options.sweeps:
         sizes = replace(sizes, sweeps=tuple(tuple(pair.split("=")) for pair in options.sweeps.split(",")))
     sizes = replace(sizes, workers=options.workers or sizes.workers)
@@ -184,7 +188,7 @@ def main() -> int:
     if "tests" in options.parts and device.type == "cuda":
         failed |= bounded([sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/training"], sizes.limits["tests"])
     if "steps" in options.parts:
-        steps(device, sizes, options.out / "steps.csv")
+        steps(device, sizes, options.steps_table or options.out / "steps.csv")
     for sweep, table in sizes.sweeps if "runs" in options.parts else ():
         line = [sys.executable, "-m", "moelaws.cli", "sweep", sweep, "--out", str(options.out / table)]
         line += ["--device", options.device, "--workers", str(sizes.workers), "--save-every", "60"]

@@ -1,5 +1,6 @@
 """`make gpu`, at smoke size on a CPU: the way that a GPU goes."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def test_the_command_measures_trains_and_goes_on(tmp_path: Path) -> None:
     assert list(zip(steps["d_model"], steps["n_experts"], strict=True)) == [(16, 1), (16, 4)]
     assert (steps["step_ms"] > 0).all()
     assert (steps["router_ms"] > 0).tolist() == [False, True]
+    assert (steps["dense_step_ms"] > 0).all()
     assert len(read_runs(tmp_path / "smoke.csv")) == 2
     again = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "steps:" not in again.stdout
@@ -32,3 +34,18 @@ def test_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "found another file" in done.stderr
     assert theirs.read_text() == "mine\n1\n"
+
+
+def test_rows_from_before_are_given_the_dense_step_of_their_width() -> None:
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
+    assert spec is not None
+    assert spec.loader is not None
+    gpu = importlib.util.module_from_spec(spec)
+    sys.modules["gpu"] = gpu  # dataclasses look their module up
+    spec.loader.exec_module(gpu)
+    table = pd.DataFrame(
+        {"device": "x", "d_model": [16, 16, 32], "n_experts": [1, 4, 4], "tokens": 512, "step_ms": [2.0, 3.0, 5.0],
+         "useful_gflops": 1.0}
+    )  # fmt: skip
+    assert gpu.with_dense(table)["dense_step_ms"].tolist()[:2] == [2.0, 2.0]
+    assert gpu.with_dense(table.assign(dense_step_ms=[2.0, 1.5, 4.0]))["dense_step_ms"].tolist() == [2.0, 1.5, 4.0]

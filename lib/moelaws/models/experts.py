@@ -74,6 +74,25 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     return (y_TKD * gates_TK.to(y_TKD.dtype).unsqueeze(-1)).sum(1)
 
 
+def there_and_back(x_TD: Tensor, ids_TK: Tensor, w_in_EDN: Tensor) -> Tensor:
+    """What ``experts_by_group`` moves: rows brought together by expert, and back, with nothing computed between.
+
+    Args:
+        x_TD, ids_TK, w_in_EDN: as there.
+
+    Returns:
+        Each token K times over, T x D; its gradient moves as much.
+    """
+    if on_cpu(x_TD):
+        return _Moves.apply(x_TD, ids_TK, w_in_EDN.detach())
+    n_tokens, top_k = ids_TK.shape
+    _, order_M = ids_TK.flatten().sort(stable=True)
+    rows_MD = x_TD.index_select(0, order_M // top_k)
+    place_M = torch.empty_like(order_M)
+    place_M[order_M] = torch.arange(order_M.numel(), device=x_TD.device)
+    return rows_MD.index_select(0, place_M).view(n_tokens, top_k, -1).sum(1)
+
+
 def _grouped(rows_MA: Tensor, w_EAB: Tensor, ends_E: Tensor) -> Tensor:
     """A product for each expert's rows: M x B from M x A.
 
@@ -149,6 +168,27 @@ class _Experts(torch.autograd.Function):
         by_x_PD, by_w_in, by_w_out = networks_backward(by_y_PD, w_in_EDN, w_out_EFD, ctx.rows, saved)
         by_x_TD = _sum_choices(by_x_PD.index_select(0, place_M).view(y_TKD.shape))
         return by_x_TD, by_gates_TK, None, by_w_in, by_w_out
+
+
+class _Moves(torch.autograd.Function):
+    """The moves of ``_Experts``, without its products."""
+
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor, ids_TK: Tensor, w_in_EDN: Tensor) -> Tensor:
+        place_M, n_rows, _ = bring_together(ids_TK, w_in_EDN)
+        ctx.n_rows = n_rows
+        ctx.save_for_backward(ids_TK, place_M)
+        return _moved(x_TD, ids_TK, place_M, n_rows)
+
+    @staticmethod
+    def backward(ctx: Any, by_out_TD: Tensor) -> tuple[Tensor | None, ...]:
+        ids_TK, place_M = ctx.saved_tensors
+        return _moved(by_out_TD, ids_TK, place_M, ctx.n_rows), None, None
+
+
+def _moved(x_TD: Tensor, ids_TK: Tensor, place_M: Tensor, n_rows: int) -> Tensor:
+    x_PD = _scatter(_repeat(x_TD, ids_TK.shape[1]), place_M, n_rows)
+    return _sum_choices(x_PD.index_select(0, place_M).view(*ids_TK.shape, -1))
 
 
 def _repeat(x_TD: Tensor, times: int) -> Tensor:
