@@ -1,16 +1,16 @@
 """The public names of moelaws, each with the module it comes from: what ``moelaws.__init__`` loads them by."""
 
-from .adaptive.duo import DuoConfig as DuoConfig
-from .adaptive.duo import DuoTransformer as DuoTransformer
-from .adaptive.learned import RouterRecipe as RouterRecipe
-from .adaptive.learned import learn_routers as learn_routers
-from .adaptive.oracle import route_losses as route_losses
 from . import charts as charts
 from . import counting as counting
 from . import datasets as datasets
 from . import laws as laws
 from . import runs as runs
 from . import serving as serving
+from .adaptive.duo import DuoConfig as DuoConfig
+from .adaptive.duo import DuoTransformer as DuoTransformer
+from .adaptive.learned import RouterRecipe as RouterRecipe
+from .adaptive.learned import learn_routers as learn_routers
+from .adaptive.oracle import route_losses as route_losses
 from .comparing.compare import compare as compare
 from .comparing.comparison import Comparison as Comparison
 from .comparing.configuration import CurveOptions as CurveOptions
