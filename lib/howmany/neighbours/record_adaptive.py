@@ -32,13 +32,13 @@ from moelaws.training.recipe import recipe, tiny_model
 
 Array = NDArray[np.float64]
 
-BUDGET = 3e11
+BUDGET = 2e11
 """FLOPs of each training, by what a model computes on average."""
-CONFIG = replace(tiny_model(32), n_layers=6)
+CONFIG = replace(tiny_model(24), n_layers=6)
 DUO = DuoConfig(CONFIG, small=CONFIG.d_ff // 16)
 SEEDS = (0, 1, 2)
-SEQUENCES = 128
-"""Held-out ones of each domain; half as many training ones choose the best fixed route."""
+SEQUENCES = 64
+"""Held-out ones of each domain; as many training ones choose the best fixed route."""
 ROUTED = (1, 2, 3, 4)
 """Big networks, in all layers, that routers are allowed; the other layers have small ones."""
 ROUTES = routes(CONFIG.n_layers)
