@@ -39,6 +39,36 @@ def multiplier_path(study: Study, budget: float) -> tuple[Array, Array]:
     return places, found
 
 
+def leverage_path(each: Landscape, dense: Study) -> tuple[Array, Array, bool]:
+    """ln of the leverage at each sparsity of one budget: what dense models would need for the mixtures' lowest loss.
+
+    Where ``multiplier_path`` begins at a budget of dense models, this begins at one of mixtures (Tian et al. 2025).
+
+    Args:
+        each: the budget, of mixtures of any design.
+        dense: a study with dense models at several budgets; its least sparse models count.
+
+    Returns:
+        One over (1 - S) of each place, P; P x (1 + B) logs; and whether dense losses had to be continued beyond their
+        largest budget, along the last two, in ln L by ln C. NaN below the smallest.
+    """
+    log_c = np.log([one.budget for one in dense.landscapes])
+    draws = min(each.lowest.loss.shape[1], *(one.lowest.loss.shape[1] for one in dense.landscapes))
+    levels = np.log([one.lowest.loss[0, :draws] for one in dense.landscapes])
+    target = np.log(each.lowest.loss[:, :draws])
+    found = np.full(target.shape, np.nan)
+    beyond = False
+    for k in range(draws):
+        falling = np.minimum.accumulate(levels[:, k])
+        slope = (log_c[-1] - log_c[-2]) / min(falling[-1] - falling[-2], -1e-9)
+        found[:, k] = np.interp(-target[:, k], -falling, log_c) - np.log(each.budget)
+        lower = target[:, k] < falling[-1]
+        found[lower, k] = log_c[-1] + slope * (target[lower, k] - falling[-1]) - np.log(each.budget)
+        found[target[:, k] > falling[0], k] = np.nan
+        beyond |= bool(k == 0 and lower.any())
+    return np.exp(each.lowest.along), found, beyond
+
+
 def multiplier(study: Study, sign: int) -> list[Finding]:
     """The factor of compute that the sparsest models are worth, at each budget but the smallest, and its way there."""
     found = []
