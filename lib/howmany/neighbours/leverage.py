@@ -159,10 +159,11 @@ def table_of(found: Leverage) -> pd.DataFrame:
         rows.append({"design": written(design), "C": budget_label(budget), "experts": f"1 of {ratio:.3g}", "EL": shown})
     order = dict.fromkeys(row["experts"] for row in sorted(rows, key=lambda row: float(row["experts"].split()[-1])))
     table = pd.DataFrame(rows).pivot(index=["design", "C"], columns="experts", values="EL")
-    return table.reindex(columns=list(order)).fillna("")
+    places = {(row["design"], row["C"]): number for number, row in enumerate(rows)}
+    return table.reindex(columns=list(order)).fillna("").sort_index(key=lambda _: table.index.map(places))
 
 
-def figure(found: Leverage) -> alt.LayerChart:
+def figure(found: Leverage) -> alt.FacetChart:
     """Leverage against sparsity with its interval, a line a budget, a panel a design."""
     rows = [
         {"design": written(design), "budget": budget_label(budget), "ratio": ratio, "leverage": value, "low": low,
@@ -172,29 +173,31 @@ def figure(found: Leverage) -> alt.LayerChart:
     table = pd.DataFrame(rows)
     names = list(dict.fromkeys(table["budget"]))
     most = table[table["kind"] == "dense models trained"].sort_values("leverage").iloc[-1]
-    base = alt.Chart(table).encode(
-        x=alt.X("ratio:Q", title="experts over those at work, 1/(1 - S)").scale(type="log", base=2, nice=False),
+    kinds = {"dense models trained": [1, 0], "dense losses continued": [4, 3]}
+    scale = alt.Scale(type="log", domain=[0.8, 2.5], nice=False)
+    y = alt.Y("leverage:Q", title="leverage", scale=scale).axis(values=[0.8, 1, 1.25, 1.5, 2, 2.5])
+    base = alt.Chart().encode(
+        x=alt.X("ratio:Q", title="experts, all / at work").scale(type="log", base=2, nice=False, padding=6),
+        y=y,
         color=alt.Color("budget:N", title="C (FLOPs)", sort=names).scale(
             domain=names, range=list(CATEGORIES[: len(names)])
         ),
     )
-    band = base.mark_errorbar().encode(y=alt.Y("low:Q", title="leverage").scale(type="log"), y2="high:Q")
-    line = base.mark_line().encode(y="leverage:Q", strokeDash=alt.StrokeDash("kind:N", title=None).legend(columns=1))
-    point = base.mark_point(filled=True, size=35).encode(
-        y="leverage:Q", tooltip=["design", "budget", "ratio", "leverage"]
-    )
-    one = alt.Chart(pd.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[2, 3]).encode(y="y:Q")
+    dash = alt.StrokeDash("kind:N", title=None).scale(domain=list(kinds), range=list(kinds.values()))
+    one = alt.Chart().mark_rule(strokeDash=[2, 3]).encode(y=alt.YDatum(1.0, scale=scale))
+    band = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    line = base.mark_line().encode(strokeDash=dash.legend(columns=1))
+    point = base.mark_point(filled=True, size=35).encode(tooltip=["design", "budget", "ratio", "leverage"])
     return (
-        alt.layer(one, band, line, point, data=table)
-        .properties(width=190, height=240)
-        .facet(column=alt.Column("design:N", title=None), columns=3)
-        .resolve_scale(y="shared")
+        alt.layer(one, band, line, point)
+        .properties(width=180, height=240)
+        .facet(alt.Facet("design:N", title=None), columns=3, data=table)
         .properties(
             title=f"Best: {most['leverage']:.2f} times its compute, {most['design']}, one of {most['ratio']:.3g}",
-            description="Leverage of mixtures against the experts over those at work, with 95 percent intervals, a "
+            description="Leverage of mixtures against all experts over those at work, with 95 percent intervals, a "
             "line a budget, a panel for each fineness of experts.",
         )
-    )  # fmt: skip
+    )
 
 
 def _rows(found: Leverage) -> Any:
