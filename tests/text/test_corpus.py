@@ -1,5 +1,6 @@
 """Corpora: the recorded text, a reader's own, and every way a text can be unusable."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from moelaws.config import ModelConfig
 from moelaws.models import Transformer
 from moelaws.text.batches import pool_tokens, training_batches, validation_windows
-from moelaws.text.corpus import DOCSTRINGS_SHA256, MIXTURE_SHA256, SOTU_SHA256, VOCAB_SIZE, load_corpus
+from moelaws.text.corpus import _FORMAT, DOCSTRINGS_SHA256, MIXTURE_SHA256, SOTU_SHA256, VOCAB_SIZE, load_corpus
 from moelaws.text.docstrings import PACKAGES, check_versions, module_docstrings, read_docstrings
 from moelaws.text.documents import HELD_OUT_EVERY, CorpusError, read_documents
 from moelaws.text.domains import find_domains
@@ -389,3 +390,19 @@ def test_validation_windows_are_fixed_and_do_not_overlap() -> None:
     assert len(np.unique(predicted)) == 200
     assert predicted[-1] > 900  # from the whole text, not its beginning
     assert validation_windows(tokens, 10, 10**6).shape == (100, 11)
+
+
+def test_stored_tokens_need_no_packages(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = {"numpy": ("0.0.1", "MIT")}
+    monkeypatch.setattr("moelaws.text.packages.PACKAGES", pins)
+    with pytest.raises(CorpusError, match=r"packages: numpy is .*, the recorded text is of numpy 0\.0\.1"):
+        load_corpus("packages")
+    assert not list(own_cache.glob("corpus-*"))
+    _, (domain,) = find_domains("packages")
+    other = load_corpus(_novel(own_cache.parent))
+    digest = hashlib.sha256(f"{_FORMAT} {VOCAB_SIZE} {domain.name} {domain.key}".encode()).hexdigest()
+    shutil.copytree(other.tokenizer_file.parent, own_cache / f"corpus-{digest[:24]}")
+    with pytest.raises(CorpusError, match="the assembled tokens have sha256"):
+        load_corpus("packages")
+    monkeypatch.setattr("moelaws.text.corpus.PACKAGES_SHA256", other.sha256)
+    assert load_corpus("packages").sha256 == other.sha256
