@@ -175,3 +175,49 @@ UPCYCLING = UpcyclingDesign(
 )  # fmt: skip
 """Of Liew et al. 2025, at our scale: D2 from a fifteenth of D1 to five times as much. Pilot runs at D1 = 614,400 chose
 the restart: an eighth of the rate of a new run is best for D2 = 102,400, a half for 307,200."""
+
+
+@dataclass(frozen=True)
+class CompositionDesign:
+    """A layer of experts cut ever finer at equal total and active parameters.
+
+    Attributes:
+        widths: budget in FLOPs -> d.
+        active: experts that a token passes through, K; as many times narrower than the dense layer.
+        shares: of the K that all tokens pass through.
+        ratio: experts in all over K.
+        seeds: how many.
+    """
+
+    widths: dict[float, int]
+    active: tuple[int, ...]
+    shares: tuple[float, ...]
+    ratio: int
+    seeds: int
+
+
+COMPOSITION = CompositionDesign({3e11: 32, 1e12: 48}, (1, 2, 4, 8, 16), (0.0, 0.25, 0.5), 8, 3)
+
+
+@dataclass(frozen=True)
+class ShapesDesign:
+    """Depth, heads and feed-forward width of mixtures.
+
+    Attributes:
+        budget: FLOPs.
+        widths: d.
+        layers: how many.
+        head_channels: width of a head.
+        feed_forward: d_ff over d.
+        n_experts: E, with K = G = 1.
+    """
+
+    budget: float
+    widths: tuple[int, ...]
+    layers: tuple[int, ...]
+    head_channels: tuple[int, ...]
+    feed_forward: tuple[int, ...]
+    n_experts: int
+
+
+SHAPES = ShapesDesign(3e11, (24, 48), (2, 4, 8), (8, 24), (2, 4), 8)

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from howmany.designs.isoflop_design import UPCYCLING
+from howmany.designs.isoflop_design import COMPOSITION, SHAPES, UPCYCLING
 from howmany.designs.sweeps import TWO_DOMAINS
-from moelaws.config import RunConfig, TrainConfig
+from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.sweeping.sweep import SweepRun
-from moelaws.training.recipe import learning_rate, recipe, tiny_model
+from moelaws.training.recipe import learning_rate, recipe, run_at, tiny_model
 
 
 def upcycling() -> list[SweepRun]:
@@ -16,6 +16,52 @@ def upcycling() -> list[SweepRun]:
     mixture from random weights. Two seeds. One batch for all, so that D1 and D2 are whole numbers of steps.
     """
     return [run for seed in (0, 1) for run in _upcycling(seed)]
+
+
+def composition() -> list[SweepRun]:
+    """One layer cut into ever finer experts, a part of them shared: total and active parameters stay as they are.
+
+    Zhao et al. 2025: the best number of active experts is about seven, and a third of them shared. K active experts of
+    8 K, each 1 / K of the dense layer wide; a share of the K goes to all tokens. Two budgets, three seeds.
+    """
+    return [
+        _at("composition", budget, _composed(width, active, share), seed)
+        for budget, width in COMPOSITION.widths.items()
+        for active in COMPOSITION.active
+        for share in COMPOSITION.shares
+        if (active * share).is_integer()
+        for seed in range(COMPOSITION.seeds)
+    ]
+
+
+def shapes() -> list[SweepRun]:
+    """Depth, heads and feed-forward width at two widths: do configurations rank alike (Wan et al. 2026)?
+
+    One budget; a second seed at each width says how well a ranking is known.
+    """
+    return [
+        _at("shapes", SHAPES.budget, _shaped(width, layers, channels, ratio), seed)
+        for width in SHAPES.widths
+        for layers in SHAPES.layers
+        for channels in SHAPES.head_channels
+        for ratio in SHAPES.feed_forward
+        for seed in (0, 1)
+    ]
+
+
+def _composed(width: int, active: int, share: float) -> ModelConfig:
+    shared = round(active * share)
+    model = tiny_model(width, COMPOSITION.ratio * active - shared, active - shared, active)
+    return replace(model, shared_experts=shared)
+
+
+def _shaped(width: int, layers: int, channels: int, ratio: int) -> ModelConfig:
+    model = tiny_model(width, SHAPES.n_experts)
+    return replace(model, n_layers=layers, n_heads=width // channels, d_ff=ratio * width)
+
+
+def _at(sweep: str, budget: float, model: ModelConfig, seed: int) -> SweepRun:
+    return SweepRun(run_at(budget, model, seed, TWO_DOMAINS), sweep, budget)
 
 
 def _upcycling(seed: int) -> list[SweepRun]:
