@@ -8,9 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from howmany.neighbours.words import Found, verdicts, words
+from howmany.neighbours.words import Found, mean_finding, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -160,11 +159,11 @@ def _findings(found: Recorded) -> Found:
     dropped, first = (found.by_seed(f"{which} dropped", 32) for which in ("second", "first"))
     return {
         **_of_shares(found),
-        "agreement": [_mean("by layer", each, "")],
-        "dropped": [_mean("", dropped, "nats")],
-        "dropped_first": [_mean("", first - dropped, "nats")],
+        "agreement": [mean_finding("by layer", each, "")],
+        "dropped": [mean_finding("", dropped, "nats")],
+        "dropped_first": [mean_finding("", first - dropped, "nats")],
         "dense_bytes": _against_dense(found),
-        "eight_bits": [_mean("", found.by_seed("experts alone", 8), "nats")],
+        "eight_bits": [mean_finding("", found.by_seed("experts alone", 8), "nats")],
     }
 
 
@@ -174,9 +173,9 @@ def _of_shares(found: Recorded, draws: Any = None, draw: int = 0) -> Found:
     for bits in found.shared_out:
         ours = draws(bits)[:, draw] if draws else found.by_seed("importance", bits)
         alike = _uniform(found, bits)
-        saved.append(_mean(f"{bits:g} bits", alike - ours, "nats"))
+        saved.append(mean_finding(f"{bits:g} bits", alike - ours, "nats"))
         others = np.min([found.by_seed(rule, bits) for rule in ("frequency", "weight", "damage")], axis=0)
-        least.append(_mean(f"{bits:g} bits", others - ours, "nats"))
+        least.append(mean_finding(f"{bits:g} bits", others - ours, "nats"))
     return {"saved": saved, "factors": least}
 
 
@@ -203,14 +202,8 @@ def _against_dense(found: Recorded) -> list[Finding]:
             best = np.minimum.accumulate(dense["loss"].to_numpy(float))  # nobody spends bytes to lose
             lost.append(np.interp(np.log(mixture["bytes"]), np.log(dense["bytes"]), best) - mixture["loss"])
         if len(lost) > 1:
-            findings.append(_mean(f"{bits} bits", np.array(lost), "nats"))
+            findings.append(mean_finding(f"{bits} bits", np.array(lost), "nats"))
     return findings or [Finding("", open="no dense model has as many bytes")]
-
-
-def _mean(where: str, values: Array, unit: str) -> Finding:
-    """Mean over seeds or layers, with its t interval."""
-    reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Finding(where, float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), unit)
 
 
 def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:

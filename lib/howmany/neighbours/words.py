@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
 from howmany.claims import read_claims
 from howmany.verdict import Finding, Judged, judge
 
@@ -34,3 +38,9 @@ def verdicts(claims_file: str | Path, found: Found, by: str, placebos: Sequence[
 def words(made: Sequence[Judged]) -> dict[str, str]:
     """Key of a claim -> its word."""
     return {each.claim.key: each.text for each in made}
+
+
+def mean_finding(where: str, values: NDArray[np.float64], unit: str = "") -> Finding:
+    """Mean over seeds, or layers, with its t interval."""
+    reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Finding(where, float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), unit)
