@@ -1,0 +1,211 @@
+"""The chapter on adaptive compute: oracles, routers and lots at equal FLOPs, and where on a text compute goes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from howmany.neighbours.words import Found, mean_finding, verdicts, words
+from howmany.verdict import Finding, Judged
+from moelaws.charts.tables import readable
+from moelaws.charts.theme import CATEGORIES
+
+Array = NDArray[np.float64]
+
+_LINES = {
+    "best fixed": "best fixed route", "by lot": "tokens by lot", "routers": "learned routers", "oracle": "oracle",
+    "oracle, first half": "oracle, answers not read", "alone": "trained alone",
+}  # fmt: skip
+"""Ways in the figure, as it names them."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The two tables.
+
+    Attributes:
+        rows: one a way, budget and seed.
+        places: one a place of the text, budget and seed.
+    """
+
+    rows: pd.DataFrame
+    places: pd.DataFrame
+
+    def by_seed(self, way: str, budget: int, column: str = "loss") -> Array:
+        """A column of one way at a number of big networks, one number a seed."""
+        chosen = self.rows[(self.rows["way"] == way) & (self.rows["budget"] == budget)]
+        if chosen.empty:
+            raise ValueError(f"adaptive compute: no row for {way!r} with {budget} big networks")
+        return chosen.groupby("seed")[column].mean().to_numpy(float)
+
+    def place(self, what: str, which: str, budget: int, column: str = "spent") -> Array:
+        """A column of one place of the text, one number a seed."""
+        rows = self.places
+        chosen = rows[(rows["what"] == what) & (rows["which"] == which) & (rows["budget"] == budget)]
+        return chosen.groupby("seed")[column].mean().to_numpy(float)
+
+    @property
+    def layers(self) -> int:
+        """Of the models."""
+        return int(self.rows["budget"].max())
+
+    @property
+    def routed(self) -> list[int]:
+        """Numbers of big networks that routers were allowed."""
+        return sorted(int(budget) for budget in self.rows[self.rows["way"] == "routers"]["budget"].unique())
+
+
+def recorded(rows_file: str, places_file: str) -> Recorded:
+    """Read both tables."""
+    return Recorded(pd.read_csv(rows_file), pd.read_csv(places_file, dtype={"which": str}))
+
+
+def figure(found: Recorded) -> alt.LayerChart:
+    """Loss on second halves of texts against the FLOPs of a token, a line a way of choosing."""
+    some = found.rows[found.rows["way"].isin(list(_LINES))]
+    means = some.groupby(["way", "budget"], as_index=False)[["flops_per_token", "loss_second"]].mean()
+    means["way"] = means["way"].map(_LINES)
+    names = list(_LINES.values())
+    base = alt.Chart(means).encode(
+        x=alt.X("flops_per_token:Q", title="FLOPs of a token").scale(zero=False).axis(format="~s"),
+        y=alt.Y("loss_second:Q", title="loss, second halves (nats/token)").scale(zero=False),
+        color=alt.Color("way:N", title=None, sort=names)
+        .scale(domain=names, range=list(CATEGORIES[: len(names)]))
+        .legend(columns=2),
+        tooltip=["way", "budget", "flops_per_token", "loss_second"],
+    )
+    gain, left = _gains(found, found.layers // 2)
+    return (base.mark_line() + base.mark_point(filled=True, size=45)).properties(
+        width="container", height=320,
+        title=f"Of {gain.mean():.3f} nats that the oracle gains, {left.mean():+.3f} are left on answers not read",
+        description="Loss on the second halves of texts against FLOPs a token, for the best fixed route, tokens by "
+        "lot, learned routers, the oracle that reads the answers, the oracle that has read the first halves only, "
+        "and models of one width trained alone.",
+    )  # fmt: skip
+
+
+def _gains(found: Recorded, budget: int) -> tuple[Array, Array]:
+    """What the oracle gains on second halves over the best fixed route, and what one gains that read the first."""
+    fixed = found.by_seed("best fixed", budget, "loss_second")
+    return tuple(  # type: ignore[return-value]
+        fixed - found.by_seed(way, budget, "loss_second") for way in ("oracle", "oracle, first half")
+    )
+
+
+def way_table(found: Recorded) -> pd.DataFrame:
+    """Loss of each way, a column a number of big networks, mean over seeds."""
+    ways = {
+        "mean route": "mean of all routes", "best fixed": "best fixed route", "by lot": "tokens by lot",
+        "routers": "learned routers", "oracle": "oracle", "oracle, skips": "oracle that may skip",
+        "oracle, next text": "the oracle's route of another text", "turned": "best of as many, turned at random",
+        "alone": "trained alone, one width",
+    }  # fmt: skip
+    rows = []
+    for way, saying in ways.items():
+        own = found.rows[found.rows["way"] == way].groupby("budget")["loss"].mean()
+        rows.append({"chosen by": saying} | {f"{budget}": value for budget, value in own.items()})
+    return readable(pd.DataFrame(rows).set_index("chosen by"), "{:.3f}")
+
+
+def place_table(found: Recorded) -> pd.DataFrame:
+    """Big networks that routers give a token, by what it is and where, and what all big ones would gain."""
+    budget = found.routed[len(found.routed) // 2]
+    rows = found.places[(found.places["budget"] == budget) & (found.places["what"].isin(["kind", "domain"]))]
+    table = rows.groupby(["what", "which"], sort=False)[["spent", "gain", "loss"]].mean().reset_index(drop=False)
+    named = table.rename(columns={"which": "tokens", "spent": "big networks", "gain": "nats gained by all big",
+                                  "loss": "loss under another model"})  # fmt: skip
+    return readable(named.drop(columns="what").set_index("tokens"), "{:.3f}")
+
+
+def judged(found: Recorded, claims_file: str) -> list[Judged]:
+    """The verdicts; the placebos are routes that know nothing, and routes of another text."""
+    blind = [_of_oracle(found, "turned", "turned, first half", "turned, mean"), _of_oracle(found, "oracle, next text")]
+    return verdicts(claims_file, _findings(found), "models with two networks", blind)
+
+
+def _of_oracle(found: Recorded, way: str, first: str = "", fixed: str = "best fixed") -> Found:
+    """What is asked of an oracle, or of what looks like one."""
+    layers, routed = found.layers, found.routed
+    whole = found.by_seed("best fixed", layers)
+    lone = found.by_seed("alone", layers)
+    losses = np.array([found.by_seed(way, budget) for budget in range(layers + 1)])
+    asked: dict[str, list[Finding]] = {
+        "one": [
+            mean_finding("all big in the same model", losses[1] - whole, "nats"),
+            mean_finding("all big, trained alone", losses[1] - lone, "nats"),
+        ],
+        "best_budget": [mean_finding("", losses.argmin(0).astype(float), "big networks")],
+        "router_oracle": [
+            mean_finding(f"{budget} big", found.by_seed("routers", budget) - losses[budget], "nats")
+            for budget in routed
+        ],
+    }
+    if first:
+        asked["unseen"] = [
+            mean_finding(
+                f"{budget} big",
+                found.by_seed(fixed, budget, "loss_second") - found.by_seed(first, budget, "loss_second"), "nats",
+            )
+            for budget in range(1, layers)
+        ]  # fmt: skip
+    return asked
+
+
+def _findings(found: Recorded) -> Found:
+    layers, routed = found.layers, found.routed
+    budgets = np.arange(1, layers)
+    depths = np.array([found.by_seed("oracle", int(budget), "depth") for budget in budgets])
+    slopes = np.polyfit(budgets, depths, 1)[0]
+    ends = {place: {b: found.place("place", place, b) for b in routed} for place in ("0", "7")}
+    return {
+        **_of_oracle(found, "oracle", "oracle, first half"),
+        "depth": [mean_finding("", slopes)],
+        "router_fixed": [
+            mean_finding(f"{b} big", found.by_seed("routers", b) - found.by_seed("best fixed", b), "nats")
+            for b in routed
+        ],
+        "over_lot": [
+            mean_finding(f"{b} big", found.by_seed("by lot", b) - found.by_seed("routers", b), "nats") for b in routed
+        ],
+        "difficulty": [
+            mean_finding("", found.place("correlation", "gain and hardness", routed[0], "correlation"))
+        ],
+        "early": [mean_finding(f"{b} big", ends["0"][b] - ends["7"][b], "big networks") for b in routed],
+        "alone": [
+            mean_finding(f"{b} big", found.by_seed("best fixed", b) - found.by_seed("alone", b), "nats")
+            for b in (0, layers // 2, layers)
+        ],
+    }  # fmt: skip
+
+
+def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:
+    """Numbers and words for the sentences."""
+    said = words(made)
+    half = found.layers // 2
+    gain, left = _gains(found, half)
+    blind = found.by_seed("turned, mean", half) - found.by_seed("turned", half)
+    real = found.by_seed("mean route", half) - found.by_seed("oracle", half)
+    spread = found.places[found.places["what"] == "kind"].groupby(["budget", "which"])["spent"].mean().unstack()
+    middle = spread.loc[found.routed[len(found.routed) // 2]]
+    return {
+        "ad_layers": f"{found.layers}",
+        "ad_routes": f"{3**found.layers}",
+        "ad_seeds": f"{found.rows['seed'].nunique()}",
+        "ad_gain": f"{gain.mean():+.3f}",
+        "ad_left": f"{left.mean():+.3f}",
+        "ad_best_of": f"{real.mean():.3f}",
+        "ad_best_of_blind": f"{blind.mean():.3f}",
+        "ad_all_big": f"{found.by_seed('best fixed', found.layers).mean():.3f}",
+        "ad_alone_big": f"{found.by_seed('alone', found.layers).mean():.3f}",
+        "ad_alone_half": f"{found.by_seed('alone', half).mean():.3f}",
+        "ad_fixed_half": f"{found.by_seed('best fixed', half).mean():.3f}",
+        "ad_router_half": f"{found.by_seed('routers', half).mean():.3f}",
+        "ad_most": str(middle.idxmax()),
+        "ad_most_spent": f"{middle.max():.2f}",
+        "ad_least": str(middle.idxmin()),
+        "ad_least_spent": f"{middle.min():.2f}",
+        "ad_correlation": next(each.findings[0].text for each in made if each.claim.key == "difficulty"),
+    } | {f"ad_word_{key.replace('-', '_')}": word for key, word in said.items()}

@@ -1,0 +1,217 @@
+"""The chapter on superposition: two models as one, against each alone, averaged, merged, and trained from scratch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from howmany.neighbours.words import Found, mean_finding, verdicts, words
+from howmany.verdict import Finding, Judged
+from moelaws.charts.tables import readable
+from moelaws.charts.theme import CATEGORIES
+
+Array = NDArray[np.float64]
+
+PAIRS = {"tuned": "one tuned from the other", "apart": "both from random weights"}
+BLIND = "same domain"
+"""Two models of speeches: what is found for them says nothing about domains."""
+
+_SECOND = {"tuned": "tuned", "apart": "documentation", BLIND: "speeches again"}
+"""Who is at home in the second domain: the other model of each pair."""
+
+_SAYING = {
+    "mean of weights": "mean of the weights", "mean of outputs": "mean of the outputs",
+    "merged outputs": "outputs merged by likelihood", "blend, no learning": "mixture, gates even",
+    "blend": "mixture, gates learned", "blend, all weights": "mixture, all weights trained on",
+    "side by side": "side by side, shares learned", "rebuilt": "side by side, rebuilt",
+    "rebuilt, looking back": "side by side, rebuilt looking back",
+    "as published": "side by side, rebuilt looking ahead",
+}  # fmt: skip
+_ONE = ("speeches", "documentation", "tuned", "dense, both", "mixture, both")
+_LEAKS = "as published"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The table.
+
+    Attributes:
+        rows: one a way, pair, seed and domain.
+    """
+
+    rows: pd.DataFrame
+
+    def by_seed(self, pair: str, way: str, domain: str = "", column: str = "loss") -> Array:
+        """A column, one number a seed: of a domain, or the mean of both."""
+        chosen = self.rows[(self.rows["pair"] == pair) & (self.rows["way"] == way)]
+        if domain:
+            chosen = chosen[chosen["domain"] == domain]
+        if chosen.empty:
+            raise ValueError(f"superposition: no row for {way!r} of {pair!r}")
+        return chosen.groupby("seed")[column].mean().to_numpy(float)
+
+    def shares(self, pair: str, way: str) -> Array:
+        """Shares of the second model: seeds x places."""
+        chosen = self.rows[(self.rows["pair"] == pair) & (self.rows["way"] == way)]
+        return np.array([np.fromstring(each.strip("[]"), sep=",") for each in chosen.groupby("seed")["shares"].first()])
+
+    def home(self, pair: str, domain: str) -> Array:
+        """Loss of the model of a domain, on it."""
+        return self.by_seed("", "speeches" if domain == "sotu" else _SECOND[pair], domain)
+
+
+def recorded(file: str) -> Recorded:
+    """Read the table."""
+    return Recorded(pd.read_csv(file, keep_default_na=True).fillna({"pair": ""}))
+
+
+def figure(found: Recorded) -> alt.LayerChart:
+    """Loss on documentation against loss on speeches: models of one kind, and what was made of two."""
+    rows = []
+    for pair, way in found.rows[["pair", "way"]].drop_duplicates().itertuples(index=False):
+        if (pair and pair not in PAIRS) or way in ("speeches again", _LEAKS):
+            continue
+        at = [found.by_seed(pair, way, domain).mean() for domain in ("sotu", "docstrings")]
+        kind = PAIRS.get(pair, "one model")
+        rows.append({"kind": kind, "way": _SAYING.get(way, way), "speeches": at[0], "documentation": at[1]})
+    table = pd.DataFrame(rows)
+    kinds = ["one model", *PAIRS.values()]
+    base = alt.Chart(table).encode(
+        x=alt.X("speeches:Q", title="loss on speeches (nats/token)").scale(zero=False, padding=25),
+        y=alt.Y("documentation:Q", title="loss on documentation (nats/token)").scale(zero=False, padding=12),
+        color=alt.Color("kind:N", title=None, sort=kinds)
+        .scale(domain=kinds, range=list(CATEGORIES[: len(kinds)]))
+        .legend(columns=1),
+        tooltip=["kind", "way", "speeches", "documentation"],
+    )
+    named = base.transform_filter(alt.datum.kind == "one model").mark_text(dy=-10, fontSize=11).encode(text="way:N")
+    over = [found.by_seed(pair, "blend").mean() - found.by_seed("", "mixture, both").mean() for pair in PAIRS]
+    return (base.mark_point(filled=True, size=70) + named).properties(
+        width="container", height=360,
+        title=f"Trained on both at once is {min(over):.2f} nats or more ahead of mixtures with learned gates",
+        description="Loss on documentation against loss on speeches of single models, and of mixtures and ensembles "
+        "made of two of them; lower left is better.",
+    )  # fmt: skip
+
+
+def table_of(found: Recorded) -> pd.DataFrame:
+    """Loss on each text and both, and parameters and FLOPs over one model's."""
+    one = found.rows[found.rows["way"] == "speeches"].iloc[0]
+    rows = []
+    for pair in ("", *PAIRS):
+        ways = _ONE if not pair else _SAYING
+        for way in ways:
+            losses = {name: found.by_seed(pair, way, domain).mean() for name, domain in
+                      (("speeches", "sotu"), ("documentation", "docstrings"))}  # fmt: skip
+            size, flops = (found.by_seed(pair, way, column=name).mean() / one[name]
+                           for name in ("parameters", "flops_per_token"))  # fmt: skip
+            label = _SAYING.get(way, way) + ("*" if way == _LEAKS else "")
+            rows.append({"made of": PAIRS.get(pair, "one model"), "way": label} | losses | {
+                "mean": np.mean(list(losses.values())), "parameters": size, "FLOPs": flops,
+            })  # fmt: skip
+    forms = {"parameters": "× {:.2f}", "FLOPs": "× {:.2f}"}
+    return readable(pd.DataFrame(rows).set_index(["made of", "way"]), "{:.3f}", forms)
+
+
+def share_table(found: Recorded) -> pd.DataFrame:
+    """Learned shares of the second model, by place, mean over seeds."""
+    rows = {
+        f"{words_of}, {_SAYING[way]}": found.shares(pair, way).mean(0)
+        for pair, words_of in (PAIRS | {BLIND: "two models of speeches"}).items()
+        for way in ("blend", "side by side")
+    }
+    places = len(next(iter(rows.values())))
+    names = ["embeddings", *(f"layer {number}" for number in range(1, places - 1)), "end"]
+    return readable(pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("made of"), "{:.2f}")
+
+
+def judged(found: Recorded, claims_file: str) -> list[Judged]:
+    """The verdicts; the placebo is two models of one domain, or one with autoencoders."""
+    blind = dict(_of_pairs(found, (BLIND,)))
+    blind["autoencoder"] = [
+        mean_finding(who, found.by_seed(f"{who} alone", "rebuilt") - found.by_seed("", who), "nats")
+        for who in ("speeches", "tuned")
+    ]
+    return verdicts(claims_file, _findings(found), "blended models", [blind])
+
+
+def _findings(found: Recorded) -> Found:
+    one = found.rows[found.rows["way"] == "speeches"].iloc[0]
+    ratios = [(name, found.by_seed("tuned", "rebuilt", column=column)[0] / one[column]) for name, column in
+              (("parameters", "parameters"), ("FLOPs", "flops_per_token"))]  # fmt: skip
+    alone = found.by_seed("speeches alone", f"{_LEAKS}, unbound") - found.by_seed("speeches alone", "rebuilt, unbound")
+    leaks = [
+        mean_finding(words_of, found.by_seed(pair, _LEAKS) - found.by_seed(pair, "rebuilt, looking back"), "nats")
+        for pair, words_of in PAIRS.items()
+    ]
+    return {
+        **_of_pairs(found, tuple(PAIRS)),
+        "parameters": [Finding(name, value, value, value, "times one model") for name, value in ratios],
+        "leak": [*leaks, mean_finding("one model, loss alone", alone, "nats")],
+    }
+
+
+def _of_pairs(found: Recorded, pairs: Sequence[str]) -> Found:
+    """What is asked of every pair of models."""
+    scratch = found.by_seed("", "mixture, both")
+
+    def each(values: Any) -> list[Finding]:
+        return [mean_finding(PAIRS.get(pair, pair), values(pair), "nats") for pair in pairs]
+
+    return {
+        "home": [
+            mean_finding(f"{PAIRS.get(pair, pair)}, {name}", found.by_seed(pair, "rebuilt", domain)
+                         - found.home(pair, domain), "nats")
+            for pair in pairs for domain, name in (("sotu", "speeches"), ("docstrings", "documentation"))
+        ],
+        "over_mean": each(lambda p: found.by_seed(p, "rebuilt") - found.by_seed(p, "mean of weights")),
+        "by_layer": [
+            mean_finding(PAIRS.get(pair, pair), np.ptp(found.shares(pair, "side by side"), axis=1)) for pair in pairs
+        ],
+        "autoencoder": each(lambda p: found.by_seed(p, "rebuilt") - found.by_seed(p, "side by side")),
+        "nearness": [
+            mean_finding(PAIRS.get(pair, pair), np.log(found.by_seed(pair, "rebuilt", column="near")
+                                                       / found.by_seed(pair, "rebuilt", column="far")), "times")
+            for pair in pairs
+        ],
+        "blend_mean": each(lambda p: found.by_seed(p, "blend") - found.by_seed(p, "mean of weights")),
+        "blend_merge": each(lambda p: found.by_seed(p, "blend") - found.by_seed(p, "merged outputs")),
+        "blend_scratch": each(lambda p: found.by_seed(p, "blend") - scratch),
+        "onwards_scratch": each(lambda p: found.by_seed(p, "blend, all weights") - scratch),
+    }  # fmt: skip
+
+
+def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:
+    """Numbers and words for the sentences."""
+    said = words(made)
+    by_key = {each.claim.key: each for each in made}
+
+    def mean(pair: str, way: str) -> str:
+        return f"{found.by_seed(pair, way).mean():.3f}"
+
+    homes = {pair: np.mean([found.home(pair, domain).mean() for domain in ("sotu", "docstrings")]) for pair in PAIRS}
+    return {
+        "sp_rows": f"{len(found.rows)}",
+        "sp_seeds": f"{found.rows['seed'].nunique()}",
+        "sp_home_tuned": f"{homes['tuned']:.3f}",
+        "sp_home_apart": f"{homes['apart']:.3f}",
+        "sp_mean_tuned": mean("tuned", "mean of weights"),
+        "sp_mean_apart": mean("apart", "mean of weights"),
+        "sp_blend_tuned": mean("tuned", "blend"),
+        "sp_blend_apart": mean("apart", "blend"),
+        "sp_onwards_tuned": mean("tuned", "blend, all weights"),
+        "sp_onwards_apart": mean("apart", "blend, all weights"),
+        "sp_merged_tuned": mean("tuned", "merged outputs"),
+        "sp_merged_apart": mean("apart", "merged outputs"),
+        "sp_side_tuned": mean("tuned", "side by side"),
+        "sp_rebuilt_tuned": mean("tuned", "rebuilt"),
+        "sp_scratch_mixture": mean("", "mixture, both"),
+        "sp_scratch_dense": mean("", "dense, both"),
+        "sp_leak": by_key["leak"].findings[-1].text,
+        "sp_leak_loss": mean("speeches alone", f"{_LEAKS}, unbound"),
+        "sp_speeches": mean("", "speeches"),
+    } | {f"sp_word_{key.replace('-', '_')}": word for key, word in said.items()}  # fmt: skip
