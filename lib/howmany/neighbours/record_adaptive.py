@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from howmany.designs.sweeps import TWO_DOMAINS
 from howmany.neighbours.text_places import place_rows
 from moelaws.adaptive.duo import BIG, SMALL, Chooser, DuoConfig, DuoTransformer, by_lot, fixed
-from moelaws.adaptive.learned import Routers, hard_cost, keep_to, learn_routers
+from moelaws.adaptive.learned import RouterRecipe, Routers, hard_cost, keep_to, learn_routers
 from moelaws.adaptive.oracle import best_route, route_losses, routes
 from moelaws.models import Transformer
 from moelaws.provenance import code_version, machine
@@ -32,12 +32,12 @@ from moelaws.training.recipe import recipe, tiny_model
 
 Array = NDArray[np.float64]
 
-BUDGET = 2e11
+BUDGET = 6e10
 """FLOPs of each training, by what a model computes on average."""
 CONFIG = replace(tiny_model(24), n_layers=6)
 DUO = DuoConfig(CONFIG, small=CONFIG.d_ff // 16)
 SEEDS = (0, 1, 2)
-SEQUENCES = 64
+SEQUENCES = 32
 """Held-out ones of each domain; as many training ones choose the best fixed route."""
 ROUTED = (1, 2, 3, 4)
 """Big networks, in all layers, that routers are allowed; the other layers have small ones."""
@@ -175,8 +175,8 @@ def _routed(bench: Bench) -> dict[int, Routers]:
     found = {}
     for budget in ROUTED:
         allowed = budget + (CONFIG.n_layers - budget) * DUO.ratio
-        batches = bench.corpus.batches(8, CONFIG.context, seed=20_000 + bench.seed)
-        routers = learn_routers(bench.model, batches, allowed)
+        batches = bench.corpus.batches(4, CONFIG.context, seed=20_000 + bench.seed)
+        routers = learn_routers(bench.model, batches, allowed, RouterRecipe(steps=120))
         keep_to(bench.model, routers, bench.training, allowed)
         bench.add("routers", budget, hard_cost(bench.model, routers, bench.held_out), bench.read(routers))
         share = budget / CONFIG.n_layers
