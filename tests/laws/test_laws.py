@@ -22,7 +22,7 @@ JOINT = law("ludziejewski2025")
 RUN = {
     "active_params": 4e8, "total_params": 2.1e9, "non_embedding_params": 2e9, "dense_params": 3.9e8,
     "nonzero_params": 3e8, "tokens": 3e10, "dense_tokens": 1e10, "n_experts": 16.0, "granularity": 4.0,
-    "sparsity": 0.9, "activation_ratio": 0.1, "train_flops": 7.2e19,
+    "sparsity": 0.9, "activation_ratio": 0.1, "train_flops": 7.2e19, "top_k": 3.0, "shared_experts": 1.0,
 }  # fmt: skip
 
 YUN = {"A": 120.0, "B": 0.6, "C": 400.0, "F": 1.2, "d": -0.0006, "alpha": 0.3, "beta": 0.4, "gamma": 0.28,
@@ -168,7 +168,7 @@ def test_laws_that_published_no_coefficients_say_so():
 @pytest.mark.parametrize(("name", "key"), CASES)
 def test_published_sets_predict_a_plausible_number(name, key):
     value = LAWS[name].predict(LAWS[name].published[key], RUN)
-    assert 1 < value < 6
+    assert 1 < value < 6 or LAWS[name].target == "tokens"
     assert LAWS[name].published[key].source
     assert LAWS[name].published[key].tag in {"T", "T2", "S", "M"}
 

@@ -196,7 +196,7 @@ class CompositionDesign:
     seeds: int
 
 
-COMPOSITION = CompositionDesign({3e11: 32, 1e12: 48}, (1, 2, 4, 8, 16), (0.0, 0.25, 0.5), 8, 3)
+COMPOSITION = CompositionDesign({1e11: 16, 3e11: 32}, (1, 2, 4, 8, 16), (0.0, 0.25, 0.5), 8, 3)
 
 
 @dataclass(frozen=True)

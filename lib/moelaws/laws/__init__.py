@@ -26,14 +26,14 @@ The interface, stable:
 """
 
 from moelaws.formulas.parsing import FormulaError
-from moelaws.laws import baselines, dense, granular, joint, leverage, routed, sparsity, upcycling
+from moelaws.laws import baselines, composition, dense, granular, joint, leverage, routed, sparsity, upcycling
 from moelaws.laws.coefficients import Parameter, Published, Variable, amplitude, exponent, scale
 from moelaws.laws.forms import Law, LawError
 from moelaws.laws.own import law_from_formula
 
 LAWS: dict[str, Law] = {
     each.name: each
-    for family in (dense, routed, baselines, granular, sparsity, joint, leverage, upcycling)
+    for family in (dense, routed, baselines, granular, sparsity, joint, leverage, upcycling, composition)
     for each in family.LAWS
 }
 """Every law, by name."""
