@@ -68,7 +68,9 @@ ALLOWED = {
         "foretelling", "laws", "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs",
         "serving", "surfaces", "sweeping", "text", "training",
     },
-    "bookbuild": {"charts", "cli", "files", "interrupt", "parameters", "process", "workers"},
+    "bookbuild": {
+        "charts", "cli", "files", "interrupt", "laws", "optimum", "parameters", "process", "runs", "workers",
+    },
 }  # fmt: skip
 # How a reader's words are shown is the same everywhere; so is how a long computation says what it is at.
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}

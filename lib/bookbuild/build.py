@@ -11,6 +11,7 @@ from bookbuild.error import BookError
 from bookbuild.icons import trim_icons
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.states import digest_files
+from bookbuild.lab.scripts import install_lab
 from bookbuild.notebooks import executed_notebooks, processes
 from bookbuild.numbers import values_of
 from bookbuild.order import Order
@@ -53,6 +54,7 @@ def build_book(order: Order) -> bool:
         write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
         site = _rendered(Path(folder))
         install_assets(site, order.work / "assets")
+        install_lab(site, order.root)
         trim_icons(site)
         _write_downloads(site, pages, book)
         check_site(site, names)
@@ -92,6 +94,7 @@ def build_chapter(order: Order, name: str) -> Path:
         write_stage(Path(folder), order.root, others, _quoted(chosen, notebooks.texts, book)[1])
         site = _rendered(Path(folder), about=chosen[0].name)
         install_assets(site, order.work / "assets")
+        install_lab(site, order.root)
         trim_icons(site)
         _write_downloads(site, chosen, book)
         check_site(site, [chosen[0].name])

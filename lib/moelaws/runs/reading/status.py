@@ -13,11 +13,11 @@ from moelaws.runs.numbers import as_numbers
 FINISHED = "finished"
 """The book's own word; the reader's words for it are turned into it."""
 
-_ENDED_WELL = frozenset({
+ENDED_WELL = frozenset({
     "finished", "finish", "done", "complete", "completed", "completion", "success", "successful", "successfully",
     "succeeded", "succeed", "ok", "okay", "passed", "true", "yes", "converged", "trained",
 })  # fmt: skip
-_DID_NOT = frozenset({
+DID_NOT = frozenset({
     "running", "crashed", "crash", "failed", "fail", "failure", "failing", "killed", "diverged",
     "divergence", "diverging", "preempted", "preempting", "preemption", "cancelled", "canceled", "cancelling",
     "canceling", "aborted", "abort", "error", "errored", "errors", "exception", "timeout", "timedout", "timed",
@@ -58,8 +58,8 @@ def ended_well(status: pd.Series, result: pd.Series | None = None) -> np.ndarray
 def _ended_well(word: Any) -> bool | None:
     """Yes, no, or ``None`` for a word that may be either."""
     text = str(word).strip().lower().rstrip(".!")
-    if text == "" or text in _ENDED_WELL:
+    if text == "" or text in ENDED_WELL:
         return True
     first = re.split(r"[\s:;,(+/\-]", text, maxsplit=1)[0]
     # "cancelled by 1000", "failed (oom)"; but "finished with errors" is for its owner to say.
-    return False if text.replace(" ", "_").replace("-", "_") in _DID_NOT or first in _DID_NOT else None
+    return False if text.replace(" ", "_").replace("-", "_") in DID_NOT or first in DID_NOT else None

@@ -1,0 +1,54 @@
+// Pictures, drawn by the Vega of this site.
+
+const HERE = document.currentScript.src;
+let vega = null;
+
+function loadVega() {
+  vega = vega || new Promise((resolve, reject) => {
+    if (window.vegaEmbed) {
+      resolve();
+      return;
+    }
+    const script = document.createElement("script");
+    script.src = new URL("../vega/bundle.js", HERE).href;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`cannot load ${script.src}`));
+    document.head.append(script);
+  });
+  return vega;
+}
+
+const INK = "#1f2328";
+const BLUE = "#3c6da6";
+const ORANGE = "#d55e00";
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+
+// Draw a Vega-Lite specification into a holder, in place of what was there.
+async function draw(holder, description, spec) {
+  await loadVega();
+  const view = element("div", { class: "chart-view" });
+  const chart = element("div", { class: "chart lab-chart" }, view);
+  const drawing = { ...spec, description, width: "container", autosize: { type: "fit-x", contains: "padding" },
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    config: { font: FONT, background: "#ffffff", axis: { labelColor: INK, titleColor: INK, gridColor: "#e6e8eb", titleFontWeight: "normal",
+      labelOverlap: true }, view: { stroke: null }, legend: { orient: "bottom", titleFontWeight: "normal" } } };
+  const former = holder.firstChild;
+  holder.append(chart);
+  try {
+    await window.vegaEmbed(view, drawing, { renderer: "svg", actions: false });
+    chart.dataset.state = "drawn";
+  } finally {
+    if (former) former.remove();
+  }
+}
+
+// An axis of a quantity: logarithmic where it spans more than a factor of 20, without zero.
+function scaleOf(values) {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  return low > 0 && high / low > 20 ? { type: "log" } : { zero: false };
+}
+
+function axisOf(title) {
+  return { title, format: "~g", tickCount: 6 };
+}
