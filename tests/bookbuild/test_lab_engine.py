@@ -72,7 +72,9 @@ def test_predictions_with_published_coefficients_are_the_librarys(page: Any) -> 
         _, table, params = make_table(name, 5, 0.0, seed=1)
         data = {letter: values.tolist() for letter, values in law.data(table).items()}
         ask = "([n, p, d]) => [...engine.predict(engine.lawNamed(n), p, d)]"
-        np.testing.assert_allclose(page.evaluate(ask, [name, params, data]), law.predict(truth(name), table), rtol=1e-12)
+        np.testing.assert_allclose(
+            page.evaluate(ask, [name, params, data]), law.predict(truth(name), table), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,19 @@ def test_a_formula_is_read_as_the_library_reads_it(page: Any, text: str) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a +", "(a", "a b", "log(a)", "a $ b", "1e400", "a^999", "(" * 70 + "a" + ")" * 70, "constructor(a)", "a" * 3000],
+    [
+        "",
+        "a +",
+        "(a",
+        "a b",
+        "log(a)",
+        "a $ b",
+        "1e400",
+        "a^999",
+        "(" * 70 + "a" + ")" * 70,
+        "constructor(a)",
+        "a" * 3000,
+    ],
 )
 def test_what_is_no_formula_is_refused_in_a_sentence(page: Any, text: str) -> None:
     with pytest.raises(FormulaError):
@@ -188,7 +202,9 @@ def test_a_held_out_largest_value_is_scored_as_extrapolate_scores_it(page: Any) 
     law, table = table_of("hoffmann2022", 3)
     out = table["tokens"] == table["tokens"].max()
     parts = [{name: values[which] for name, values in table.items()} for which in (~out, out)]
-    job = job_of(law, parts[0]) | {"holdout": {k: v for k, v in job_of(law, parts[1]).items() if k in ("data", "target")}}
+    job = job_of(law, parts[0]) | {
+        "holdout": {k: v for k, v in job_of(law, parts[1]).items() if k in ("data", "target")}
+    }
     record, _ = fitted(page, job)
     import pandas as pd
 
@@ -208,7 +224,8 @@ def test_a_held_out_largest_value_is_scored_as_extrapolate_scores_it(page: Any) 
 )
 def test_what_cannot_be_fitted_is_one_sentence(page: Any, change: dict[str, Any], words: str) -> None:
     law, table = table_of("hoffmann2022", 0)
-    ask = "job => { try { engine.fit(job, () => {}); return ''; } catch (e) { return [e instanceof engine.LabError, e.message]; } }"
+    ask = """job => { try { engine.fit(job, () => {}); return ''; }
+      catch (error) { return [error instanceof engine.LabError, error.message]; } }"""
     known, said = page.evaluate(ask, job_of(law, table) | change)
     assert known
     assert words in said

@@ -21,9 +21,9 @@ def written(law: Law) -> dict[str, Any]:
         law: the law.
 
     Returns:
-        Its formula and definitions as text, which ``engine/formula.js`` reads as ``moelaws.formulas`` does; variables with
-        their columns, parameters with ranges and bounds, published coefficients; ``family``, the kind of models that
-        its published coefficients plan with, where it can.
+        Its formula and definitions as text, which ``engine/formula.js`` reads as ``moelaws.formulas`` does; variables
+        with their columns, parameters with ranges and bounds, published coefficients; ``family``, the kind of models
+        that its published coefficients plan with, where it can.
     """
     plan = PUBLISHED.get(law.name)
     return {

@@ -15,8 +15,8 @@ EXAMPLE = "data/runs/isoflop.csv"
 """A table to try the lab with, where a book has it."""
 
 _KEPT = (
-    "status", "loss", "total_params", "active_params", "tokens", "n_experts", "top_k", "sparsity", "train_flops", "budget",
-    "seed",
+    "status", "loss", "total_params", "active_params", "tokens", "n_experts", "top_k", "sparsity", "train_flops",
+    "budget", "seed",
 )  # fmt: skip
 _ANSWERS = (
     "fit", "bestAt", "predict", "lawNamed", "lawFromFormula", "parse", "namesOf", "canPlan", "bind", "LabError", "LAWS",

@@ -59,8 +59,8 @@ function tableOf(caption, header, rows) {
 function said(value, digits) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  if (value === 0) return "0";
   const size = Math.abs(value);
+  if (size < 1e-20) return "0";
   if (size >= 1e6 || size < 1e-4) {
     const [head, power] = value.toExponential((digits || 4) - 1).split("e");
     return `${String(Number(head))}e${Number(power)}`.replace("-", "−").replace("e-", "e−");

@@ -70,16 +70,16 @@ function exploredLaw(law) {
     const here = sliders.find((each) => each.variable.symbol === along.value);
     const now = Object.fromEntries(sliders.map(({ variable, span, value }) => [variable.symbol, [backOf(span, value())]]));
     const [loss] = engine().predict(law, params, now);
-    const what = law.target === "loss" ? "L" : law.target;
-    answer.textContent = `${what} = ${said(loss, 5)}${law.target === "loss" ? " nats per token" : ""} at `
+    const target = law.target === "loss" ? "L" : law.target;
+    answer.textContent = `${target} = ${said(loss, 5)}${law.target === "loss" ? " nats per token" : ""} at `
       + sliders.map(({ variable }) => `${variable.symbol} = ${said(now[variable.symbol][0], 3)}`).join(", ");
     const values = [...curve("as printed", printed), ...(same ? [] : curve("with your coefficients", params))];
-    await draw(picture, `${what} against ${along.value} under the law ${law.name}; ${answer.textContent}`, {
+    await draw(picture, `${target} against ${along.value} under the law ${law.name}; ${answer.textContent}`, {
       height: 280, layer: [
         { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: {
           x: { field: "at", type: "quantitative", scale: here.span.log || here.span.log2 ? { type: "log" } : { zero: false },
-            axis: axisOf(`${along.value}: ${here.variable.columns[0]}`) },
-          y: { field: "loss", type: "quantitative", scale: { zero: false }, axis: axisOf(what) },
+            axis: axisOf(`${along.value}: ${here.variable.columns[0]}`, here.span.log) },
+          y: { field: "loss", type: "quantitative", scale: { zero: false }, axis: axisOf(target) },
           color: { field: "which", type: "nominal", title: null, scale: { domain: ["as printed", "with your coefficients"], range: [BLUE, ORANGE] },
             legend: same ? null : {} } } },
         { data: { values: [{ at: now[along.value][0], loss }] }, mark: { type: "point", filled: true, size: 90, color: ORANGE, opacity: 1 },
@@ -87,11 +87,12 @@ function exploredLaw(law) {
       ] });
   });
   coefficients();
-  return [element("p", { class: "lab-note" }, `${what(law)}`), field("coefficients", set), field("against", along), answer, picture,
+  return [element("p", { class: "lab-note" }, what(law)), field("coefficients", set), field("against", along), answer, picture,
     element("div", { class: "lab-fields" }, sliders.map((each) => each.made)), note,
     element("details", { class: "lab-more" }, element("summary", {}, "Move the coefficients"), moved)];
 }
 
+// A law as text, with what it defines.
 function what(law) {
   const defined = Object.entries(law.definitions).map(([name, text]) => `, ${name} = ${text}`).join("");
   return `${law.target === "loss" ? "L" : law.target} = ${law.formula}${defined}`;

@@ -49,6 +49,7 @@ function scaleOf(values) {
   return low > 0 && high / low > 20 ? { type: "log" } : { zero: false };
 }
 
-function axisOf(title) {
-  return { title, format: "~g", tickCount: 6 };
+function axisOf(title, log) {
+  return log ? { title, tickCount: 6, labelExpr: "datum.value >= 1e5 ? replace(format(datum.value, '~e'), '+', '') : format(datum.value, '~g')" }
+    : { title, tickCount: 6, format: "~g" };
 }

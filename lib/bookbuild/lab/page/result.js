@@ -3,12 +3,13 @@
 
 function showResult(root, { record, runs }, job) {
   const law = engine().LAWS.find((each) => each.name === record.law);
-  const title = element("h3", { tabindex: "-1" }, `${record.law}: ${record.formula}`);
+  const title = element("h3", { tabindex: "-1" }, record.law === "formula" ? "Your formula, fitted" : `${record.law}, fitted`);
+  const formula = element("p", { class: "lab-note" }, what(law || { formula: record.formula, definitions: {}, target: "loss" }));
   const verdict = element("p", { class: "lab-verdict" }, element("strong", {}, record.status), `: ${record.message}. `,
     `The best of ${record.starts} starts; ${record.starts_at_optimum} of them ended there.`,
     job.left ? ` ${job.left} rows of runs that did not finish are left out.` : "");
   const pictures = element("div", { class: "lab-pictures" });
-  root.replaceChildren(title, verdict, ...warned(record), parameterTable(record, law), qualityTable(record, job), pictures,
+  root.replaceChildren(title, formula, verdict, ...warned(record), parameterTable(record, law), qualityTable(record, job), pictures,
     actions(record, job));
   if (engine().canPlan(engine().LAWS.includes(law) ? law : { variables: job.job.law.variables }, record.columns)) {
     root.append(budgetForm(record, job));
@@ -95,8 +96,8 @@ function drawRuns(root, record, runs, job) {
     { field: "residual", format: ".4f" }];
   const losses = values.flatMap((each) => [each.observed, each.predicted]);
   const ends = [Math.min(...losses), Math.max(...losses)];
-  const against = element("div", {});
-  const beside = element("div", {});
+  const against = element("div", { class: "lab-picture" });
+  const beside = element("div", { class: "lab-picture" });
   const picked = select(letters.map((letter) => [letter, `${letter}: ${record.columns[letter]}`]), letters[0], () => residuals());
   const residuals = () => {
     const at = `at_${picked.value}`;
@@ -105,7 +106,7 @@ function drawRuns(root, record, runs, job) {
       data: { values }, height: 220, layer: [
         { data: { values: [{ zero: 0 }] }, mark: { type: "rule", color: ORANGE }, encoding: { y: { field: "zero", type: "quantitative" } } },
         { mark: { type: "point", color: BLUE, filled: true, size: 30, opacity: 0.7 }, encoding: {
-          x: { field: at, type: "quantitative", scale: scaleOf(values.map((each) => each[at])), axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`) },
+          x: { field: at, type: "quantitative", scale: scaleOf(values.map((each) => each[at])), axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`, true) },
           y: { field: onLog ? "percent" : "residual", type: "quantitative", axis: axisOf(onLog ? "ln L − ln L̂, %" : "L − L̂") }, tooltip } },
       ] });
   };

@@ -1,0 +1,348 @@
+"""The lab as a reader meets it: a table dropped into the page, by mouse or keyboard, from a file or below a path."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bookbuild.assets import install_assets
+from bookbuild.lab.scripts import install_lab
+from moelaws.fitting.fit import fit
+from repository import ROOT
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+PAGE = (ROOT / "lab.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of one page: what lab.md puts there, without the theme."""
+    site = tmp_path_factory.mktemp("site") / "moelaws"
+    site.mkdir()
+    install_assets(site, ROOT / "_build" / "assets")
+    install_lab(site, ROOT)
+    blocks = "".join(re.findall(r"```\{raw\} html\n(.*?)```", PAGE, re.DOTALL))
+    style = '<link rel="stylesheet" href="_static/book.css" />'
+    (site / "_static" / "book.css").write_text((ROOT / "_static" / "book.css").read_text(encoding="utf-8"))
+    head = f'<meta charset="utf-8" /><meta name="viewport" content="width=device-width" /><title>lab</title>{style}'
+    body = f'<main class="bd-article">{blocks}</main>'
+    (site / "lab.html").write_text(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>')
+    return site
+
+
+@pytest.fixture
+def page(place: Path, browser: Any) -> Iterator[Any]:
+    """The page, opened from a file without a network; whatever goes wrong in it fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    made, faults = context.new_page(), []
+    watch(made, faults, ("file:", "blob:", "data:"))
+    made.goto((place / "lab.html").as_uri())
+    yield made
+    context.close()
+    assert faults == []
+
+
+def watch(page: Any, faults: list[str], known: tuple[str, ...]) -> None:
+    page.set_default_timeout(90_000)
+    page.on("request", lambda request: request.url.startswith(known) or faults.append(f"asks {request.url}"))
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+
+
+def runs(count: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    table = {"params": np.exp(rng.uniform(17, 23, count)), "D": np.exp(rng.uniform(21, 26, count)) / 1e9}
+    expected = 1.7 + 400 / table["params"] ** 0.34 + 410 / (table["D"] * 1e9) ** 0.28
+    return pd.DataFrame(table | {"val_loss": expected * np.exp(rng.normal(0, 0.004, count))}).round(6)
+
+
+def give(page: Any, text: str, name: str = "runs.csv") -> None:
+    page.locator("#lab-fit input[type=file]").set_input_files(
+        {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
+    )
+
+
+def law_of(page: Any) -> Any:
+    return page.locator("#lab-fit").get_by_label("Law", exact=True)
+
+
+def fit_it(page: Any) -> None:
+    page.get_by_role("button", name="Fit", exact=True).click()
+
+
+def refused(page: Any) -> str:
+    alert = page.locator("#lab-fit p[role=alert]")
+    page.wait_for_function("() => document.querySelector('#lab-fit p[role=alert]').textContent")
+    said = alert.inner_text()
+    assert len(said) < 400
+    assert said.endswith(".")
+    assert not re.search(r"\b(NaN|undefined|null|Infinity|object)\b", said)
+    return str(said)
+
+
+def test_a_table_is_mapped_fitted_and_saved_as_moelaws_fit_does(page: Any, tmp_path: Path) -> None:
+    table = runs()
+    give(page, table.to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    assert page.locator("#lab-fit").get_by_label("N: parameters").input_value() == "column:params"
+    assert page.locator("#lab-fit").get_by_label("L: the loss").input_value() == "column:val_loss"
+    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    page.get_by_text("Held-out runs, objective, weights").click()
+    page.get_by_label("hold out runs by column").select_option("D")
+    page.get_by_label("than").fill("100")
+    fit_it(page)
+    page.locator(".lab-result h3").first.wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as JSON").click()
+    path = tmp_path / "fit.json"
+    download.value.save_as(path)
+    assert download.value.suggested_filename == "runs.hoffmann2022.json"
+    found = json.loads(path.read_text())
+    ours = table.rename(columns={"params": "active_params", "D": "tokens", "val_loss": "loss"}).assign(
+        tokens=table["D"] * 1e9
+    )
+    kept = ours["tokens"] < 100e9
+    expected = fit("hoffmann2022", ours[kept]).with_holdout(ours[~kept])
+    assert expected.holdout is not None
+    assert found["objective_value"] == pytest.approx(expected.search.objective_value, rel=1e-6)
+    assert found["holdout"]["rmse_log"] == pytest.approx(expected.holdout.rmse_log, rel=1e-4)
+    assert found["columns"] == {"N": "active_params", "D": "tokens"}
+    command = page.locator(".lab-result pre code").inner_text()
+    assert command == (
+        "moelaws fit runs.csv --law hoffmann2022 --map active_params=params,tokens=D*1000000000,loss=val_loss"
+        " --holdout 'D >= 100' --json fit.json"
+    )
+    cells = page.locator(".lab-result table").first.inner_text()
+    assert not re.search(r"\b(NaN|undefined|null|Infinity)\b", cells)
+    page.get_by_label("training FLOPs").fill("1e22")
+    page.get_by_role("button", name="Find it").click()
+    page.get_by_text("What 1e22 training FLOPs buy").wait_for()
+    page.wait_for_function("() => [...document.querySelectorAll('.lab-chart')].every(c => c.dataset.state === 'drawn')")
+
+
+def test_the_command_that_the_page_prints_makes_the_same_fit(page: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    import shlex
+
+    from moelaws.cli import main
+
+    give(page, runs().to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    fit_it(page)
+    page.locator(".lab-result h3").first.wait_for()
+    line = shlex.split(page.locator(".lab-result pre code").inner_text())
+    monkeypatch.chdir(tmp_path)
+    runs().to_csv("runs.csv", index=False)
+    assert main(line[1:]) == 0
+    shown = page.locator(".lab-result table").first.locator("tr", has_text="alpha").locator("td").first.inner_text()
+    assert float(shown) == pytest.approx(json.loads(Path("fit.json").read_text())["params"]["alpha"], rel=1e-4)
+
+
+def test_a_formula_of_ones_own_is_fitted(page: Any) -> None:
+    give(page, runs().rename(columns={"params": "N"}).to_csv(index=False))
+    law_of(page).select_option(label="a formula of your own")
+    formula = page.get_by_label("formula", exact=True)
+    formula.fill("E + A/N^alpha + B/(D*")
+    formula.press("Tab")
+    page.get_by_text("it ends too early").wait_for()
+    formula.fill("E + A/N^alpha + B/D^beta")
+    formula.press("Tab")
+    fit_it(page)
+    page.get_by_text("Your formula, fitted").wait_for()
+    assert page.locator(".lab-result table").first.locator("tbody tr").count() == 5
+
+
+BAD = {
+    "empty": ("", "the file is empty"),
+    "header": ("params,D,val_loss\n", "no rows"),
+    "twice": ("params,params\n1,2\n", "both called 'params'"),
+    "long": ("params,D,val_loss\n1e9,2,3,4\n", "row 2 has more cells than the header, which has 3"),
+    "quote": ('params,D,val_loss\n1e9,"2,3\n', "a quote is not closed"),
+    "page": ("<html><body>x</body></html>", "a page of HTML"),
+    "json": ('{"a": 1}', "JSON"),
+    "again": ("params,D,val_loss\n1e9,2,3\n1e8,2,3\n1e9,2,3\n", "row 4 repeats row 2"),
+    "bytes": ("params\0\n", "not text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_table_is_refused_in_a_sentence(page: Any, name: str) -> None:
+    text, words = BAD[name]
+    if text:
+        give(page, text)
+    else:
+        give(page, "\n \n")
+    assert words in refused(page)
+
+
+CELLS = {
+    "word": ("val_loss", 3, "oops", "row 5, column 'val_loss': found 'oops', expected a finite number > 0"),
+    "nothing": ("val_loss", 0, "", "row 2, column 'val_loss': found nothing, expected a finite number > 0"),
+    "negative": ("params", 9, "-1", "row 11, column 'params': found '-1', expected"),
+    "zero": ("D", 39, "0", "row 41, column 'D': found '0', expected"),
+    "nan": ("val_loss", 1, "nan", "row 3, column 'val_loss': found 'nan'"),
+    "inf": ("params", 1, "inf", "row 3, column 'params': found 'inf'"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_that_cannot_be_is_named_by_row_and_column(page: Any, name: str) -> None:
+    column, row, cell, words = CELLS[name]
+    table = runs().astype(str)
+    table.loc[row, column] = cell
+    give(page, table.to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    assert words in refused(page)
+
+
+def test_columns_that_do_not_vary_or_were_not_chosen_and_held_out_rows_that_are_not_there(page: Any) -> None:
+    give(page, runs().assign(D=20.0).to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    assert "column 'D' is 20 in all 40 runs; the law needs it to vary (D)" in refused(page)
+    page.locator("#lab-fit").get_by_label("D: training tokens").select_option("")
+    fit_it(page)
+    page.get_by_text("Choose the column that holds D: training tokens.").wait_for()
+    give(page, runs().to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.get_by_text("Held-out runs, objective, weights").click()
+    page.get_by_label("hold out runs by column").select_option("D")
+    page.get_by_label("than").fill("1e9")
+    fit_it(page)
+    page.get_by_text("Held-out runs 'D >= 1e9': no finished run meets it.").wait_for()
+
+
+def test_words_for_the_status_semicolons_commas_and_what_follows_from_other_columns(page: Any) -> None:
+    rng = np.random.default_rng(3)
+    table = runs(60).assign(E=rng.choice([2, 4, 8, 16], 60), K=1, status="finished")
+    table.loc[[4, 9], "status"] = ["crashed (oom)", "diverged"]
+    text = table.to_csv(index=False, sep=";", decimal=",")
+    give(page, text)
+    assert law_of(page).input_value() == "abnar2025"
+    assert page.locator("#lab-fit").get_by_label("S: inactive share").input_value() == "rule:sparsity"
+    law_of(page).select_option("hoffmann2022")
+    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    fit_it(page)
+    page.get_by_text("Fitted 58 runs").wait_for()
+    assert "2 rows of runs that did not finish are left out" in page.locator(".lab-verdict").inner_text()
+    table.loc[0, "status"] = "perhaps"
+    give(page, table.to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    assert "row 2, column 'status': found 'perhaps'" in refused(page).lower()
+
+
+def test_a_fit_is_stopped(page: Any) -> None:
+    give(page, (ROOT / "data" / "runs" / "isoflop.csv").read_text())
+    law_of(page).select_option("abnar2025")
+    fit_it(page)
+    page.get_by_role("button", name="Stop").click()
+    assert refused(page) == "Stopped; nothing was fitted."
+    assert page.get_by_role("button", name="Fit", exact=True).is_enabled()
+
+
+def test_the_keyboard_alone_opens_the_example_and_moves_a_slider(page: Any) -> None:
+    page.locator("#lab-explore .lab-chart").wait_for()
+    example = page.get_by_role("button", name="Use this book's runs")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        if example.evaluate("each => each === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_text("332 rows").wait_for()
+    answer = page.locator("#lab-explore .lab-answer")
+    before = answer.inner_text()
+    page.locator("#lab-explore").get_by_label("D: training tokens").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#lab-explore .lab-answer').innerText !== before", arg=before
+    )
+    assert page.evaluate("() => document.activeElement.type") == "range"
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-valuetext')") == "1.26e11"
+
+
+def test_every_control_has_a_name_and_every_table_a_caption(page: Any) -> None:
+    page.get_by_role("button", name="Use this book's runs").click()
+    page.get_by_text("332 rows").wait_for()
+    bare = page.evaluate(
+        """() => [...document.querySelectorAll('.lab :is(input, select, button, progress)')].filter(each =>
+             !(each.labels && [...each.labels].some(l => l.textContent.trim())) && !each.textContent.trim()
+             && !each.getAttribute('aria-label')).map(each => each.outerHTML)"""
+    )
+    assert bare == []
+    assert page.locator(".lab table").count() == page.locator(".lab table caption").count() > 0
+
+
+def test_explorer_plan_and_experts_touched_say_what_the_library_says(page: Any) -> None:
+    import moelaws as ml
+    from moelaws.serving import even_experts
+
+    page.locator("#lab-touched .lab-chart").wait_for()
+    law = ml.law("abnar2025")
+    table = {"total_params": 10**9.5, "tokens": 1e11, "sparsity": 0.75}
+    loss = float(law.predict(law.published["table3"], table))
+    assert f"L = {loss:.5g} nats per token" in page.locator("#lab-explore .lab-answer").inner_text()
+    touched = float(even_experts(64, 2, 32))
+    assert f"reads {touched:.3g} of 64 experts" in page.locator("#lab-touched .lab-answer").inner_text()
+    best = ml.Forecaster("abnar2025").best(1e21, experts=64)
+    cells = page.locator("#lab-plan tr", has_text="E = 64").locator("td").all_inner_texts()
+    assert float(cells[3]) == pytest.approx(best.loss, abs=6e-4)
+    assert float(cells[2]) == pytest.approx(best.tokens, rel=6e-3)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_screen(place: Path, browser: Any, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto((place / "lab.html").as_uri())
+    give(page, runs().to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.get_by_text("Held-out runs, objective, weights").click()
+    page.get_by_text("Move the coefficients").click()
+    fit_it(page)
+    page.locator(".lab-result h3").first.wait_for()
+    page.wait_for_function("() => document.querySelectorAll('.lab-chart[data-state=drawn]').length >= 4")
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+    context.close()
+
+
+def test_it_works_below_a_path_of_a_server(place: Path, browser: Any) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(place.parent))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, faults = f"http://127.0.0.1:{server.server_port}", []
+    context = browser.new_context()
+    page = context.new_page()
+    watch(page, faults, (f"{address}/moelaws/", "blob:", "data:"))
+    try:
+        page.goto(f"{address}/moelaws/lab.html")
+        give(page, runs().to_csv(index=False))
+        law_of(page).select_option("hoffmann2022")
+        page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+        fit_it(page)
+        page.get_by_text("Fitted 40 runs").wait_for()
+    finally:
+        context.close()
+        server.shutdown()
+        server.server_close()
+    assert [each for each in faults if "favicon" not in each and "404" not in each] == []
+
+
+def test_without_scripts_it_says_how_to_do_the_same(place: Path, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((place / "lab.html").as_uri())
+    assert "moelaws fit runs.csv" in page.locator("#lab-fit").inner_text()
+    context.close()
