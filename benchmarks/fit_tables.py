@@ -49,6 +49,8 @@ def make_table(
         "granularity": rng.choice([1.0, 2, 4, 8, 16], n_runs),
         "activation_ratio": 1 / rng.choice([2.0, 4, 8, 16, 32, 64, 128], n_runs),
     }  # fmt: skip
+    later = np.random.default_rng([seed, n_runs, 1])  # of its own: columns that came later change no earlier table
+    table |= {"top_k": later.choice([1.0, 2, 4, 8], n_runs), "shared_experts": later.choice([0.0, 1, 2], n_runs)}
     table = {column: table[column] for column in law.columns(table).values()}
     table[law.target] = law.predict(params, table) * np.exp(noise * rng.standard_normal(n_runs))
     return law, table, params

@@ -39,8 +39,8 @@ function sizeOf(family, target, e, k) {
 // Whether a law can choose a size under a budget: it must see the training tokens fall as the model grows.
 function canPlan(law, columns) {
   const read = law.variables.map(({ symbol, columns: names }) => (columns || {})[symbol] || names[0]);
-  const known = ["total_params", "active_params", "dense_params", "non_embedding_params", "n_experts", "sparsity", "tokens",
-    "granularity"];
+  const known = ["total_params", "active_params", "dense_params", "non_embedding_params", "n_experts", "top_k", "sparsity",
+    "tokens", "granularity"];
   return read.includes("tokens") && read.some((name) => name.endsWith("_params")) && read.every((name) => known.includes(name));
 }
 
@@ -49,7 +49,7 @@ function runsFor(law, columns, family, budget, e, k) {
   const sizes = Array.from({ length: SIZES }, (_, i) => Math.exp(low + ((high - low) * i) / (SIZES - 1)));
   const table = sizes.map((size) => ({
     total_params: family.total(size, e, k), active_params: family.active(size, e, k), dense_params: family.dense(size, e, k),
-    non_embedding_params: family.total(size, e, k), n_experts: e, sparsity: 1 - k / e, granularity: 1,
+    non_embedding_params: family.total(size, e, k), n_experts: e, top_k: k, sparsity: 1 - k / e, granularity: 1,
     tokens: budget / family.flops(size, e, k),
   }));
   const data = Object.fromEntries(law.variables.map(({ symbol, columns: names }) => {

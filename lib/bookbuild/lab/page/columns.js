@@ -12,6 +12,7 @@ const NAMES = {
   dense_tokens: ["densetokens"],
   n_experts: ["nexperts", "experts", "numexperts", "E"],
   top_k: ["topk", "activeexperts", "expertspertoken", "K", "k"],
+  shared_experts: ["sharedexperts", "nshared"],
   sparsity: ["sparsity", "S"],
   train_flops: ["trainflops", "flops", "compute", "computeflops", "C"],
   granularity: ["granularity", "G"],

@@ -6,6 +6,8 @@ const SPANS = {
   dense_tokens: { log: true, min: 8, max: 14, step: 0.1, value: 11 },
   n_experts: { log2: true, min: 0, max: 9, step: 1, value: 3 },
   sparsity: { min: 0, max: 0.99, step: 0.01, value: 0.75 },
+  top_k: { min: 1, max: 16, step: 1, value: 2 },
+  shared_experts: { min: 0, max: 4, step: 1, value: 1 },
   granularity: { log2: true, min: 0, max: 5, step: 1, value: 1 },
   train_flops: { log: true, min: 18, max: 26, step: 0.1, value: 22 },
   activation_ratio: { min: 0.01, max: 1, step: 0.01, value: 0.1 },
