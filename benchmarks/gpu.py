@@ -49,6 +49,7 @@ class Sizes:
         sweeps: of the runs, each with the table that its rows go to.
         workers: that share the device.
         product: rows and columns of the product that a step is held against.
+        repeats: turns in which a step and its parts are measured.
         limits: seconds of each part, the runs' for each sweep.
     """
 
@@ -60,12 +61,13 @@ class Sizes:
     sweeps: tuple[tuple[str, str], ...] = (("packages_1e14", "packages.csv"),)
     workers: int = 12
     product: int = 8192
+    repeats: int = 9
     limits: dict[str, float] = field(default_factory=lambda: {"tests": 300.0, "steps": 420.0, "runs": 480.0})
 
 
 # A CPU knows one thread: narrower models, and the batches of the study's runs at 1e12 and 1e13 FLOPs.
 CPU = Sizes(
-    widths=(32, 48, 64, 96, 128), tokens=(1_024, 4_096), sweeps=(), workers=1, product=2048,
+    widths=(16, 24, 32, 48, 64, 96, 128), tokens=(1_024, 4_096), sweeps=(), workers=1, product=2048, repeats=5,
     limits={"tests": 60.0, "steps": 560.0, "runs": 60.0},
 )  # fmt: skip
 
@@ -140,7 +142,7 @@ def steps(device: torch.device, sizes: Sizes, file: Path) -> None:
         if time.monotonic() > until:
             print("steps: out of time; the same command goes on")
             return
-        found = step_time(model, tokens, device.type).row()
+        found = step_time(model, tokens, device.type, sizes.repeats).row()
         row = {
             "device": name_of(device), **found, "product_gflops": peak / 1e9,
             "torch_version": torch.__version__, "code_version": code_version(),

@@ -39,12 +39,13 @@ ALLOWED = {
     "surfaces": {"charts", "fitting", "optimum", "runs"},
     "exchange": {"counting", "files"},
     "serving": {"charts", "config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
+    "pacing": {"config", "counting", "optimum", "runs", "serving"},
     "models": {"config", "counting", "field"},
     "reshape": {"config", "field", "models"},
     "adaptive": {"config", "counting", "models"},
     "text": {"files"},
     "training": {"allocator", "config", "counting", "field", "models", "provenance", "reshape", "runs", "text"},
-    "sweeping": {"config", "counting", "field", "files", "process", "runs", "text", "training", "workers"},
+    "sweeping": {"config", "counting", "field", "files", "pacing", "process", "runs", "text", "training", "workers"},
     "probing": {"config", "counting", "files", "models", "provenance", "runs", "sweeping", "text", "training"},
     "decoding": {"config", "exchange", "files", "models"},
     "measuring": {
@@ -52,7 +53,7 @@ ALLOWED = {
         "training",
     },
     "foretelling": {"comparing", "fitting", "laws", "optimum", "runs", "surfaces"},
-    "comparing": {"charts", "fitting", "laws", "optimum", "runs", "surfaces"},
+    "comparing": {"charts", "fitting", "laws", "optimum", "pacing", "runs", "surfaces"},
     "reporting": {
         "charts", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
     },
@@ -60,12 +61,12 @@ ALLOWED = {
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
         "charts", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
-        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "probing", "reporting", "reshape", "runs",
+        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting", "reshape", "runs",
         "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "adaptive", "charts", "comparing", "config", "counting", "decoding", "exchange", "files", "fitting",
-        "foretelling", "laws", "measuring", "models", "optimum", "probing", "provenance", "reshape", "runs",
+        "foretelling", "laws", "measuring", "models", "optimum", "pacing", "probing", "provenance", "reshape", "runs",
         "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {
@@ -77,7 +78,7 @@ EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
     "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "foretelling", "reporting", "datasets",
-    "serving", "exchange", "charts", "counting", "config",
+    "serving", "exchange", "pacing", "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")

@@ -50,6 +50,7 @@ def test_the_wheel_is_the_library_alone_and_whole(wheel: Path) -> None:
         if file.suffix in (".py", ".pyi", ".css", ".jinja") or file.name == "py.typed"
     ]
     tables = {f"moelaws/datasets/tables/{path.name}" for path in (ROOT / "data" / "runs").glob("*.csv")}
+    tables |= {"moelaws/pacing/training_steps.csv"}
     assert names == {file.relative_to(here).as_posix() for file in files} | tables
 
 

@@ -58,6 +58,13 @@ from .optimum.family import proportional as proportional
 from .optimum.family import switch as switch
 from .optimum.forecaster import Forecaster as Forecaster
 from .optimum.forecaster import OptimumError as OptimumError
+from .pacing.equal_time import Race as Race
+from .pacing.equal_time import race as race
+from .pacing.step_model import StepError as StepError
+from .pacing.step_model import StepModel as StepModel
+from .pacing.step_model import predict_step_seconds as predict_step_seconds
+from .pacing.step_model import step_model as step_model
+from .pacing.timed_runs import predict_seconds as predict_seconds
 from .parameters import check_parameters as check_parameters
 from .probing.probing import probe_runs as probe_runs
 from .reporting.analyses import ReportOptions as ReportOptions

@@ -153,6 +153,22 @@ def test_speedup_finds_what_the_law_behind_the_runs_says(table, capsys):
     assert record["flops"]["low"] < true < record["flops"]["high"]
 
 
+def test_speedup_says_the_factor_in_seconds_of_a_device_that_the_runs_never_saw(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs_file = str(ROOT / "data" / "runs" / "isoflop.csv")
+    line = ["speedup", runs_file, "--budget", "1e13", "--of", "16", "--bootstrap", "30"]
+    found = {}
+    for device, more in (("h200", ("--steps", str(ROOT / "data" / "timings" / "training_steps.csv"))), ("b200", ())):
+        assert exit_code([*line, "--device", device, *more, "--json", f"{device}.json"]) == 0
+        assert "in seconds: " in capsys.readouterr().out
+        found[device] = json.loads(Path(f"{device}.json").read_text())
+        jsonschema.validate(found[device], schema("speedup"))
+        seconds = found[device]["seconds"]
+        assert 0.1 < seconds["low"] < seconds["value"] < found[device]["flops"]["value"]
+    assert "41 measured steps" in found["h200"]["seconds_why"]
+    assert "not measured" in found["b200"]["seconds_why"]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -174,6 +190,17 @@ def test_speedup_finds_what_the_law_behind_the_runs_says(table, capsys):
         (["speedup", "runs.csv", *MAP, "--budget", "1e30", "--of", "4"], "1e+30 is outside"),
         (["speedup", "--budget", "1e18", "--of", "4"], "name a run table"),
         (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--law", "average"], "name one law"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "tpu"], "no measured steps"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "h200"], "no column 'd_model'"),
+        (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--steps", "runs.csv"], "goes with --device"),
+        (
+            ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "h200", "--steps", "runs.csv"],
+            "runs.csv: no column 'device'",
+        ),
+        (
+            ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "h200", "--law", "abnar2025"],
+            "take one",
+        ),
     ],
 )
 def test_a_refusal_is_one_sentence_and_writes_nothing(table, tmp_path, capsys, line, said):

@@ -42,6 +42,13 @@ def tables(rng: random.Random) -> Iterator[Input]:
             yield Input(line, "a table that is none")
 
 
+def steps(rng: random.Random) -> Iterator[Input]:
+    """Tables of training steps that are none."""
+    for name in rng.sample(sorted(nasty.tables()), 6):
+        line = (*BASES["speedup"], "--device", "h200", "--steps", name)
+        yield Input(line, "a table of steps that is none", refuse=True)
+
+
 def models(rng: random.Random) -> Iterator[Input]:
     names = [f"model_{n}" for n in ("zero", "short", "vast", "long", "deep", "cut", "half", "text", "pickle", "bare")]
     names += [f"config_{n}" for n in ("list", "deep", "nan", "empty", "digits", "latin")]

@@ -54,6 +54,8 @@ SPECIAL = {
     ),
     "--points": ("good.csv", "cell_text.csv", "header.csv", "one_column.csv", "tiny.csv", "vast.csv"),
     "--times": ("good.csv", "ours.csv", "header.csv"),
+    "--device": ("h200", "NVIDIA H200", "b200", "cpu", "tpu", "cuda:99", "own", "2"),
+    "--steps": ("good.csv", "header.csv", "vast.csv", "small", "cell_text.csv"),
     "--law": ("average", "tian2025", "nothing", "hoffmann2022"),
     "--plot": ("new.pdf", "good.csv", "precious.json", "small", "new", ".svg/x"),
     "--objective": ("lsq", "lsq-log", "huber", "mse"),

@@ -14,6 +14,8 @@ from moelaws.fitting.result import FitResult
 from moelaws.fitting.result_parts import LEVEL
 from moelaws.optimum.allocation import Estimate
 from moelaws.optimum.forecaster import Forecaster
+from moelaws.pacing.step_model import StepError, StepModel
+from moelaws.pacing.timed_runs import predict_seconds
 from moelaws.runs import finished
 from moelaws.surfaces.budget import check, completed
 from moelaws.surfaces.nominal import equal_budgets
@@ -108,7 +110,7 @@ def speedup(
     over: str | int = DENSE,
     level: float = LEVEL,
     options: CurveOptions | None = None,
-    timed: pd.DataFrame | None = None,
+    timed: pd.DataFrame | StepModel | None = None,
 ) -> Speedup:
     """How many times the training FLOPs one configuration needs to match another, both at their best size.
 
@@ -123,7 +125,8 @@ def speedup(
         over: the second, that it is measured against.
         level: of the intervals.
         options: how the curves are fitted.
-        timed: a table of runs with ``seconds`` to take the speeds from; by default the runs themselves.
+        timed: what the speeds are taken from: a table of runs with ``seconds``, or a device's steps (``step_model``), by
+            which the seconds of these runs are foreseen; by default the runs themselves, as they were timed.
 
     Returns:
         The multiplier, with intervals: in FLOPs, and in seconds where times are known.
@@ -131,17 +134,26 @@ def speedup(
     Raises:
         FitError: no budgets, no such configuration, a budget outside those run, or none at which it has an optimum.
         OptimumError: a law that has no answer.
+        StepError: a device's steps for a law, or for a table that does not tell its models' shape.
 
     Examples:
         >>> import moelaws as ml
         >>> found = ml.speedup(ml.Forecaster("abnar2025"), 1e20, of=8)
         >>> round(found.flops.value, 1)
         2.6
+
+        The same in seconds of a device, from runs that were made on another:
+
+        >>> study = ml.speedup(ml.datasets.load("isoflop"), 1e13, of=16, timed=ml.step_model("h200"))
+        >>> study.seconds.value < 1 < study.flops.value
+        True
     """
     if not 0 < level < 1:
         raise FitError(f"level = {level}: expected a number between 0 and 1")
     first, second = Configuration.read(of), Configuration.read(over)
     if not isinstance(runs, pd.DataFrame):
+        if isinstance(timed, StepModel):
+            raise StepError("a law knows sizes and not shapes: a device's seconds are those of a run table's models")
         return _of_law(Forecaster(runs) if isinstance(runs, FitResult) else runs, budget, first, second, level)
     options = options or CurveOptions()
     ended, _ = completed(finished(runs))
@@ -167,12 +179,12 @@ def speedup(
         for each, curve in zip((first, second), curves, strict=True)
         for why in _without_optimum(curve)
     ]
-    seconds, why = _in_seconds(
-        ended if timed is None else finished(timed), (first, second), known, budget, ratio, level
-    )
+    how = ended if timed is None else predict_seconds(ended, timed) if isinstance(timed, StepModel) else finished(timed)
+    source = f"as foreseen on {timed}" if isinstance(timed, StepModel) else "as these runs were timed"
+    seconds, why = _in_seconds(how, (first, second), known, budget, ratio, level)
     both = [curve.assign(configuration=each.words) for curve, each in zip(curves, (first, second), strict=True)]
     return Speedup(
-        budget, first.words, second.words, flops, seconds, why, "observed",
+        budget, first.words, second.words, flops, seconds, why if seconds is None else f"{why}, {source}", "observed",
         bool(flops.value * budget > known[1]["budget"].max() * 1.02), level, pd.concat(both, ignore_index=True),
         tuple(notes),
     )  # fmt: skip
@@ -291,5 +303,5 @@ def _in_seconds(
     scatter = np.concatenate([[0.0], noise * rng.standard_normal(len(ratio) - 1)])
     speeds = paces[0].flops_per_second / paces[1].flops_per_second
     return _estimate(ratio * speeds * np.exp(scatter), level), (
-        f"{both[0].words} trains at {speeds:.2f} times the FLOP/s of {both[1].words}, as these runs were timed"
+        f"{both[0].words} trains at {speeds:.2f} times the FLOP/s of {both[1].words}"
     )

@@ -33,7 +33,8 @@ def pace_of(timed: pd.DataFrame, chosen: Configuration, curve: pd.DataFrame, flo
     """The speed of a configuration at the budget next to ``flops``.
 
     Args:
-        timed: finished runs with ``seconds``, or ``tokens_per_second`` and ``tokens``.
+        timed: finished runs with ``seconds``, or ``tokens_per_second`` and ``tokens``; with ``seconds_error`` where
+            ``predict_seconds`` made them.
         chosen: the configuration.
         curve: its best sizes, from ``best_losses``.
         flops: training FLOPs of the run that is asked about.
@@ -67,6 +68,8 @@ def pace_of(timed: pd.DataFrame, chosen: Configuration, curve: pd.DataFrame, flo
     size = next((name for name in ("active_params", "total_params") if name in there.columns), None)
     x = np.log(there[size].to_numpy(float)) if size else np.zeros(len(there))
     middle, error = _line_at(x, speed, float(np.log(nearest["n"])) if size == "active_params" else float(x.mean()))
+    if "seconds_error" in there.columns:  # foreseen, not measured: each run's error is that of the device's model
+        error = float(np.hypot(error, there["seconds_error"].mean()))
     return Pace(float(np.exp(middle)), error, machine)
 
 

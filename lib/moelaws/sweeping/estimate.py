@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
-from moelaws.counting import count_parameters
+from moelaws.pacing.step_work import FEW, seconds_per_amount, work_table
 from moelaws.sweeping.sweep import SweepRun, corpus_of
 
 _SAMPLES = 8
@@ -45,8 +43,8 @@ def estimate(
 ) -> Estimate:
     """Train some steps of representative configurations and forecast the sweep from them.
 
-    A step's time is taken to be a sum of four parts: constant, in proportion to its FLOPs, to all parameters (the
-    optimiser touches idle experts too) and to the number of experts (each is a matrix product of its own).
+    A step's time is taken to be a sum of four amounts (``pacing.step_work.FEW``): constant, in proportion to its FLOPs,
+    to all parameters (the optimiser touches idle experts too) and to experts (each is a matrix product of its own).
 
     Args:
         runs: pinned runs, at least one; see ``pin``.
@@ -65,8 +63,7 @@ def estimate(
     measured = np.array([future.result() for future in pending])
     spent = time.perf_counter() - began
     parts = np.array([_parts(item) for item in chosen])
-    # Relative errors: a step of 2 ms counts as much as one of 200.
-    weights, _ = nnls(parts / measured[:, None], np.ones(len(chosen)))
+    weights = seconds_per_amount(parts, measured)
     forecast = np.array([_parts(item) @ weights * _steps(item) for item in runs])
     return Estimate(
         seconds=makespan(forecast.tolist(), workers),
@@ -91,7 +88,7 @@ def representatives(runs: Sequence[SweepRun], count: int = _SAMPLES) -> list[Swe
     """
     distinct = list({tuple(_parts(item)): item for item in runs}.values())
     places = np.log(np.array([_parts(item) for item in distinct]))
-    chosen = [int(places[:, 1].argmax())]
+    chosen = [int(places[:, FEW.index("flops")].argmax())]
     distance = np.full(len(distinct), np.inf)
     while len(chosen) < min(count, len(distinct)):
         distance = np.minimum(distance, np.linalg.norm(places - places[chosen[-1]], axis=1))
@@ -146,10 +143,10 @@ class _Enough(Exception):
     """The steps that were wanted have been made."""
 
 
-def _parts(item: SweepRun) -> NDArray[np.float64]:
-    model = item.run.model
-    step_flops = item.train_flops / item.run.steps
-    return np.array([1.0, step_flops, count_parameters(model).total, model.n_experts * model.n_layers])
+def _parts(item: SweepRun) -> np.ndarray:
+    """Amounts of a step."""
+    row: np.ndarray = work_table([(item.run.model, item.run.batch_tokens)], FEW)[0]
+    return row
 
 
 def _steps(item: SweepRun) -> float:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from moelaws.cli.instrument.own_laws import add_formula
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.instrument.predict import AVERAGE, add_discrepancy, law_of
@@ -16,6 +18,7 @@ from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import FAMILIES
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.optimum.run_family import family_of_runs
+from moelaws.pacing.step_model import StepError, StepModel, step_model
 from moelaws.runs import ConditionError, Loaded, finished, load_runs
 from moelaws.surfaces.polynomial import SurfaceError
 
@@ -36,6 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bootstrap", type=whole(2, 100_000), default=300, help="refits of each curve (default 300)")
     parser.add_argument("--seed", type=seed, default=0, help="of the refits (default 0)")
     parser.add_argument("--times", type=path, metavar="FILE", help="a run table to take the speeds from instead")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="foresee the seconds on this device: cpu or h200 as measured, or a hardware preset",
+    )
+    parser.add_argument(
+        "--steps",
+        type=path,
+        metavar="FILE",
+        help="a table of measured training steps for --device (default: the book's)",
+    )
     parser.add_argument("--law", metavar="NAME", help="let a law answer, fitted to the table, in place of its runs")
     parser.add_argument("--law-fit", type=path, metavar="FILE", help="let a fit that moelaws fit --json wrote answer")
     add_formula(parser)
@@ -55,6 +69,11 @@ def run(options: argparse.Namespace) -> int:
     check_json(options.json, "speedup")
     check_plot(options.plot)
     by_law = options.law or options.law_fit or options.formula
+    if options.steps and not options.device:
+        raise ValueError("--steps: goes with --device, which says whose steps of the table are meant")
+    if options.device and (options.times or by_law):
+        other = "--times" if options.times else "a law"
+        raise ValueError(f"--device and {other}: seconds on a device are foreseen for the runs of a table; take one")
     found, loaded = _of_law(options) if by_law else _observed(options)
     picture = found.plot() if options.plot else None
     if options.json:
@@ -86,9 +105,13 @@ def _observed(options: argparse.Namespace) -> tuple[Speedup, Loaded]:
     use_our_names(options, "variable")
     loaded = load_table(options)
     runs, _ = loaded.derived()
-    timed = None if options.times is None else load_runs(options.times, {}, None, required=()).runs
+    timed: pd.DataFrame | StepModel | None = None
+    if options.device:
+        timed = step_model(options.device, options.steps)
+    elif options.times:
+        timed = load_runs(options.times, {}, None, required=()).runs
     try:
         curves = CurveOptions(options.variable, options.bootstrap, options.seed)
         return speedup(runs, options.budget, options.of, options.over, options.level, curves, timed), loaded
-    except (FitError, ConditionError, SurfaceError) as error:
+    except (FitError, ConditionError, SurfaceError, StepError) as error:
         raise FitError(f"{Path(options.table).name}: {error}") from None

@@ -179,6 +179,11 @@ class Paths:
         known = np.isfinite(at).all(axis=-1, keepdims=True)
         at = np.where(known, at, 0.0)
         at = at.reshape((1,) * (3 - at.ndim) + at.shape)
+        if len(at) == 1:  # the same places for all draws
+            found = self.weights @ self.process.covariance(at[0], self.points).T
+            if self.heights.any():
+                found += self.heights @ np.cos(at[0] @ self.waves + self.phases).T
+            return np.where(known[..., 0], found, np.nan)
         at = np.broadcast_to(at, (len(self.heights), *at.shape[-2:]))
         found = np.einsum("bgn,bn->bg", self.process.covariance(at, self.points), self.weights)
         if self.heights.any():
