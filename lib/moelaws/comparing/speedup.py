@@ -125,8 +125,8 @@ def speedup(
         over: the second, that it is measured against.
         level: of the intervals.
         options: how the curves are fitted.
-        timed: what the speeds are taken from: a table of runs with ``seconds``, or a device's steps (``step_model``), by
-            which the seconds of these runs are foreseen; by default the runs themselves, as they were timed.
+        timed: what the speeds are taken from: a table of runs with ``seconds``, or a device's steps (``step_model``),
+            by which the seconds of these runs are foreseen; by default the runs themselves, as they were timed.
 
     Returns:
         The multiplier, with intervals: in FLOPs, and in seconds where times are known.

@@ -92,8 +92,8 @@ class StepModel:
         if self.held_out is None or self.unseen_width is None:
             return f"{self.device}: by its data sheet and another device's calls, not measured"
         return (
-            f"{self.device}: {self.rows} measured steps, each foreseen from the others to {self.held_out.median:.1%} in "
-            f"the median (nine in ten to {self.held_out.p90:.1%}), a width from the other widths to "
+            f"{self.device}: {self.rows} measured steps, each foreseen from the others to {self.held_out.median:.1%} "
+            f"in the median (nine in ten to {self.held_out.p90:.1%}), a width from the other widths to "
             f"{self.unseen_width.median:.1%}"
         )
 

@@ -66,9 +66,10 @@ def stepped_model(row: pd.Series) -> ModelConfig:
     Vocabulary, context, heads and hidden width are 1,024, 128, one a 16 channels and 4 d where the table is silent.
     """
     width = int(row["d_model"])
-    given = {name: int(row[name]) for name in ("vocab_size", "context", "n_heads", "d_ff") if row.get(name, 0) > 0}
     usual = {"vocab_size": 1024, "context": 128, "n_heads": max(1, width // 16), "d_ff": 4 * width}
+    usual |= {name: int(row[name]) for name in usual if row.get(name, 0) > 0}
     return ModelConfig(
         d_model=width, n_layers=int(row["n_layers"]), n_experts=int(row["n_experts"]), top_k=int(row["top_k"]),
-        granularity=int(row["granularity"]), **(usual | given),
+        granularity=int(row["granularity"]), vocab_size=usual["vocab_size"], context=usual["context"],
+        n_heads=usual["n_heads"], d_ff=usual["d_ff"],
     )  # fmt: skip
