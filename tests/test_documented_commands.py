@@ -68,7 +68,7 @@ def check_moelaws(arguments: list[str]) -> None:
         assert arguments[0] in make_parser().format_help()
         return
     options = make_parser().parse_args(arguments)
-    if arguments[0] == "sweep":
+    if arguments[0] == "sweep" and not options.name.endswith(".csv"):  # a table that `next` writes
         assert find_sweep(options.name)()
     if getattr(options, "law", None):
         law(options.law)

@@ -53,20 +53,22 @@ ALLOWED = {
         "training",
     },
     "foretelling": {"comparing", "fitting", "laws", "optimum", "runs", "surfaces"},
+    "choosing": {"files", "fitting", "optimum", "runs"},
     "comparing": {"charts", "fitting", "laws", "optimum", "pacing", "runs", "surfaces"},
     "reporting": {
-        "charts", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
+        "charts", "choosing", "comparing", "files", "fitting", "laws", "optimum", "provenance", "runs", "surfaces",
     },
     "datasets": {"document", "files", "runs"},
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
-        "charts", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
-        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting", "reshape", "runs",
-        "serving", "sweeping", "surfaces", "text", "training",
+        "charts", "choosing", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
+        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting", "reshape",
+        "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
-        "adaptive", "charts", "comparing", "config", "counting", "decoding", "exchange", "files", "fitting",
-        "foretelling", "laws", "measuring", "models", "optimum", "pacing", "probing", "provenance", "reshape", "runs",
+        "adaptive", "charts", "choosing", "comparing", "config", "counting", "decoding", "exchange", "files",
+        "fitting", "foretelling", "laws", "measuring", "models", "optimum", "pacing", "probing", "provenance",
+        "reshape", "runs",
         "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {
@@ -77,8 +79,8 @@ ALLOWED = {
 EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
-    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "foretelling", "reporting", "datasets",
-    "serving", "exchange", "pacing", "charts", "counting", "config",
+    "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "choosing", "foretelling", "reporting",
+    "datasets", "serving", "exchange", "pacing", "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")

@@ -10,14 +10,14 @@ from moelaws.json_file import JsonFileError, read_object
 
 Kind = Literal[
     "fit", "isoflop", "plan", "machine", "count", "compression", "model plan", "prediction", "compare", "predict",
-    "speedup", "blend",
+    "speedup", "blend", "next",
 ]  # fmt: skip
 """What a document holds; it says so in its field ``kind``, as in ``moelaws fit``."""
 
 _COMMANDS: dict[Kind, str] = {
     "fit": "fit", "isoflop": "isoflop", "plan": "plan", "machine": "measure --calibrate", "count": "count",
     "compression": "compress", "model plan": "plan --model", "prediction": "measure --predict", "compare": "compare",
-    "predict": "predict", "speedup": "speedup", "blend": "blend",
+    "predict": "predict", "speedup": "speedup", "blend": "blend", "next": "next",
 }  # fmt: skip
 
 # By these fields the documents are known that were written before they said what they are.

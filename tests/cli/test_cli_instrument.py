@@ -1,4 +1,4 @@
-"""``moelaws compare``, ``predict``, ``speedup``: what they print and write, and that a refusal writes nothing."""
+"""``moelaws compare``, ``predict``, ``speedup``, ``next``: what they print and write; a refusal writes nothing."""
 
 import json
 from pathlib import Path
@@ -210,3 +210,46 @@ def test_a_refusal_is_one_sentence_and_writes_nothing(table, tmp_path, capsys, l
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert said in captured.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_next_prints_runs_and_writes_what_was_asked(table, tmp_path, capsys):
+    line = ["next", "runs.csv", *MAP, "--ask", "budget=1e20", "--budget-left", "3e19", "--most", "6", "--at-once", "2"]
+    assert exit_code([*line, "--json", "n.json", "--out", "n.csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "For the loss at 1e+20 FLOPs: 6 runs" in printed
+    assert "a process of 3 %" in printed
+    record = json.loads((tmp_path / "n.json").read_text())
+    jsonschema.validate(record, schema("next"))
+    assert [run["wave"] for run in record["runs"]] == [1, 1, 2, 2, 3, 3]
+    written = pd.read_csv(tmp_path / "n.csv")
+    np.testing.assert_allclose(written["train_flops"], [run["train_flops"] for run in record["runs"]])
+    # What was proposed can be offered again, and the best of it comes first.
+    assert (
+        exit_code(["next", "runs.csv", *MAP, "--ask", "budget=1e20", "--budget-left", "1e19", "--candidates", "n.csv"])
+        == 0
+    )
+    assert exit_code([*line, "--json", "n.json", "--out", "n.csv"]) == 0  # our own are replaced
+
+
+def test_next_makes_a_first_design_without_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["next", "--ask", "best: budget=1e21", "--budget-left", "1e20", "--experts", "1,8,64", "--family", "glu"]
+    assert exit_code([*line, "--sizes", "1e7,1e9", "--memory-gb", "64", "--largest-run", "1e19"]) == 0
+    assert "For the best number of experts at 1e+21 FLOPs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--ask", "nothing"], "expected NAME=NUMBER"),
+        (["--ask", "budget=1e20", "--sizes", "1"], "expected LEAST,MOST"),
+        (["--ask", "budget=1e20", "--memory-gb", "1e-6"], "within the limits"),
+        (["--ask", "budget=1e20", "--candidates", "runs.csv", "--noise", "2"], "--noise"),
+        (["--ask", "budget=1e20", "--out", "runs.csv"], "another file has this name"),
+    ],
+)
+def test_next_refuses_in_a_sentence(table, more, says, capsys):
+    assert exit_code(["next", "runs.csv", *MAP, "--budget-left", "1e19", *more]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said) < 400

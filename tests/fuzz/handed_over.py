@@ -32,7 +32,7 @@ def tables(rng: random.Random) -> Iterator[Input]:
     for name in names:
         yield Input(("runs", "--", name), "a table that is none")
         for base in rng.sample(
-            ("fit", "isoflop", "rerun", "probe", "plan", "compare", "predict", "speedup", "report"), 3
+            ("fit", "isoflop", "rerun", "probe", "plan", "compare", "predict", "speedup", "next", "report"), 3
         ):
             line = (
                 ("plan", "--train-flops", "1e20", "--timings", name)

@@ -56,7 +56,7 @@ def tables(rng: random.Random, count: int = 120) -> list[Input]:
     good, ours = runs().head(24).to_csv(index=False), recorded().to_csv(index=False)
     found = []
     for i in range(count):
-        base = rng.choice(("runs", "fit", "isoflop", "rerun", "probe", "compare", "predict", "speedup"))
+        base = rng.choice(("runs", "fit", "isoflop", "rerun", "probe", "compare", "predict", "speedup", "next"))
         text = ours if base in ("rerun", "probe") else good
         for _ in range(rng.randint(1, 3)):
             at = rng.randrange(min(len(text), 400) if rng.random() < 0.5 else len(text))

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "compare laws on a run table: which fits, which foresees",
     "predict": "predict losses of new runs, with intervals",
     "speedup": "how many times the FLOPs one configuration is worth over another",
+    "next": "choose the runs that tell most, for their FLOPs, about what is asked",
     "report": "make one page for a run table: what is in it, what it says, what it leaves open",
     "measure": "time prefill and decode of a model, or calibrate this machine",
     "export": "write a checkpoint in a format that other programs read: GGUF",
@@ -35,7 +36,7 @@ COMMANDS = {
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
 _DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress", "blend")} | {
-    name: f"instrument.{name}" for name in ("compare", "predict", "speedup", "report")
+    name: f"instrument.{name}" for name in ("compare", "predict", "speedup", "next", "report")
 }
 """Commands whose modules lie in a room of their own."""
 

@@ -30,7 +30,11 @@ _BOOK = tuple(f"howmany.designs.{name}" for name in ("sweeps", "program_sweeps",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("name", help="one of the book's (a wrong name lists them), or PACKAGE.MODULE:FUNCTION of yours")
+    parser.add_argument(
+        "name",
+        help="one of the book's (a wrong name lists them), PACKAGE.MODULE:FUNCTION of yours, or FILE.csv, a table of"
+        " runs to be made as moelaws next --out writes it",
+    )
     parser.add_argument("--out", type=path, help="run table to append to (default data/runs/NAME.csv)")
     parser.add_argument("--workers", type=whole(1, MOST_WORKERS), help="local processes of one thread each (default 2)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="run on the Dask cluster with this scheduler instead")
@@ -48,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep, a line a run."""
+    if _is_table(options.name) and options.out is None:
+        raise ValueError(f"{options.name}: say by --out which run table its runs are to go to")
     out = options.out or Path("data/runs") / f"{options.name.rpartition(':')[2]}.csv"
     with promise(lambda: _kept(options, out)):
         return _sweep(options, out)
@@ -67,7 +73,12 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
 
     if options.workers is not None and options.scheduler is not None:
         raise ValueError("--workers is for local processes; a cluster has the workers that were started in it")
-    runs = runs_of(options.name, find_sweep(options.name))
+    if _is_table(options.name):
+        from moelaws.sweeping.planned_table import runs_of_table
+
+        runs = runs_of_table(options.name)
+    else:
+        runs = runs_of(options.name, find_sweep(options.name))
     if options.dry_run:
         _forecast(runs, out, options)
         return 0
@@ -87,6 +98,10 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
         return 1
     print(f"{count} runs trained, {len(runs)} in the sweep; table: {out}")
     return 0
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith(".csv")
 
 
 def find_sweep(name: str) -> Any:
