@@ -184,12 +184,12 @@ class Expander {
 
   cross(weight, a, b, matrix) {
     const p = this.program.coordinates;
+    const here = new Float64Array(this.runs);
     a.support.forEach((i, k) => {
       const left = this.blocks[a.number][k];
+      for (let r = 0; r < this.runs; r++) here[r] = weight[r] * left[r];
       b.support.forEach((j, l) => {
-        const right = this.blocks[b.number][l];
-        let sum = 0;
-        for (let r = 0; r < this.runs; r++) sum += weight[r] * left[r] * right[r];
+        const sum = dot(here, this.blocks[b.number][l]);
         matrix[i * p + j] += sum;
         matrix[j * p + i] += sum;
       });
@@ -219,16 +219,36 @@ function addProduct(total, values, weights) {
 }
 
 // Add the sum over runs of weight x slope x slope to a symmetric matrix of P x P.
+let weighed = new Float64Array(0);
+
 function addSquares(matrix, p, slopes, support, weight) {
   const n = weight.length;
+  if (weighed.length !== n) weighed = new Float64Array(n);
   for (let a = 0; a < slopes.length; a++) {
     const left = slopes[a];
+    for (let r = 0; r < n; r++) weighed[r] = weight[r] * left[r];
     for (let b = 0; b <= a; b++) {
-      const right = slopes[b];
-      let sum = 0;
-      for (let r = 0; r < n; r++) sum += weight[r] * left[r] * right[r];
+      const sum = dot(weighed, slopes[b]);
       matrix[support[a] * p + support[b]] += sum;
       if (a !== b) matrix[support[b] * p + support[a]] += sum;
     }
   }
+}
+
+// The sum of products, in four sums at once: one would wait for each addition before the next.
+function dot(a, b) {
+  const n = a.length;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let i = 0;
+  for (; i + 3 < n; i += 4) {
+    s0 += a[i] * b[i];
+    s1 += a[i + 1] * b[i + 1];
+    s2 += a[i + 2] * b[i + 2];
+    s3 += a[i + 3] * b[i + 3];
+  }
+  for (; i < n; i++) s0 += a[i] * b[i];
+  return s0 + s1 + (s2 + s3);
 }

@@ -113,19 +113,18 @@ class Problem {
     const gradient = new Float64Array(p);
     const hessian = new Float64Array(p * p);
     const metric = new Float64Array(p);
-    support.forEach((i, q) => {
-      let sum = 0;
-      let square = 0;
-      const along = slopes[q];
-      for (let k = 0; k < this.runs; k++) {
-        sum += along[k] * pull[k];
-        square += along[k] * along[k] * cap[k];
-      }
-      gradient[i] = sum;
-      metric[i] = square;
-    });
+    support.forEach((i, q) => { gradient[i] = dot(slopes[q], pull); });
+    if (kind !== "majorant") {
+      support.forEach((i, q) => {
+        const along = slopes[q];
+        let square = 0;
+        for (let k = 0; k < this.runs; k++) square += along[k] * along[k] * cap[k];
+        metric[i] = square;
+      });
+    }
     if (kind !== "majorant" && robust) for (let i = 0; i < this.runs; i++) cap[i] = Math.abs(r[i]) <= delta ? weights[i] : 0;
     addSquares(hessian, p, slopes, support, cap);
+    if (kind === "majorant") for (let i = 0; i < p; i++) metric[i] = hessian[i * p + i];
     if (kind === "exact") this.expander.bend(pull, hessian);
     let finite = Number.isFinite(value);
     for (let i = 0; finite && i < p; i++) finite = Number.isFinite(gradient[i]);

@@ -108,11 +108,6 @@ function bounded(number) {
 // Least squares with non-negative weights, by trying every set of weights that are not zero: at most 64.
 function nonNegative(columns, goal) {
   const k = columns.length;
-  const dot = (a, b) => {
-    let sum = 0;
-    for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-    return sum;
-  };
   const gram = columns.map((a) => columns.map((b) => dot(a, b)));
   const right = columns.map((a) => dot(a, goal));
   const trace = gram.reduce((sum, row, i) => sum + row[i], 0);

@@ -89,7 +89,8 @@ function exploredLaw(law) {
       ] });
   });
   coefficients();
-  return [element("p", { class: "lab-note" }, what(law)), field("coefficients", set), field("against", along), answer, picture,
+  return [element("p", { class: "lab-note" }, what(law)),
+    element("div", { class: "lab-fields" }, field("coefficients", set), field("against", along)), answer, picture,
     element("div", { class: "lab-fields" }, sliders.map((each) => each.made)), note,
     element("details", { class: "lab-more" }, element("summary", {}, "Move the coefficients"), moved)];
 }

@@ -166,7 +166,8 @@ function holdOut(table) {
   const largest = element("button", { type: "button", class: "lab-button lab-quiet", onclick: () => {
     if (!column.value) return;
     sign.value = ">=";
-    value.value = String(Math.max(...numbersOf(table, column.value).filter(Number.isFinite)));
+    const most = Math.max(...numbersOf(table, column.value).filter(Number.isFinite));
+    value.value = [String(most), most.toExponential().replace("+", "")].sort((a, b) => a.length - b.length)[0];
   } }, "its largest value");
   const made = element("div", { class: "lab-fields" }, field("hold out runs by column", column), field("where it is", sign),
     field("than", value), largest);

@@ -50,6 +50,8 @@ function scaleOf(values) {
 }
 
 function axisOf(title, log) {
-  return log ? { title, tickCount: 6, labelExpr: "datum.value >= 1e5 ? replace(format(datum.value, '~e'), '+', '') : format(datum.value, '~g')" }
-    : { title, tickCount: 6, format: "~g" };
+  // Vega's own format would round 20 to 2e+1.
+  const small = "format(datum.value, '.6~g')";
+  return { title, tickCount: 6,
+    labelExpr: log ? `datum.value >= 1e5 ? replace(format(datum.value, '~e'), '+', '') : ${small}` : small };
 }
