@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from bookbuild.assets import vega_bundle
+from bookbuild.site.assets import vega_bundle
 from repository import ROOT, TESTS
 
 

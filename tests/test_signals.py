@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from bookbuild.site import STAMP
+from bookbuild.site.place import STAMP
 from books import copy_small_book
 from moelaws.files import write_whole
 from moelaws.provenance import code_version, machine

@@ -6,9 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bookbuild.assets import install_assets
 from bookbuild.error import BookError
-from bookbuild.icons import trim_icons
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.states import digest_files
 from bookbuild.lab.scripts import install_lab
@@ -20,8 +18,11 @@ from bookbuild.pages.pairs import notebook_text
 from bookbuild.pages.readable import Book, quoted, read_book
 from bookbuild.pages.sizes import check_profile
 from bookbuild.pages.toc import read_toc
-from bookbuild.site import Made, check_place, check_site, is_current, put_in_place, render
-from bookbuild.stage import SOURCES, site_files, write_stage
+from bookbuild.site.assets import install_assets
+from bookbuild.site.icons import trim_icons
+from bookbuild.site.place import Made, check_place, check_site, is_current, put_in_place
+from bookbuild.site.render import render
+from bookbuild.site.stage import SOURCES, site_files, write_stage
 from moelaws.quote import shown
 
 

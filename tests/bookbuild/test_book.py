@@ -17,7 +17,7 @@ from bookbuild.error import BookError
 from bookbuild.pages.address import repository_address
 from bookbuild.pages.chapter import read_page
 from bookbuild.pages.toc import read_toc
-from bookbuild.site import check_place, is_current
+from bookbuild.site.place import check_place, is_current
 from repository import ROOT
 
 HEADER = "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n\n# Title\n\n"

@@ -15,7 +15,7 @@ import pytest
 
 from bookbuild.cache import Cache
 from bookbuild.command import main
-from bookbuild.exchange import exchange
+from bookbuild.site.exchange import exchange
 from books import copy_small_book
 from small_sweep import alive, until, with_tests
 
@@ -161,7 +161,7 @@ def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path: Path, capfd: py
 @pytest.mark.parametrize("system", [True, False])
 def test_two_folders_change_their_names(system: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not system:
-        monkeypatch.setattr("bookbuild.exchange._exchanged", lambda *_: False)
+        monkeypatch.setattr("bookbuild.site.exchange._exchanged", lambda *_: False)
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "page").write_text(name)
@@ -172,7 +172,7 @@ def test_two_folders_change_their_names(system: bool, tmp_path: Path, monkeypatc
 
 
 def test_an_exchange_that_is_interrupted_leaves_the_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bookbuild.exchange._exchanged", lambda *_: False)
+    monkeypatch.setattr("bookbuild.site.exchange._exchanged", lambda *_: False)
     (tmp_path / "old").mkdir()
     with pytest.raises(FileNotFoundError):
         exchange(tmp_path / "new", tmp_path / "old")

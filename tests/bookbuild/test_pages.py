@@ -12,7 +12,7 @@ from bookbuild.pages.outputs import objections
 from bookbuild.pages.pairs import to_notebook
 from bookbuild.pages.sizes import check_profile, overrides
 from bookbuild.pages.toc import read_toc
-from bookbuild.site import check_site
+from bookbuild.site.place import check_site
 
 
 def test_toc_lists_pages_in_reading_order(small_book: Path):
