@@ -3,7 +3,8 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bookbuild.error import BookError
@@ -20,9 +21,10 @@ from bookbuild.pages.sizes import check_profile
 from bookbuild.pages.toc import read_toc
 from bookbuild.site.assets import install_assets
 from bookbuild.site.icons import trim_icons
+from bookbuild.site.kept import Kept
 from bookbuild.site.place import Made, check_place, check_site, is_current, put_in_place
-from bookbuild.site.render import render
-from bookbuild.site.stage import SOURCES, site_files, write_stage
+from bookbuild.site.render import Tree, render
+from bookbuild.site.stage import SOURCES, site_files
 from moelaws.quote import shown
 
 
@@ -50,10 +52,11 @@ def build_book(order: Order) -> bool:
     notebooks = executed_notebooks(order, pages)
     begin = time.perf_counter()
     order.say(f"site  {len(pages)} pages")
-    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+    with _folder(order) as folder:
         book = _book_of(order.root, notebooks.texts)
-        write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
-        site = _rendered(Path(folder))
+        tree = Tree(order.root, *_quoted(pages, notebooks.texts, book), jobs=order.jobs)
+        kept = Kept(order.work / "stage" / order.profile, _site_ground(order.root), anew=order.force)
+        site = _rendered(tree, folder, kept)
         install_assets(site, order.work / "assets")
         install_lab(site, order.root)
         trim_icons(site)
@@ -89,11 +92,11 @@ def build_chapter(order: Order, name: str) -> Path:
         raise BookError(f"chapter {shown(name)}: expected one of {known}")
     notebooks = executed_notebooks(order, chosen)
     begin, page = time.perf_counter(), order.place / f"{chosen[0].name}.html"
-    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+    with _folder(order) as folder:
         others = {each.name: each.text for each in pages if each is not chosen[0]}
         book = _book_of(order.root, notebooks.texts)
-        write_stage(Path(folder), order.root, others, _quoted(chosen, notebooks.texts, book)[1])
-        site = _rendered(Path(folder), about=chosen[0].name)
+        tree = Tree(order.root, others, _quoted(chosen, notebooks.texts, book)[1], chosen[0].name, order.jobs)
+        site = _rendered(tree, folder)
         install_assets(site, order.work / "assets")
         install_lab(site, order.root)
         trim_icons(site)
@@ -113,10 +116,9 @@ def check_links(order: Order) -> None:
     pages = [read_page(order.root, name) for name in read_toc(order.root)]
     check_profile(order.profile, pages)
     notebooks = executed_notebooks(order, pages)
-    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+    with _folder(order) as folder:
         book = _book_of(order.root, notebooks.texts)
-        write_stage(Path(folder), order.root, *_quoted(pages, notebooks.texts, book))
-        _rendered(Path(folder), "linkcheck")
+        _rendered(Tree(order.root, *_quoted(pages, notebooks.texts, book)), folder, builder="linkcheck")
 
 
 def _book_of(root: Path, executed: Mapping[str, str]) -> Book:
@@ -152,9 +154,24 @@ def _write_downloads(site: Path, pages: Sequence[Page], book: Book) -> None:
             (site / "_sources" / f"{page.name}.ipynb").write_text(notebook_text(page, book), encoding="utf-8")
 
 
-def _rendered(stage: Path, builder: str = "html", about: str = "") -> Path:
+@contextmanager
+def _folder(order: Order) -> Iterator[Path]:
+    """A folder for a site, on the file system of the builder's other work: it is moved there, not copied."""
+    order.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="site-", dir=order.work) as folder:
+        yield Path(folder)
+
+
+def _rendered(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "html") -> Path:
     with processes(1) as pool:
-        return pool.submit(render, stage, builder, about).result()
+        return pool.submit(render, tree, into, kept, builder).result()
+
+
+def _site_ground(root: Path) -> str:
+    """Hash all that pages are rendered with: settings, styles, references, pictures, the builder, the packages."""
+    builder = Path(__file__).parent
+    files = digest_files(root, site_files(root)) + digest_files(builder.parent, [builder])
+    return hashlib.sha256(f"{ground_digest(root)}\n{files}".encode()).hexdigest()
 
 
 def _site_digest(order: Order, pages: Sequence[Page]) -> str:

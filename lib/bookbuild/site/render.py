@@ -1,39 +1,83 @@
-"""From a staged tree to a site: Jupyter Book renders it, and any warning stops it."""
+"""From pages to a site: Jupyter Book renders them, and any warning stops it."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bookbuild.error import BookError
+from bookbuild.site.kept import Kept, opened
+from bookbuild.site.stage import write_stage
 
 
-def render(stage: Path, builder: str = "html", about: str = "") -> Path:
-    """Let Jupyter Book build the staged tree from nothing, with every warning an error.
+@dataclass(frozen=True)
+class Tree:
+    """What is to be rendered.
 
     Arguments:
-        stage: the tree.
-        builder: `html`, or `linkcheck`.
+        root: folder of the book.
+        texts: page name -> MyST source of pages without code.
+        notebooks: page name -> JSON of executed chapters.
         about: name of the one page whose warnings count, where the others are only there to be referred to.
+        jobs: processes that write pages.
+    """
+
+    root: Path
+    texts: Mapping[str, str]
+    notebooks: Mapping[str, str]
+    about: str = ""
+    jobs: int = 1
+
+
+def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "html") -> Path:
+    """Let Jupyter Book build a site, with every warning an error.
+
+    Call it in a process of its own, which ends with the build.
+
+    Arguments:
+        tree: what to render.
+        into: an empty folder for the site.
+        kept: where Sphinx works; what it read there before and has not changed since, it does not read again. In a
+            fresh folder if None, or where another build is at work there.
+        builder: `html`, or `linkcheck`.
 
     Returns:
-        Folder of the built site, below `stage`.
+        Folder of the built site, below `into`.
 
     Raises:
         BookError: what Sphinx complained about, one reason a line, with the place in the author's files.
     """
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage)]
-    options = ["--builder", builder, "--warningiserror", "--keep-going", "--quiet"]
+    with opened(kept) as workshop:
+        write_stage(workshop.stage, tree.root, tree.texts, tree.notebooks)
+        site = workshop.stage / "_build" / "html"
+        shutil.rmtree(site, ignore_errors=True)  # pages that were removed since are no pages
+        log = _log_of(workshop.stage, builder, tree.jobs, workshop.held)
+        if log is not None:
+            complaints = _complaints(workshop.stage, log)
+            own = [line for line in complaints if re.search(rf"(^|/){re.escape(tree.about)}\.(md|ipynb)\b", line)]
+            if not tree.about or own or not (site / f"{tree.about}.html").is_file():
+                raise BookError(*(own or complaints))
+        if site.is_dir():
+            shutil.move(site, into / "site")
+        if log is None:
+            workshop.keep()
+    return into / "site"
+
+
+def _log_of(stage: Path, builder: str, jobs: int, held: tuple[int, ...]) -> str | None:
+    """What Sphinx printed where something is wrong, or None."""
+    command = [sys.executable, "-m", "bookbuild.site.typeset", str(stage), builder, str(jobs)]
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
-    site = stage / "_build" / "html"
-    if done.returncode != 0:
-        complaints = _complaints(stage, done.stdout + done.stderr)
-        own = [line for line in complaints if re.search(rf"(^|/){re.escape(about)}\.(md|ipynb)\b", line)]
-        if not about or own or not (site / f"{about}.html").is_file():
-            raise BookError(*(own or complaints))
-    return site
+    # Into files, not pipes: a program that it started and that outlived it would keep those open.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env=environment, pass_fds=held, check=False)
+        log.seek(0)
+        return None if done.returncode == 0 else log.read()
 
 
 def _complaints(stage: Path, log: str) -> list[str]:

@@ -3,8 +3,7 @@
 Jupyter Book warns where `x.md` lies beside `x.ipynb`, and builds the wrong one; the tree holds each name once.
 """
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bookbuild.error import BookError
@@ -36,23 +35,37 @@ def site_files(root: Path) -> list[Path]:
 
 
 def write_stage(stage: Path, root: Path, texts: Mapping[str, str], notebooks: Mapping[str, str]) -> None:
-    """Lay the tree out.
+    """Lay the tree out, so that the folder holds this and nothing else but Sphinx's own.
+
+    A file whose content is right already is left as it is, with its date: Sphinx reads what is younger again.
 
     Arguments:
-        stage: an empty folder.
+        stage: a folder, empty or as this function left it before.
         root: folder of the book.
         texts: page name -> MyST source of pages without code.
         notebooks: page name -> JSON of executed chapters.
     """
-    for path in site_files(root):
-        target = stage / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    for suffix, pages in ((".md", texts), (".ipynb", notebooks)):
-        for name, content in pages.items():
-            target = stage / f"{name}{suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content, encoding="utf-8")
-    for name in SOURCES:
-        if (root / name).is_dir():
-            (stage / name).symlink_to((root / name).resolve(), target_is_directory=True)
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in site_files(root)}
+    files |= {f"{name}.md": text.encode() for name, text in texts.items()}
+    files |= {f"{name}.ipynb": text.encode() for name, text in notebooks.items()}
+    links = {name: (root / name).resolve() for name in SOURCES if (root / name).is_dir()}
+    for name, target in links.items():
+        if not (stage / name).is_symlink():
+            (stage / name).symlink_to(target, target_is_directory=True)
+    for path in _files_of(stage):
+        if path.relative_to(stage).as_posix() not in files.keys() | links.keys():
+            path.unlink()
+    for name, content in files.items():
+        path = stage / name
+        if not (path.is_file() and path.read_bytes() == content):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _files_of(stage: Path) -> Iterator[Path]:
+    for path in stage.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path != stage / "_build":
+                yield from (found for found in path.rglob("*") if not found.is_dir())
+        else:
+            yield path

@@ -1,0 +1,45 @@
+"""Sphinx with Jupyter Book's settings, in a process of its own: `python -m bookbuild.site.typeset STAGE BUILDER JOBS`.
+
+Jupyter Book's command does the same, and either writes only pages whose own text has changed, which leaves old titles
+and numbers on the others, or forgets what it has read of all of them. Here every page is written, and those are read
+that have changed.
+"""
+
+import sys
+from pathlib import Path
+
+
+def typeset(stage: Path, builder: str, jobs: int) -> int:
+    """Build a staged tree below its folder `_build`.
+
+    Arguments:
+        stage: the tree.
+        builder: a builder of Sphinx's, such as `html`.
+        jobs: processes that write pages; one alone reads them, because not all extensions could share that.
+
+    Returns:
+        0, or another number where anything is wrong, which Sphinx has printed.
+    """
+    from jupyter_book.sphinx import build_sphinx
+
+    result = build_sphinx(
+        stage,
+        stage / "_build" / "html",
+        noconfig=True,
+        path_config=stage / "_config.yml",
+        confoverrides={
+            "external_toc_path": (stage / "_toc.yml").as_posix(),
+            "latex_individualpages": False,
+        },
+        builder=builder,
+        force_all=True,
+        warningiserror=True,
+        keep_going=True,
+        quiet=True,
+        jobs=jobs,
+    )
+    return int(result != 0)  # an exception is a result, too
+
+
+if __name__ == "__main__":
+    sys.exit(typeset(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
