@@ -69,23 +69,24 @@ def book_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     words = html.escape(str(spec.get("description", "")), quote=True)
     # In a script element, "</" would end it; < means the same to JSON.
     inert = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
-    image = static_image(spec)
+    drawn = _drawn(spec)
+    image = _data_uri(drawn)
     picture = f'<noscript><img class="chart-image" alt="{words}" src="{image}"></noscript>' if image else ""
     fragment = (
         f'<div class="chart"><div class="chart-view" aria-label="{words}"></div>'
         f'<script type="application/json" class="chart-spec">{inert}</script>{picture}</div>'
     )
-    return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words, **_png(spec)}
+    return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words, **_png(drawn)}
 
 
 def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook with a network: Altair's page fragment, the specification, and a PNG."""
-    return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(spec)}
+    return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
 def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook without a network; needs vl-convert, which brings Vega along."""
-    return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(spec)}
+    return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
 _RENDERERS = {"book": book_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
@@ -100,15 +101,7 @@ def static_image(spec: Mapping[str, Any]) -> str | None:
     Returns:
         A data URI (SVG, or PNG for a chart of many points), or None where vl-convert is not installed.
     """
-    vl_convert = _vl_convert()
-    if vl_convert is None:
-        return None
-    version = vegalite_version(vl_convert.get_vegalite_versions())
-    svg = vl_convert.vegalite_to_svg(static_spec(spec), vl_version=version).encode()
-    if len(svg) <= LARGEST_SVG:
-        return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    png = vl_convert.vegalite_to_png(static_spec(spec), vl_version=version, scale=1.5)
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return _data_uri(_drawn(spec))
 
 
 def static_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,13 +138,32 @@ def _altair_html(spec: dict[str, Any], template: str) -> dict[str, Any]:
     return dict(display.html_renderer(spec, template=template))
 
 
-def _png(spec: Mapping[str, Any]) -> dict[str, str]:
+def _drawn(spec: Mapping[str, Any]) -> str | None:
+    """A chart as SVG, of which pictures of other kinds are made: drawing is what takes long."""
     vl_convert = _vl_convert()
     if vl_convert is None:
-        return {}
+        return None
     version = vegalite_version(vl_convert.get_vegalite_versions())
-    png = vl_convert.vegalite_to_png(static_spec(spec), vl_version=version, scale=2)
-    return {"image/png": base64.b64encode(png).decode()}
+    return str(vl_convert.vegalite_to_svg(static_spec(spec), vl_version=version))
+
+
+def _data_uri(drawn: str | None) -> str | None:
+    if drawn is None:
+        return None
+    svg = drawn.encode()
+    if len(svg) <= LARGEST_SVG:
+        return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return f"data:image/png;base64,{_picture(drawn, scale=1.5)}"
+
+
+def _png(drawn: str | None) -> dict[str, str]:
+    return {} if drawn is None else {"image/png": _picture(drawn, scale=2)}
+
+
+def _picture(drawn: str, scale: float) -> str:
+    import vl_convert
+
+    return base64.b64encode(vl_convert.svg_to_png(drawn, scale=scale)).decode()
 
 
 def _vl_convert() -> Any | None:
