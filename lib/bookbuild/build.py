@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bookbuild.error import BookError
+from bookbuild.execution.notebooks import executed_notebooks, processes
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.states import digest_files
 from bookbuild.lab.scripts import install_lab
-from bookbuild.notebooks import executed_notebooks, processes
 from bookbuild.numbers import values_of
 from bookbuild.order import Order
 from bookbuild.pages.chapter import Page, read_page

@@ -11,9 +11,9 @@ import nbformat
 import pytest
 
 from bookbuild.build import Order, build_book
-from bookbuild.cache import KEPT, Cache
 from bookbuild.command import main
 from bookbuild.error import BookError
+from bookbuild.execution.cache import KEPT, Cache
 from bookbuild.pages.address import repository_address
 from bookbuild.pages.chapter import read_page
 from bookbuild.pages.toc import read_toc

@@ -13,8 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from bookbuild.cache import Cache
 from bookbuild.command import main
+from bookbuild.execution.cache import Cache
 from bookbuild.site.exchange import exchange
 from books import copy_small_book
 from small_sweep import alive, until, with_tests

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bookbuild.cache import Cache
+from bookbuild.execution.cache import Cache
+from bookbuild.execution.notebooks import INPUTS, chapter_of, executed_notebooks, kept_notebook
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.modules import Library
 from bookbuild.inputs.named import library_of, named_inputs
 from bookbuild.inputs.states import ABSENT
 from bookbuild.inputs.uses import uses
-from bookbuild.notebooks import INPUTS, chapter_of, executed_notebooks, kept_notebook
 from bookbuild.order import Order
 from bookbuild.pages.chapter import Page, read_page
 from bookbuild.pages.pairs import to_notebook

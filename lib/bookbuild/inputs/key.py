@@ -16,8 +16,8 @@ from bookbuild.inputs.states import States, state_of
 from bookbuild.pages.chapter import Page
 
 EXECUTES = (
-    "bookbuild.execute",
-    "bookbuild.colophon",
+    "bookbuild.execution.execute",
+    "bookbuild.execution.colophon",
     "bookbuild.pages.outputs",
     "bookbuild.pages.pairs",
     "bookbuild.pages.sizes",

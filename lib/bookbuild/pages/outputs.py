@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bookbuild.execute import cell_numbers
-
 EXCUSED = {"remove-output", "remove-cell", "remove-stderr"}
 """Tags of cells whose standard error never reaches the page."""
 
@@ -48,3 +46,17 @@ def _findings(cell: Any, root: Path) -> Iterator[str]:
         for path in {str(root), str(Path.home())} - {"/", "/root"}:
             if path in text:
                 yield f"shows a path of this machine: {path}"
+
+
+def cell_numbers(notebook: Any) -> dict[int, int]:
+    """Number the code cells as the author counts them: from 1, without the cell that papermill injects.
+
+    Returns:
+        Index into `notebook.cells` -> number.
+    """
+    code = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    return {index: number for number, index in enumerate(code, start=1)}

@@ -12,6 +12,7 @@ from typing import Any
 
 from bookbuild.inputs.named import sources_of
 from bookbuild.inputs.seen import NOTHING, Seen, read_log, watching
+from bookbuild.pages.outputs import cell_numbers
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -181,20 +182,6 @@ def _announcing_engine() -> Any:
             return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
 
     return AnnouncingEngine
-
-
-def cell_numbers(notebook: Any) -> dict[int, int]:
-    """Number the code cells as the author counts them: from 1, without the cell that papermill injects.
-
-    Returns:
-        Index into `notebook.cells` -> number.
-    """
-    code = [
-        index
-        for index, cell in enumerate(notebook.cells)
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    return {index: number for number, index in enumerate(code, start=1)}
 
 
 def _where(job: Job, number: int) -> str:

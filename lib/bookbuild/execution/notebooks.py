@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bookbuild.cache import Cache
-from bookbuild.colophon import add_colophon
 from bookbuild.error import BookError
-from bookbuild.execute import Executed, Job, end_children, execute
+from bookbuild.execution.cache import Cache
+from bookbuild.execution.colophon import add_colophon
+from bookbuild.execution.execute import Executed, Job, end_children, execute
 from bookbuild.inputs.key import chapter_key, ground_digest
 from bookbuild.inputs.modules import Library
 from bookbuild.inputs.named import Named, library_of, named_inputs
