@@ -13,8 +13,9 @@ import sys
 import textwrap
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,7 @@ def test_a_command_that_was_told_to_ignore_ctrl_c_does(tmp_path: Path) -> None:
 # --- workers -----------------------------------------------------------------------------------------------------
 
 
-def tally_of_workers(tries: int, _: Path) -> list[Tally]:
+def tally_of_workers(tries: int, _: Path, numbers: object = None) -> list[Tally]:
     """Ctrl-C while workers start and while they work; see tests/cases/interrupt."""
     dice, tally = random.Random(0), Tally("workers, SIGINT")
     script = ROOT / "tests" / "cases" / "interrupt" / "workers.py"
@@ -225,18 +226,21 @@ def table_faults(path: Path) -> str:
     return ""
 
 
-def tally_of_sweeps(tries: int, folder: Path, seconds: float | None = None) -> list[Tally]:
+def tally_of_sweeps(
+    tries: int, folder: Path, numbers: Sequence[signal.Signals] = SIGNALS, seconds: float | None = None
+) -> list[Tally]:
     """Sweeps that are ended and begun again, by one signal after the other, until they are through; then a new one.
 
     Args:
         tries: of each signal.
         folder: for tables.
+        numbers: these signals.
         seconds: the latest moment; that of the undisturbed sweep if not given.
     """
-    dice, tallies = random.Random(0), {number: Tally(f"sweep, {number.name}") for number in SIGNALS}
+    dice, tallies = random.Random(0), {number: Tally(f"sweep, {number.name}") for number in numbers}
     seconds = seconds or undisturbed_seconds(sweep_line(folder / "first.csv"))
     path = folder / "runs.csv"
-    for number in [*SIGNALS] * tries:
+    for number in [*numbers] * tries:
         disturb(tallies[number], sweep_line(path), number, seconds, lambda: table_faults(path), dice)
         if path.exists() and path.read_text().count("\n") > RUNS:
             path.unlink()
@@ -261,9 +265,9 @@ def site_faults(root: Path, since: int) -> str:
     return "" if count >= since else f"build {count} is back, and {since} was there"
 
 
-def tally_of_books(tries: int, folder: Path) -> list[Tally]:
+def tally_of_books(tries: int, folder: Path, numbers: Sequence[signal.Signals] = SIGNALS) -> list[Tally]:
     """Builds of a small book, each with another page and another chapter than the one before; see tally_of_sweeps."""
-    dice, tallies = random.Random(0), {number: Tally(f"book, {number.name}") for number in SIGNALS}
+    dice, tallies = random.Random(0), {number: Tally(f"book, {number.name}") for number in numbers}
     root = copy_small_book(folder / "book")
     chapter, page = root / "chapters" / "bars.md", root / "tables.md"
     texts = chapter.read_text(), page.read_text()
@@ -280,7 +284,7 @@ def tally_of_books(tries: int, folder: Path) -> list[Tally]:
 
     change(1)
     seconds = undisturbed_seconds(book_line(root))
-    for count, number in enumerate([*SIGNALS] * tries, start=2):
+    for count, number in enumerate([*numbers] * tries, start=2):
         change(count)
         disturb(tallies[number], book_line(root), number, seconds, lambda: site_faults(root, 1), dice)
     return list(tallies.values())
@@ -307,9 +311,13 @@ def test_workers_that_start_are_ended_by_ctrl_c(tmp_path: Path) -> None:
 
 @pytest.mark.validate
 @pytest.mark.timeout(12 * 3600)
-@pytest.mark.parametrize("what", [tally_of_workers, tally_of_sweeps, tally_of_books])
-def test_a_hundred_of_each(what: Callable[[int, Path], list[Tally]], tmp_path: Path) -> None:
-    tallies = what(100, tmp_path)
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [(tally_of_workers, signal.SIGINT), *product((tally_of_sweeps, tally_of_books), SIGNALS)],
+    ids=lambda given: given.name if isinstance(given, signal.Signals) else given.__name__,
+)
+def test_a_hundred_of_each(what: Callable[..., list[Tally]], number: signal.Signals, tmp_path: Path) -> None:
+    tallies = what(100, tmp_path, (number,))
     record = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     about = {"machine": machine(), "python": platform.python_version(), "code": code_version()}
     for tally in tallies:

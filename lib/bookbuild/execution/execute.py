@@ -110,6 +110,17 @@ def execute(job: Job, scratch: Path) -> Executed:
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
 
 
+def hush(_: int) -> None:
+    """Let nothing be seen of what this process and its kernels print on standard error.
+
+    What is wrong in a cell stands in its outputs, and what is wrong with a kernel in the failure. The rest is what
+    libraries print behind Python's back, such as ZeroMQ's assertions in a kernel that is ended while it ends.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
 def end_children() -> None:
     """End the kernels and programs that this process has started: none of them may outlive the build."""
     import psutil

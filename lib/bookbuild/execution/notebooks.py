@@ -10,7 +10,7 @@ from typing import Any
 from bookbuild.error import BookError
 from bookbuild.execution.cache import Cache
 from bookbuild.execution.colophon import add_colophon
-from bookbuild.execution.execute import Executed, Job, end_children, execute
+from bookbuild.execution.execute import Executed, Job, end_children, execute, hush
 from bookbuild.inputs.key import chapter_key, ground_digest
 from bookbuild.inputs.modules import Library
 from bookbuild.inputs.named import Named, library_of, named_inputs
@@ -118,9 +118,14 @@ def executed_notebooks(order: Order, pages: Sequence[Page]) -> Notebooks:
     return Notebooks({name: nbformat.writes(notebook, version=4) for name, notebook in done.items()}, read)
 
 
-def processes(count: int) -> Workers:
-    """Processes that end with this one, together with the kernels and programs that they have started."""
-    return Workers(count, Habits(end=end_children), tries=1)
+def processes(count: int, hushed: bool = False) -> Workers:
+    """Processes that end with this one, together with the kernels and programs that they have started.
+
+    Arguments:
+        count: how many.
+        hushed: whether what they print on standard error is for nobody, see `hush`.
+    """
+    return Workers(count, Habits(hush if hushed else None, end=end_children), tries=1)
 
 
 def chapter_of(order: Order, page: Page, ground: str, library: Library) -> Chapter:
@@ -176,14 +181,20 @@ def _execute_all(order: Order, jobs: Mapping[str, Job]) -> Iterator[Executed]:
     if not jobs:
         return
     # The folder of what kernels need is made here: a process that is ended does not clear up after itself.
-    with tempfile.TemporaryDirectory(prefix="kernels-") as scratch, processes(min(order.jobs, len(jobs))) as pool:
-        futures = {pool.submit(execute, job, Path(scratch)): name for name, job in jobs.items()}
-        for future in as_completed(futures):
-            name = futures[future]
-            try:
-                yield future.result()
-            except Exception as error:  # the process itself broke, for want of memory as a rule
-                yield Executed(name, 0.0, failure=f"{name}.md: its process ended: {type(error).__name__}: {error}")
+    with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
+        scratch = Path(folder)
+        with processes(min(order.jobs, len(jobs)), hushed=True) as pool:
+            yield from _as_done(pool, jobs, scratch)
+
+
+def _as_done(pool: Workers, jobs: Mapping[str, Job], scratch: Path) -> Iterator[Executed]:
+    futures = {pool.submit(execute, job, scratch): name for name, job in jobs.items()}
+    for future in as_completed(futures):
+        name = futures[future]
+        try:
+            yield future.result()
+        except Exception as error:  # the process itself broke, for want of memory as a rule
+            yield Executed(name, 0.0, failure=f"{name}.md: its process ended: {type(error).__name__}: {error}")
 
 
 def _accepted(order: Order, executed: Executed, chapter: Chapter) -> Any:
