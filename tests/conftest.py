@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ def _looks_at_a_book(item: pytest.Item) -> bool:
 def _books(item: pytest.Item) -> set[str]:
     """Which of the built books a test looks at."""
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    named = {name for name in (*getattr(item, "fixturenames", ()), *parameters) if isinstance(name, str)}
+    parts = chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in parameters)
+    named = {name for name in (*getattr(item, "fixturenames", ()), *parts) if isinstance(name, str)}
     return named & {"book_site", "small_site"}
 
 

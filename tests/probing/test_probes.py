@@ -70,11 +70,9 @@ class Copier(Bag):
     """Expects what followed the last token earlier in the context, then whatever stood in the context at all."""
 
     def logits(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        one_hot = F.one_hot(ids_BT, self.config.vocab_size).float()
-        after = torch.zeros_like(one_hot)
-        for t in range(1, ids_BT.shape[1]):
-            same = (ids_BT[:, :t] == ids_BT[:, t : t + 1]).float()
-            after[:, t] = torch.einsum("bs,bsv->bv", same, one_hot[:, 1 : t + 1]).clamp(max=1)
+        same_BTS = (ids_BT[:, :, None] == ids_BT[:, None, :]).float().tril(-1)[:, :, :-1]
+        next_BTS = ids_BT[:, None, 1:].expand_as(same_BTS)
+        after = torch.zeros(*ids_BT.shape, self.config.vocab_size).scatter_reduce(2, next_BTS, same_BTS, "amax")
         return super().logits(ids_BT) + 4 * after
 
 
