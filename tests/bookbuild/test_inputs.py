@@ -1,5 +1,7 @@
 """What a chapter depends on: an edit executes again each chapter that would now look otherwise, and no other."""
 
+import importlib.util
+import marshal
 import os
 import subprocess
 import sys
@@ -12,9 +14,11 @@ import pytest
 
 from bookbuild.execution.cache import Cache
 from bookbuild.execution.notebooks import INPUTS, chapter_of, executed_notebooks, kept_notebook
+from bookbuild.inputs.bytecode import CHECKED, compile_sources
 from bookbuild.inputs.key import ground_digest
 from bookbuild.inputs.modules import Library
 from bookbuild.inputs.named import library_of, named_inputs
+from bookbuild.inputs.seen import read_log, watching
 from bookbuild.inputs.states import ABSENT
 from bookbuild.inputs.uses import uses
 from bookbuild.order import Order
@@ -239,6 +243,38 @@ def test_old_byte_code_of_the_same_second_is_not_executed(
             assert list(source.parent.glob("__pycache__/bars.*.pyc"))
     finally:
         source.write_text(before)
+
+
+def test_byte_code_that_knows_its_source_by_a_hash_is_taken_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    source, log = tmp_path / "words.py", tmp_path / "log"
+    source.write_text("word = 'source'")
+    content, state = source.read_bytes(), source.stat()
+    place = Path(importlib.util.cache_from_source(source))
+    place.parent.mkdir()
+    other = marshal.dumps(compile("word = 'byte code'", str(source), "exec"))
+    dated = bytes(4) + int(state.st_mtime).to_bytes(4, "little") + state.st_size.to_bytes(4, "little")
+
+    def imported() -> str:
+        log.unlink(missing_ok=True)
+        line = [sys.executable, "-B", "-c", "import words; print(words.word)"]
+        environment = os.environ | watching(log, [tmp_path])
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        assert list(read_log(log, tmp_path).files) == ["words.py"]
+        return done.stdout.strip()
+
+    for head, expected in (
+        (CHECKED + importlib.util.source_hash(content), "byte code"),
+        (CHECKED + importlib.util.source_hash(content + b" "), "source"),
+        (dated, "source"),
+    ):
+        place.write_bytes(importlib.util.MAGIC_NUMBER + head + other)
+        assert imported() == expected
+    compile_sources([source, tmp_path / "absent.py"])
+    assert place.read_bytes()[4:16] == CHECKED + importlib.util.source_hash(content)
+    assert imported() == "source"
 
 
 def test_names_are_followed_to_the_modules_behind_them(tmp_path: Path) -> None:

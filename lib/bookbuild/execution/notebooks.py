@@ -11,6 +11,7 @@ from bookbuild.error import BookError
 from bookbuild.execution.cache import Cache
 from bookbuild.execution.colophon import add_colophon
 from bookbuild.execution.execute import Executed, Job, end_children, execute, hush
+from bookbuild.inputs.bytecode import compile_sources
 from bookbuild.inputs.key import chapter_key, ground_digest
 from bookbuild.inputs.modules import Library
 from bookbuild.inputs.named import Named, library_of, named_inputs
@@ -99,6 +100,7 @@ def executed_notebooks(order: Order, pages: Sequence[Page]) -> Notebooks:
         why = _why(order, cache, chapter)
         order.say(f"{chapter.page.stem}  to execute (profile {order.profile}){f': {why}' if why else ''}")
 
+    compile_sources({order.root / name for chapter in waiting.values() for name in chapter.named.modules})
     for executed in _execute_all(order, jobs):
         chapter = waiting[executed.page]
         try:

@@ -5,6 +5,7 @@ through their environment, of every Python that they start. Only builtin modules
 then is imported here: each kernel and each of its children pays for it.
 """
 
+import _thread
 import importlib.util
 import os
 import sys
@@ -17,6 +18,8 @@ EVENTS = {"open": "file", "os.listdir": "folder", "os.scandir": "folder"}
 PASSING = {"__pycache__", ".ipynb_checkpoints"}
 
 seen: set[tuple[str, str]] = set()
+looking: set[int] = set()
+"""Threads that look into byte code, which is no reading of the chapter's."""
 
 
 def signature(path: str, listed: bool = False) -> str:
@@ -43,7 +46,7 @@ def note(line: str) -> None:
 def watch(event: str, arguments: tuple[object, ...]) -> None:
     """Note the first time that each file is opened (which it need not be there for), or each folder listed."""
     kind = EVENTS.get(event)
-    if kind is None:
+    if kind is None or _thread.get_ident() in looking:
         return
     try:
         path = os.path.abspath(os.fsdecode(arguments[0]))  # type: ignore[arg-type]
@@ -57,10 +60,24 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
             note(f"{kind}\t{signature(path, kind == 'folder')}\t{path}\n")
     except (OSError, TypeError, ValueError):
         return  # a descriptor in the place of a name, or a name that no file can have
-    if path.endswith(".pyc"):
-        # Byte code knows its source by size and whole seconds, so it may be that of the version before. Python takes
-        # the source where the byte code cannot be had.
+    if path.endswith(".pyc") and not knows_its_source(path):
+        # Other byte code may be that of the version before. Python takes the source where it cannot be had.
         raise FileNotFoundError(f"{path}: the source counts")
+
+
+def knows_its_source(path: str) -> bool:
+    """Whether byte code holds a hash of its source, and not only its size and whole seconds."""
+    looking.add(_thread.get_ident())
+    try:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(file, 8)[4:] == b"\x03\0\0\0"
+        finally:
+            os.close(file)
+    except OSError:
+        return False
+    finally:
+        looking.discard(_thread.get_ident())
 
 
 def others() -> None:
