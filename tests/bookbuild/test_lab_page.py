@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bookbuild.assets import install_assets
 from bookbuild.lab.scripts import install_lab
+from bookbuild.site.assets import install_assets
 from moelaws.fitting.fit import fit
 from repository import ROOT
 
