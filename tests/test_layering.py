@@ -38,6 +38,7 @@ ALLOWED = {
     "optimum": {"fitting", "laws", "runs"},
     "surfaces": {"charts", "fitting", "optimum", "runs"},
     "exchange": {"counting", "files"},
+    "importing": {"exchange", "runs"},
     "serving": {"charts", "config", "counting", "exchange", "fitting", "laws", "optimum", "runs"},
     "pacing": {"config", "counting", "optimum", "runs", "serving"},
     "models": {"config", "counting", "field"},
@@ -62,8 +63,8 @@ ALLOWED = {
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
         "charts", "choosing", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
-        "formulas", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting", "reshape",
-        "runs", "serving", "sweeping", "surfaces", "text", "training",
+        "formulas", "importing", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting",
+        "reshape", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "adaptive", "charts", "choosing", "comparing", "config", "counting", "decoding", "exchange", "files",
@@ -80,7 +81,7 @@ EVERYWHERE = {"quote", "stages", "json_file", "available_memory", "__version__"}
 # The wall runs between rooms: these import no torch, nor a room that does, ever. What crosses it is a table.
 ANALYSIS = (
     "formulas", "runs", "laws", "fitting", "optimum", "surfaces", "comparing", "choosing", "foretelling", "reporting",
-    "datasets", "serving", "exchange", "pacing", "charts", "counting", "config",
+    "datasets", "serving", "exchange", "importing", "pacing", "charts", "counting", "config",
 )  # fmt: skip
 # These import it when one of their commands or chapters needs it, and not before.
 LATE = ("cli", "bookbuild", "howmany")
@@ -94,6 +95,7 @@ BEYOND_THE_WALL = (
     "sphinx",
     "vl_convert",
     "pyarrow",
+    "tensorboard",
 )
 FILES = sorted(file for file in LIB.rglob("*.py") if file != LIB / "moelaws" / "__init__.py")
 MOST_FILES = 15

@@ -47,7 +47,7 @@ def test_the_wheel_is_the_library_alone_and_whole(wheel: Path) -> None:
     files = [
         file
         for file in (here / "moelaws").rglob("*")
-        if file.suffix in (".py", ".pyi", ".css", ".jinja") or file.name == "py.typed"
+        if file.suffix in (".py", ".pyi", ".css", ".jinja", ".toml") or file.name == "py.typed"
     ]
     tables = {f"moelaws/datasets/tables/{path.name}" for path in (ROOT / "data" / "runs").glob("*.csv")}
     tables |= {"moelaws/pacing/training_steps.csv"}

@@ -47,6 +47,7 @@ from .fitting.selection import extrapolate as extrapolate
 from .foretelling.planned import foretell as foretell
 from .foretelling.planned import score_forecasts as score_forecasts
 from .foretelling.rolling import rolling_origin as rolling_origin
+from .importing.import_runs import import_runs as import_runs
 from .laws import LAWS as LAWS
 from .laws import Law as Law
 from .laws import LawError as LawError

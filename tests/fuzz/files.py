@@ -53,6 +53,7 @@ def build(folder: Path) -> None:
     shutil.copytree(ROOT / "tests" / "small_book", folder / "book")
     for name, content in (tables() | others()).items():
         (folder / name).write_bytes(content)
+    _exports(folder)
     _columns_of_another_kind(folder)
     no_files(folder)
     _models(folder)
@@ -70,6 +71,35 @@ def no_files(folder: Path) -> None:
     for name in ("giant.json", "giant.txt"):
         with open(folder / name, "wb") as file:
             file.truncate(10**12)
+
+
+EXPORTED = (
+    "trainer_state.json",
+    "tracker_metrics.jsonl",
+    "history.jsonl",
+    "runs.csv",
+    "events.out.tfevents.1",
+    "config.json",
+)
+"""Names by which the runs of other programs are known."""
+BROKEN = {
+    "empty": b"", "text": b"not what it says", "bytes": bytes(range(256)) * 9, "list": b"[1, 2]", "open": b"{" * 9999,
+    "kinds": b'{"global_step": [], "log_history": {"a": 1}, "max_steps": "x", "total_flos": 1e999, "config": 3}',
+    "log": b'{"global_step": 1e400, "log_history": [1, {"loss": {"a": [NaN]}, "eval_loss": "no"}], "summary": "{f()}"}',
+}  # fmt: skip
+"""What such a file may hold that none should."""
+
+
+def _exports(folder: Path) -> None:
+    """Folders of runs as other programs leave them, each file with one thing wrong."""
+    for word, content in BROKEN.items():
+        for name in EXPORTED:
+            place = folder / f"export_{word}_{name.split('.')[0]}" / "a"
+            place.mkdir(parents=True)
+            (place / name).write_bytes(content)
+            if name == "config.json":
+                (place / "trainer_state.json").write_text('{"global_step": 1, "log_history": [{"eval_loss": 3}]}')
+    (folder / "export_nothing").mkdir()
 
 
 def _columns_of_another_kind(folder: Path) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 from fuzz import mutations, nasty
 from fuzz.command import Input
+from fuzz.files import BROKEN, EXPORTED
 from fuzz.words import BASES
+
+PRESETS = ("auto", "wandb", "levanter", "marin", "trainer", "tensorboard")
 
 
 def tables(rng: random.Random) -> Iterator[Input]:
@@ -47,6 +50,20 @@ def steps(rng: random.Random) -> Iterator[Input]:
     for name in rng.sample(sorted(nasty.tables()), 6):
         line = (*BASES["speedup"], "--device", "h200", "--steps", name)
         yield Input(line, "a table of steps that is none", refuse=True)
+
+
+def imports(rng: random.Random) -> Iterator[Input]:
+    """Every preset on folders that hold rubbish under the right names, and on tables of all kinds."""
+    folders = [f"export_{word}_{name.split('.')[0]}" for word in BROKEN for name in EXPORTED] + [
+        "export_nothing",
+        "small",
+    ]
+    for name in folders:
+        yield Input(("runs", name), "a folder of runs that are none")
+        yield Input(("runs", name, "--map", rng.choice(PRESETS)), "a folder of runs that are none")
+    for preset in PRESETS:
+        for name in (*rng.sample(sorted(nasty.tables()), 6), "good.csv", "folder.csv", "pipe.csv", "nothing"):
+            yield Input(("runs", "--map", preset, "--", name), "a preset on a table")
 
 
 def models(rng: random.Random) -> Iterator[Input]:

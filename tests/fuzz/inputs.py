@@ -12,7 +12,7 @@ def every(parser: argparse.ArgumentParser, seed: int = 0) -> list[Input]:
     rng = random.Random(seed)
     found = [*options.lines(parser), *options.rubbish(parser, rng), *options.knowing(parser)]
     found += [*handed_over.tables(rng), *handed_over.models(rng), *handed_over.steps(rng)]
-    found += [*handed_over.sweeps(), *handed_over.fits()]
+    found += [*handed_over.sweeps(), *handed_over.imports(rng), *handed_over.fits()]
     found += handed_over.formulas(rng)
     found += mutations.tables(rng) + mutations.fits(rng) + mutations.configs(rng) + mutations.conditions(rng)
     return list(dict.fromkeys(found))

@@ -2,9 +2,13 @@
 
 import argparse
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from moelaws.cli.values import path
-from moelaws.runs import Loaded, load_runs
+from moelaws.importing.import_runs import Asked, load
+from moelaws.importing.preset import presets
+from moelaws.quote import shown
+from moelaws.runs import Loaded
 from moelaws.runs.reading.read import told
 from moelaws.runs.reading.rename import our_name, parse_map
 
@@ -18,19 +22,39 @@ def add_table(parser: argparse.ArgumentParser, example: str = "sparsity > 0.9", 
         needed: whether the command does nothing without a table.
     """
     parser.add_argument(
-        "table", nargs=None if needed else "?", type=path, help="CSV, JSON lines or Parquet, one row a run"
+        "table",
+        nargs=None if needed else "?",
+        type=path,
+        help="CSV, JSON lines or Parquet, one row a run; or a folder of runs of another program",
     )
     parser.add_argument(
         "--map",
-        metavar="OURS=THEIRS,...",
-        help="columns that the file calls otherwise: 'loss=val/loss,tokens=D*1e9'; a factor converts a unit, and a"
-        " name with a comma or = goes between backticks (and the whole between single quotes, for the shell)",
+        action=_Map,
+        metavar="PRESET,OURS=THEIRS,...",
+        help="columns that the file calls otherwise: 'loss=val/loss,tokens=D*1e9'; a factor converts a unit,"
+        " a number holds for every run (top_k=1), and a name with a comma or = goes between backticks (and the whole"
+        f" between single quotes, for the shell). Before them, or alone, whose layout it is: {', '.join(presets())};"
+        " auto goes by what a folder holds and by the names that people give to columns",
     )
+    parser.set_defaults(preset="")
     parser.add_argument(
         "--where",
         metavar="CONDITION",
         help=f"read only the rows that meet it: '{example}'; a name with signs in it goes between backticks",
     )
+
+
+class _Map(argparse.Action):
+    """Parts the name of a preset from the pairs that follow it: ``wandb,loss=val/nll``."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        first, _, pairs = str(values).partition(",")
+        known = first.strip() in presets()
+        namespace.preset, namespace.map = (first.strip(), pairs) if known else ("", values)
+        if not known and values.strip() and "=" not in first:
+            raise argparse.ArgumentError(
+                self, f"expected OURS=THEIRS,... or one of {', '.join(presets())} before them, found {shown(first)}"
+            )
 
 
 def load_table(
@@ -46,7 +70,8 @@ def load_table(
     Raises:
         ValueError: an option or a table that cannot be read.
     """
-    return load_runs(options.table, parse_map(options.map), options.where, required, any_sign)
+    asked = Asked(options.preset, parse_map(options.map), options.where, required, any_sign)
+    return load(options.table, asked)
 
 
 def use_our_names(options: argparse.Namespace, *names: str) -> None:

@@ -14,6 +14,7 @@ _RULES: tuple[_Rule, ...] = (
     ("sparsity", ("n_experts", "top_k"), "(E - K) / E", lambda r: (r["n_experts"] - r["top_k"]) / r["n_experts"]),
     ("top_k", ("n_experts", "sparsity"), "E (1 - S)", lambda r: r["n_experts"] * (1 - r["sparsity"])),
     ("n_experts", ("top_k", "sparsity"), "K / (1 - S)", lambda r: r["top_k"] / (1 - r["sparsity"])),
+    ("sparsity", ("activation_ratio",), "1 - A", lambda r: 1 - r["activation_ratio"]),
     ("tokens", ("train_flops", "active_params"), "C / (6 N_a)", lambda r: r["train_flops"] / (6 * r["active_params"])),
     ("train_flops", ("tokens", "active_params"), "6 N_a D", lambda r: 6 * r["active_params"] * r["tokens"]),
     ("active_params", ("train_flops", "tokens"), "C / (6 D)", lambda r: r["train_flops"] / (6 * r["tokens"])),

@@ -27,7 +27,7 @@ def design(runs: pd.DataFrame, x: str, y: str, width: int = 280) -> alt.Chart | 
         x, y: columns of positive numbers.
         width: of the plot, in pixels.
     """
-    columns = [x, y, *(["n_experts"] if "n_experts" in runs.columns else [])]
+    columns = list(dict.fromkeys([x, y, *(["n_experts"] if "n_experts" in runs.columns else [])]))
     points = runs.groupby(columns, as_index=False).size().rename(columns={"size": "runs"})
     if len(points) > MOST_POINTS:
         points = points.sample(MOST_POINTS, random_state=0)

@@ -77,8 +77,24 @@ def load_runs(
             its column holds, a number in a unit that cannot be meant, an exactly repeated row or run_id.
         ConditionError: a condition that cannot be read.
     """
-    name = plain(Path(path).name or str(path))
-    cells = read_table(path)
+    return load_cells(read_table(path), plain(Path(path).name or str(path)), rename, where, required, any_sign)
+
+
+def load_cells(
+    cells: pd.DataFrame,
+    name: str,
+    rename: Mapping[str, str] | None = None,
+    where: str | None = None,
+    required: Iterable[str] = ("loss",),
+    any_sign: Collection[str] = (),
+) -> Loaded:
+    """The same of cells that were read already.
+
+    Args:
+        cells: a table, of text with ``None`` where a cell is empty, or of numbers.
+        name: of the file, in messages.
+        rename, where, required, any_sign: as in ``load_runs``, which says what is returned and raised.
+    """
     renamed = rename_columns(cells, rename or {}, name)
     cells, required = renamed.cells, tuple(required)
     if where:
@@ -188,4 +204,7 @@ def _require(cells: pd.DataFrame, required: Collection[str], name: str) -> None:
             )
 
 
-__all__ = ["Loaded", "RunTableError", "RunTableWarning", "finished", "load_runs", "read_runs", "read_table", "told"]
+__all__ = [
+    "Loaded", "RunTableError", "RunTableWarning", "finished", "load_cells", "load_runs", "read_runs", "read_table",
+    "told",
+]  # fmt: skip

@@ -14,6 +14,7 @@ from moelaws.runs.numbers import as_numbers
 # A name between backticks, in which a doubled one stands for itself, or one without the signs that separate pairs.
 _OURS = re.compile(r"\s*(?:`((?:[^`]|``)*)`\s*|([^,=`]*))=")
 _THEIRS = re.compile(r"\s*(?:`((?:[^`]|``)*)`(\s*\*[^,`]*|\s*)|([^,`]*))(?:,|$)")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _FACTOR = re.compile(r"(.*\S)\s*\*\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)", re.DOTALL)
 
 
@@ -91,7 +92,8 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
 
     Args:
         cells: a table under the file's names.
-        rename: the book's name -> the file's, or ``NAME * FACTOR`` for a column in another unit.
+        rename: the book's name -> the file's, or ``NAME * FACTOR`` for a column in another unit, or a number that
+            all runs share and no column holds.
         name: of the file, in messages.
 
     Returns:
@@ -100,6 +102,10 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
     Raises:
         RunTableError: a column that the file does not have.
     """
+    shared = {ours: theirs for ours, theirs in rename.items() if _shared(theirs, cells)}
+    if shared:
+        cells = cells.assign(**{ours.strip(): repr(float(number)) for ours, number in shared.items()})
+    rename = {ours: theirs for ours, theirs in rename.items() if ours not in shared}
     found = {ours.strip(): _source(theirs.strip(), cells, ours.strip(), name) for ours, theirs in rename.items()}
     places: dict[int, list[str]] = {}
     for ours, (place, _) in found.items():
@@ -117,7 +123,13 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
             table.isetitem(i, _scaled(table.iloc[:, i].to_numpy(), factor))
     aliases = {str(cells.columns[place]): called[0] for place, called in places.items()}
     vouched = frozenset(ours for ours, (_, factor) in found.items() if factor is not None)
+    vouched |= {ours.strip() for ours in shared}
     return Renamed(table, {theirs: ours for theirs, ours in aliases.items() if theirs != ours}, vouched)
+
+
+def _shared(theirs: str, cells: pd.DataFrame) -> bool:
+    """Whether what stands in the place of a column's name is a number that holds for every run."""
+    return _NUMBER.fullmatch(theirs.strip()) is not None and theirs.strip() not in map(str, cells.columns)
 
 
 def _source(theirs: str, cells: pd.DataFrame, ours: str, name: str) -> tuple[int, float | None]:
