@@ -235,3 +235,15 @@ def test_the_recorded_study_has_a_page() -> None:
     made = report(ROOT / "data" / "runs" / "isoflop.csv")
     assert made.analyses.why == {}
     assert len(made.html.encode()) < 4e6
+
+
+def test_a_table_of_experts_and_dense_sizes_alone_is_reported() -> None:
+    rng = np.random.default_rng(0)
+    experts, size = np.repeat([1, 4, 16, 64], 6), np.tile(np.geomspace(1e7, 1e9, 6), 4)
+    loss = 8 * size**-0.06 * experts**-0.03 * np.exp(0.003 * rng.normal(size=24))
+    made = report(
+        pd.DataFrame({"n_experts": experts, "dense_params": size, "loss": loss}),
+        options=ReportOptions(bootstrap=0, laws=("clark2022",)),
+    )
+    assert "24 runs" in made.sections[0].finding
+    assert len(made.sections[0].figures) == 1
