@@ -87,6 +87,7 @@ def test_what_a_derived_column_follows_from_is_named_too() -> None:
 
 def test_the_active_share_of_experts_gives_the_sparsity_where_nothing_else_does() -> None:
     found, formulas = derive(pd.DataFrame({"activation_ratio": [0.25, 1.0], "loss": [3.0, 3.1]}))
-    assert found["sparsity"].tolist() == [0.75, 0.0] and formulas["sparsity"] == "1 - A"
+    assert found["sparsity"].tolist() == [0.75, 0.0]
+    assert formulas["sparsity"] == "1 - A"
     found, formulas = derive(pd.DataFrame({"activation_ratio": [0.3], "n_experts": [8], "top_k": [2]}))
     assert found["sparsity"].tolist() == [0.75]  # shared experts may count as active
