@@ -63,8 +63,8 @@ ALLOWED = {
     "charts": {"files", "formulas", "laws", "runs"},
     "cli": {
         "charts", "choosing", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
-        "formulas", "importing", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing", "reporting",
-        "reshape", "runs", "serving", "sweeping", "surfaces", "text", "training",
+        "formulas", "importing", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing",
+        "reporting", "reshape", "runs", "serving", "sweeping", "surfaces", "text", "training",
     },
     "howmany": {
         "adaptive", "charts", "choosing", "comparing", "config", "counting", "decoding", "exchange", "files",

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 import moelaws
+from command_line import exit_code
 from importing import layouts
 from moelaws import RunTableError, import_runs
 from moelaws.importing.import_runs import Asked, load
 from moelaws.importing.preset import letters, names, presets
+from moelaws.reporting.report import About
 from moelaws.runs import COLUMNS
 
 
@@ -216,3 +218,10 @@ def test_without_a_preset_the_complaint_names_the_one_that_would_read_it(tmp_pat
         load(table, Asked())
     with pytest.raises(RunTableError, match="--map wandb would take loss = val/loss"):
         load(_write(tmp_path, "chart.csv", layouts.CHART_CSV), Asked())
+
+
+def test_commands_take_a_folder(tmp_path: Path) -> None:
+    folder = layouts.tracker(tmp_path / "checkpoints")
+    assert exit_code(["runs", str(folder), "--map", "marin", "--write", str(tmp_path / "mine.csv")]) == 0
+    assert moelaws.read_runs(tmp_path / "mine.csv")["active_params"].tolist() == [305_088, 600_000]
+    assert About.of_file(folder).name == "checkpoints"

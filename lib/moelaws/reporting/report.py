@@ -52,8 +52,10 @@ class About:
 
     @classmethod
     def of_file(cls, path: Path, command: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> "About":
-        """What is to be said of a file."""
+        """What is to be said of a file, or of a folder of runs."""
         line = shlex.join(command) if command else f"moelaws.report({path.name!r})"
+        if path.is_dir():
+            return cls(plain(path.resolve().name, 120), "", plain(line, 2000), notes)
         with path.open("rb") as file:
             return cls(plain(path.name, 120), hashlib.file_digest(file, "sha256").hexdigest(), plain(line, 2000), notes)
 
