@@ -34,6 +34,7 @@ class Claim:
         experts: the numbers of experts it is about.
         budgets: training budgets at which it is recomputed, FLOPs.
         placebo: what its rule is asked of besides, where the claim has nothing to say; see ``verdicts.placebo``.
+        name: a few words for it, where a page lists or draws claims.
     """
 
     key: str
@@ -49,6 +50,12 @@ class Claim:
     experts: tuple[int, ...] = ()
     budgets: tuple[float, ...] = ()
     placebo: str = ""
+    name: str = ""
+
+    @property
+    def words(self) -> str:
+        """What a page calls it: its name, or the whole statement; never its key."""
+        return self.name or self.statement
 
     @property
     def sign(self) -> int:
@@ -118,4 +125,5 @@ def _claim(row: dict[Any, str]) -> Claim:
         experts=tuple(int(e) for e in row.get("experts", "").split()),
         budgets=tuple(float(c) for c in row.get("budgets", "").split()),
         placebo=row.get("placebo", ""),
+        name=row.get("name", ""),
     )

@@ -25,6 +25,21 @@ def glue(**numbers: Any) -> None:
         myst_nb.glue(name, value, display=False)
 
 
+def folded(title: str, table: pd.DataFrame, markup: bool = False, index: bool = True) -> "HTML":
+    """A table that a reader opens by its title, where a sentence or a figure says what most want of it.
+
+    Args:
+        title: what is in the table, as a line to click.
+        table: its numbers already written out, as ``charts.readable`` does.
+        markup: whether its texts are HTML, and have escaped what is not.
+        index: whether the index is a part of it.
+    """
+    from IPython.display import HTML
+
+    written = table.to_html(border=0, escape=not markup, index=index)
+    return HTML(f'<details class="folded"><summary>{escape(title)}</summary>{written}</details>')
+
+
 def html(table: pd.DataFrame, escape: bool = True) -> "HTML":
     """A table of sentences as a page shows it, with lines that break and without an index.
 
@@ -48,16 +63,28 @@ def listed(names: Iterable[str], none: str = "none", between: str = ", ") -> str
 
 
 def verdict_table(found: Iterable[Judged]) -> pd.DataFrame:
-    """Claims with what was measured and their one word, as a page shows them; texts are HTML."""
+    """Claims with what was measured and their one word, as a page shows them; texts are HTML.
+
+    Of several findings the last stands, which is that of the largest budget; the others unfold.
+    """
     return pd.DataFrame(
         {
-            "claim": f"{escape(each.claim.statement)} ({escape(each.claim.where)}; <i>{escape(each.claim.key)}</i>)",
-            "measured": "<br>".join(f"{escape(one.where)}: {escape(one.text or one.open)}" for one in each.findings)
-            or escape(each.reason),
+            "claim": f"{escape(each.claim.statement)} ({escape(each.claim.where)})",
+            "measured": _measured(each),
             "verdict": verdict_line(each),
         }
         for each in found
     )
+
+
+def _measured(found: Judged) -> str:
+    lines = [escape(f"{one.where}: {one.text or one.open}".removeprefix(": ")) for one in found.findings]
+    if not lines:
+        return escape(found.reason)
+    *others, last = lines
+    if not others:
+        return last
+    return f"<details><summary>{last}; {len(others)} more</summary>{'<br>'.join(others)}</details>"
 
 
 def verdict_line(found: Judged) -> str:

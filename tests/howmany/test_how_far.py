@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from howmany.forecasts import how_far
+from howmany.forecasts import further, how_far
 from repository import ROOT
 
 
@@ -50,4 +50,4 @@ def test_the_page_says_what_the_ladder_says(made):
     assert set(how_far.decision_numbers(made)) == {
         f"hf_{a}_{b}" for a in ("gain", "regret", "in") for b in ("alone", "beside")
     }
-    assert {"law alone", "in its band"} <= set(how_far.further(made).columns)
+    assert {"law alone", "in its band"} <= set(further.table(made).columns)

@@ -41,7 +41,7 @@ def pages() -> dict[str, list[Judged]]:
     asked = read_claims(YUN)
     return {
         "abnar_verdicts": [judged for each in court.judged.values() for judged in each],
-        "isoflop": list(sparsity_trends.judged(study, ABNAR, 1, REFITS).values()),
+        "isoflop_optima": list(sparsity_trends.judged(study, ABNAR, 1, REFITS).values()),
         "downstream": equal_loss_probes.verdicts(read_probes(PROBES, read_runs(RUNS)), ABNAR, 1),
         "finer_experts": [judged for each in by_design.values() for judged in each],
         "experts": experts.judged(YUN, own.runs, 1),

@@ -30,7 +30,7 @@ def verdict_points(by_study: Mapping[str, Sequence[Judged]]) -> pd.DataFrame:
         ``text``, ``silent`` (whether a placebo gets the claim's word too).
     """
     rows = [
-        (study, judged.claim.key, place, found.where, word, found.text or found.open, judged.silent)
+        (study, judged.claim.words, place, found.where, word, found.text or found.open, judged.silent)
         for study, verdicts in by_study.items()
         for judged in verdicts
         for place, (found, word) in enumerate(zip(judged.findings, judged.words, strict=True), 1)
@@ -54,7 +54,7 @@ def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.Face
         .mark_point(filled=False, size=55, strokeWidth=2.5)
         .encode(
             x=alt.X("place:O", title="findings, by budget").axis(labels=False, ticks=False),
-            y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True),
+            y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True, labelLimit=260),
             color=alt.Color("word:N", title=None).scale(domain=present, range=colours).legend(columns=2),
             shape=alt.Shape("word:N", title=None).scale(domain=present, range=shapes),
             opacity=alt.condition("datum.silent", alt.value(0.25), alt.value(1.0)),

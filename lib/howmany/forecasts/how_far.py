@@ -24,8 +24,8 @@ NEEDED = ("loss", "budget", "active_params", "total_params", "tokens", "n_expert
 LAWS = ("hoffmann2022", "abnar2025", "ludziejewski2025", "yun2024", GROWING)
 """Laws that know tokens: the others of the book say the same at every budget but for its sizes."""
 ALONE, BESIDE, NO_FORM, NO_LAW = "law alone", "law with its process", "quadratic", "process without a law"
-_COLOURS = {ALONE: DENSE, BESIDE: CATEGORIES[0], NO_FORM: CATEGORIES[5], NO_LAW: CATEGORIES[1]}
-_ENOUGH = 3
+COLOURS = {ALONE: DENSE, BESIDE: CATEGORIES[0], NO_FORM: CATEGORIES[5], NO_LAW: CATEGORIES[1]}
+ENOUGH = 3
 """Budgets that must be known: with two no error that bends with the FLOPs can be seen."""
 BAR = 0.010
 _PANEL, _HEIGHT = 148, 220
@@ -50,7 +50,7 @@ class Ladder:
     @property
     def next_budget(self) -> pd.DataFrame:
         """The scores of the next budget from three budgets on."""
-        return self.scores[(self.scores["steps"] == 1) & (self.scores["known"] >= _ENOUGH)]
+        return self.scores[(self.scores["steps"] == 1) & (self.scores["known"] >= ENOUGH)]
 
 
 def ladders(files: Mapping[str, str], starts: int) -> list[Ladder]:
@@ -81,8 +81,8 @@ def error_figure(made: list[Ladder]) -> alt.FacetChart:
     table["panel"] = table["text"] + ", " + table["at"]
     beside, alone = (table.loc[table["kind"] == kind, "rmse"] for kind in (BESIDE, ALONE))
     base = alt.Chart(table).encode(
-        x=alt.X("kind:N", title=None, sort=list(_COLOURS)).axis(labels=False, ticks=False),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())))
+        x=alt.X("kind:N", title=None, sort=list(COLOURS)).axis(labels=False, ticks=False),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())))
         .legend(columns=2, symbolType="circle", symbolOpacity=1),
     )  # fmt: skip
     y = alt.Y("rmse:Q", title="error of ln L, next budget").scale(type="log", nice=False, padding=8).axis(
@@ -117,16 +117,16 @@ def error_table(made: list[Ladder], steps: int = 1) -> pd.DataFrame:
                 law: f"{100 * pairs.loc[law, False]:.2g} → {100 * pairs.loc[law, True]:.2g}" for law in pairs.index
             }
             columns[f"{each.name}, {budget_name(float(str(asked)))}"] = written
-    return pd.DataFrame(columns).loc[lambda t: [*dict.fromkeys([*map(_name, LAWS), MEAN, QUADRATIC, CONSTANT])]]
+    return pd.DataFrame(columns).loc[lambda t: [*dict.fromkeys([*map(law_name, LAWS), MEAN, QUADRATIC, CONSTANT])]]
 
 
-def _name(law: Any) -> str:
+def law_name(law: Any) -> str:
     return law if isinstance(law, str) else str(law.name)
 
 
 def error_numbers(made: list[Ladder]) -> dict[str, Any]:
     """The errors of the next budget in a sentence's numbers."""
-    names = set(map(_name, LAWS))
+    names = set(map(law_name, LAWS))
     near = pd.concat([each.next_budget for each in made])
     laws = near[near["law"].isin(names)]
     alone, beside = laws[~laws["process"]], laws[laws["process"]]
@@ -157,24 +157,9 @@ def error_numbers(made: list[Ladder]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def further(made: list[Ladder]) -> pd.DataFrame:
-    """How the error grows with the steps ahead: from three budgets on, laws alone and with their process."""
-    names, rows = set(map(_name, LAWS)), []
-    for each in made:
-        known = each.scores[(each.scores["known"] >= _ENOUGH - 1) & each.scores["law"].isin(names)]
-        for (count, steps), group in known.groupby(["known", "steps"]):
-            row: dict[str, Any] = {"text": each.name, "budgets known": count, "steps ahead": steps}
-            for process, word in ((False, ALONE), (True, BESIDE)):
-                errors = group.loc[group["process"] == process, "rmse"]
-                row[word] = f"{errors.median():.3f} ({errors.min():.3f} to {errors.max():.3f})"
-            inside = group.loc[group["process"], "coverage"]
-            rows.append(row | {"in its band": f"{100 * inside.min():.0f} to {100 * inside.max():.0f} %"})
-    return pd.DataFrame(rows).set_index("text")
-
-
 def decisions(made: list[Ladder]) -> pd.DataFrame:
     """What one would have decided at the next budget: medians over the laws, in words with what was seen."""
-    names, rows = set(map(_name, LAWS)), []
+    names, rows = set(map(law_name, LAWS)), []
     for each in made:
         for asked, group in each.next_budget[each.next_budget["law"].isin(names)].groupby("asked"):
             for process, word in ((False, ALONE), (True, BESIDE)):
@@ -198,7 +183,7 @@ def decisions(made: list[Ladder]) -> pd.DataFrame:
 
 def decision_numbers(made: list[Ladder]) -> dict[str, Any]:
     """The worst decisions, alone and beside the process."""
-    names = set(map(_name, LAWS))
+    names = set(map(law_name, LAWS))
     near = pd.concat([each.next_budget for each in made])
     near = near[near["law"].isin(names)]
     found: dict[str, Any] = {}
@@ -214,7 +199,7 @@ def decision_numbers(made: list[Ladder]) -> dict[str, Any]:
 def whole_fits(made: list[Ladder]) -> dict[str, FitResult]:
     """Hoffmann's law and ``GROWING``, fitted to all budgets of each text."""
     return {
-        f"{each.name}, {_name(law)}": fit(law, each.runs, objective="lsq-log", starts=24)
+        f"{each.name}, {law_name(law)}": fit(law, each.runs, objective="lsq-log", starts=24)
         for each in made
         for law in ("hoffmann2022", GROWING)
     }
@@ -265,7 +250,7 @@ def one_term(made: list[Ladder], fits: Mapping[str, FitResult]) -> pd.DataFrame:
     rows = []
     for each in made:
         near = each.next_budget.groupby(["law", "process"])["rmse"].max()
-        for law in ("hoffmann2022", _name(GROWING)):
+        for law in ("hoffmann2022", law_name(GROWING)):
             result = fits[f"{each.name}, {law}"]
             moved = np.log(result.predict(each.runs, discrepancy="always") / result.predict(each.runs))
             rows.append(
@@ -284,7 +269,7 @@ def one_term(made: list[Ladder], fits: Mapping[str, FitResult]) -> pd.DataFrame:
 def term_numbers(table: pd.DataFrame) -> dict[str, Any]:
     """By how much one term shortens the worst forecast, and what the process leaves."""
     alone = table.pivot(columns="law", values="worst forecast alone")
-    cut = alone["hoffmann2022"] / alone[_name(GROWING)]
+    cut = alone["hoffmann2022"] / alone[law_name(GROWING)]
     ends = sorted({f"{cut.min():.1f}", f"{cut.max():.1f}"})
     return {"hf_term": " to ".join(ends)}
 

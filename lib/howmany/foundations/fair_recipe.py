@@ -9,6 +9,7 @@ import pandas as pd
 from howmany.figures.recipe_settings import loss_by_setting
 from howmany.settings import changed, tune
 from moelaws.charts.losses import budget_name
+from moelaws.charts.tables import readable
 from moelaws.runs import pooled_noise, seed_spread
 from moelaws.training.recipe import batch_sequences, learning_rate
 
@@ -85,7 +86,9 @@ def tuned_table(tuned: pd.DataFrame) -> pd.DataFrame:
     interval = [f"{low:.2f} to {high:.2f}" for low, high in zip(tuned["best_low"], tuned["best_high"], strict=True)]
     table = tuned.assign(budget=tuned["budget"].map(budget_name), interval=interval)
     table = table.set_index([name for name in ("budget", "d_model", "n_experts") if name in table])
-    return table[["best", "interval", "regret", "regret_se"]].round({"best": 2, "regret": 4, "regret_se": 4})
+    names = {"regret": "given away, nats", "regret_se": "standard error"}
+    shown = table[["best", "interval", *names]].rename(columns=names)
+    return readable(shown, "{:.4f}", {"best": "{:.2f}"})
 
 
 def tuned_numbers(tuned: pd.DataFrame, limit: float, begin: str) -> dict[str, Any]:

@@ -92,16 +92,16 @@ class Court:
         return {j.claim.key: j for j in self.judged[name]}
 
     def against(self, name: str) -> list[str]:
-        """Keys of the claims that a study contradicts, and its placebo does not."""
-        return self.keys(name, "contradicted")
+        """The claims that a study contradicts, and its placebo does not."""
+        return self.given(name, "contradicted")
 
-    def keys(self, name: str, word: str) -> list[str]:
-        """Keys of the claims that get a word from a study, and do not get it from its placebo too."""
-        return [j.claim.key for j in self.judged[name] if j.word == word and not j.silent]
+    def given(self, name: str, word: str) -> list[str]:
+        """The claims that get a word from a study, and do not get it from its placebo too."""
+        return [j.claim.words for j in self.judged[name] if j.word == word and not j.silent]
 
     def silent(self, name: str) -> list[str]:
-        """Keys of the claims of which a study says no more than its placebo does."""
-        return [j.claim.key for j in self.judged[name] if j.silent]
+        """The claims of which a study says no more than its placebo does."""
+        return [j.claim.words for j in self.judged[name] if j.silent]
 
 
 def court(claims: Sequence[Claim], found: Mapping[str, Study], placebos: int, bootstrap: int) -> Court:
@@ -141,7 +141,7 @@ def placebo_table(claims: Sequence[Claim]) -> pd.DataFrame:
         {
             "placebo": kind,
             "what is in it": KINDS[kind],
-            "claims": listed(claim.key for claim in claims if claim.placebo == kind),
+            "claims": listed((claim.words for claim in claims if claim.placebo == kind), between="; "),
         }
         for kind in kinds
     )
@@ -150,7 +150,7 @@ def placebo_table(claims: Sequence[Claim]) -> pd.DataFrame:
 def verdict_table(found: Court) -> pd.DataFrame:
     """A row a claim, a column a study: word, measurement, reason; texts are HTML."""
     return pd.DataFrame(
-        {"claim": f"{escape(claim.statement)} ({claim.where}; <i>{claim.key}</i>)" + _remark(claim)}
+        {"claim": f"{escape(claim.statement)} ({escape(claim.where)})" + _remark(claim)}
         | {name: _cell(found.judged[name][k], name == found.own) for name in found.columns}
         for k, claim in enumerate(found.claims)
     )
@@ -162,11 +162,11 @@ def verdict_numbers(found: Court) -> dict[str, Any]:
     for key, name in (("text", TEXT), ("syn", LANGUAGE), ("law", found.own)):
         if name not in found.judged:
             continue
-        numbers |= {f"av_{key}_{word.replace(' ', '_')}": f"{len(found.keys(name, word))}" for word in _WORDS}
+        numbers |= {f"av_{key}_{word.replace(' ', '_')}": f"{len(found.given(name, word))}" for word in _WORDS}
         numbers |= {
             f"av_{key}_says_nothing": f"{len(found.silent(name))}",
-            f"av_{key}_which_nothing": listed(found.silent(name)),
-            f"av_{key}_which_reproduced": listed(found.keys(name, "reproduced")),
+            f"av_{key}_which_nothing": listed(found.silent(name), between="; "),
+            f"av_{key}_which_reproduced": listed(found.given(name, "reproduced"), between="; "),
         }
     logs = {name: np.log10([each.budget for each in study.landscapes]) for name, study in found.columns.items()}
     theirs, here = logs[found.own], logs[found.text]
@@ -176,16 +176,16 @@ def verdict_numbers(found: Court) -> dict[str, Any]:
         "av_silent": f"{sum(not c.quantity for c in found.claims)}",
         "av_nearest": f"{theirs.min() - here.max():.0f}",
         "av_farthest": f"{theirs.max() - here.min():.0f}",
-        "av_text_against": listed(found.against(found.text)),
-        "av_law_against": listed(law_against),
-        "av_both_against": listed(key for key in found.against(found.text) if key in law_against),
+        "av_text_against": listed(found.against(found.text), between="; "),
+        "av_law_against": listed(law_against, between="; "),
+        "av_both_against": listed((name for name in found.against(found.text) if name in law_against), between="; "),
         "av_second": _second(found),
     }
 
 
 def word_grid(found: Court) -> alt.FacetChart:
     """A mark for each claim and budget, a panel a study."""
-    agree, asked = len(found.keys(found.text, "reproduced")), sum(bool(j.findings) for j in found.judged[found.text])
+    agree, asked = len(found.given(found.text, "reproduced")), sum(bool(j.findings) for j in found.judged[found.text])
     return verdict_grid(
         verdict_points(dict(found.judged)),
         title=f"{agree} of {asked} claims reproduced on {found.text}, and by no placebo",
@@ -303,7 +303,10 @@ def _remark(claim: Claim) -> str:
 def _cell(found: Judged, own: bool) -> str:
     if not found.findings and found.claim.quantity and own:
         return "-"
-    measured = "<br>".join(escape(f"{each.where}: {each.text}") for each in found.findings if each.text)
+    lines = [escape(f"{each.where}: {each.text}") for each in found.findings if each.text]
+    measured = "<br>".join(lines)
+    if len(lines) > 1:
+        measured = f"<details><summary>{len(lines)} numbers</summary>{measured}</details>"
     parts = (verdict_line(found), escape(found.reason), f"<small>{measured}</small>" if measured else "")
     return "<br>".join(part for part in parts if part)
 

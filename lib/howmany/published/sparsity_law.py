@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from howmany.study import budget_label
 from moelaws.charts.isoflop_curves import isoflop_curves
 from moelaws.charts.tables import readable
 from moelaws.optimum.family import glu
@@ -32,7 +33,8 @@ def optima(forecaster: Forecaster, budgets: Sequence[float], sparsities: Sequenc
 
 def optimum_table(found: pd.DataFrame) -> pd.DataFrame:
     """The same, with the letters of the book."""
-    table = found[[*_LETTERS]].rename(columns=_LETTERS).set_index(["C", "S"])
+    table = found[[*_LETTERS]].rename(columns=_LETTERS)
+    table = table.assign(C=table["C"].map(budget_label), S=table["S"].map("{:g}".format)).set_index(["C", "S"])
     return readable(table, forms={"D / N_a": "{:.0f}", "loss": "{:.4f}"})
 
 

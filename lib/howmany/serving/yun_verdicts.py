@@ -51,7 +51,7 @@ def verdict_table(claims: Sequence[Claim], found: Verdicts) -> pd.DataFrame:
     """A row a claim: what is printed, and each law's word with what it comes to; texts are HTML."""
     return pd.DataFrame(
         {
-            "claim": f"{escape(claim.statement)} ({escape(claim.where)}; <i>{claim.key}</i>)",
+            "claim": f"{escape(claim.statement)} ({escape(claim.where)})",
             "printed": _printed(claim),
         }
         | {name: _cell(_of(each, claim)) for name, each in found.items()}
@@ -68,17 +68,17 @@ def verdict_numbers(claims: Sequence[Claim], found: Verdicts) -> dict[str, Any]:
     for key, name in _KEYS.items():
         said = found[name]
         for word in ("reproduced", "partly", "contradicted", "not resolved", "not testable here"):
-            kept = [j.claim.key for j in said if j.word == word and not j.silent]
+            kept = [j for j in said if j.word == word and not j.silent]
             numbers[f"yv_{key}_{word.replace(' ', '_')}"] = f"{len(kept)}"
         numbers[f"yv_{key}_nothing"] = f"{sum(j.silent for j in said)}"
     laws = [found["Abnar et al."], found["joint law"]]
     for key, word in (("yes", "reproduced"), ("no", "contradicted")):
-        both = [c.key for c in claims if all(_of(each, c).word == word and not _of(each, c).silent for each in laws)]
-        numbers |= {f"yv_all_{key}": f"{len(both)}", f"yv_which_{key}": listed(both)}
-    ours = {j.claim.key: j for j in found["our runs"] if j.findings}
+        both = [c.words for c in claims if all(_of(each, c).word == word and not _of(each, c).silent for each in laws)]
+        numbers |= {f"yv_all_{key}": f"{len(both)}", f"yv_which_{key}": listed(both, between="; ")}
+    ours = {j.claim.words: j for j in found["our runs"] if j.findings}
     return numbers | {
         "yv_ours_asked": f"{len(ours)}",
-        "yv_ours_which": listed(f"{key} {each.text}" for key, each in ours.items()),
+        "yv_ours_which": listed((f"{name}: {each.text}" for name, each in ours.items()), between="; "),
     }
 
 
@@ -101,7 +101,7 @@ def range_figure(found: Verdicts) -> alt.FacetChart:
             if np.isfinite(middle) and j.claim.tolerance and values and min(one.low for one in values) > 0:
                 lines.append(
                     {
-                        "claim": j.claim.key,
+                        "claim": j.claim.words,
                         "law": name,
                         "word": j.word,
                         "low": min(one.value for one in values) / middle,
@@ -133,7 +133,7 @@ def causes(claims: Iterable[Claim], laws: Mapping[str, Forecaster]) -> pd.DataFr
             rows.append(
                 {
                     "law": name,
-                    "claim": claim.key,
+                    "claim": claim.words,
                     "printed": span(claim.low, claim.high),
                     "central": f"{central:.2f}",
                     "at best": f"{values[nearest]:.2f}",

@@ -147,7 +147,8 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
         title: the finding.
         description: alt text.
     """
-    base = alt.Chart(table).encode(y=alt.Y("claim:N", title=None, sort=list(dict.fromkeys(table["claim"]))))
+    claims = alt.Y("claim:N", title=None, sort=list(dict.fromkeys(table["claim"]))).axis(labelLimit=280)
+    base = alt.Chart(table).encode(y=claims)
     x = alt.X("least:Q", title="times the printed number").scale(type="log", base=2, nice=False, padding=10)
     x = x.axis(values=[0.125, 0.25, 0.5, 1, 2, 4, 8], format="~g")
     colour = alt.Color("word:N", title=None).scale(domain=list(WORDS), range=list(WORDS.values())).legend(columns=2)
