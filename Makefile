@@ -10,6 +10,7 @@
 # make numbers write the numbers of the built book into the text of the notebooks, after make book
 # make lint    formatting, style and types
 # make handout the chapters as notebooks without answers, the answers by themselves, and the data: _build/handout
+# make pdf     the built book as one file to print: _build/moelaws.pdf, linked from its front page (some minutes)
 # make serve   look at the site on http://localhost:8000
 # make clean   remove what was built (never needed for a right result)
 #
@@ -36,7 +37,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout lint serve linkcheck clean setup dataset
+.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout pdf lint serve linkcheck clean setup dataset
 .DEFAULT_GOAL := book
 
 book: setup
@@ -80,6 +81,9 @@ lint: setup
 
 handout: setup
 	$(BIN)/python -m bookbuild handout
+
+pdf: book
+	$(BIN)/python -m bookbuild pdf
 
 linkcheck: setup
 	$(BIN)/python -m bookbuild linkcheck --profile $(PROFILE) --jobs $(JOBS)

@@ -1,4 +1,4 @@
-"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow links, print numbers, hand out."""
+"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow links, print numbers, hand out, print."""
 
 import argparse
 import shutil
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
             return _numbers(root, args)
         if args.action == "handout":
             return _handout(root, args.out)
+        if args.action == "pdf":
+            return _pdf(root, args)
         return _build(root, args)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
@@ -89,11 +91,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     links = actions.add_parser("linkcheck", help="follow every outward link of the book")
     handout = actions.add_parser("handout", help="write the chapters without answers, the answers, and the data")
     handout.add_argument("--out", type=Path, help="folder to write (default: _build/handout)")
+    pdf = actions.add_parser("pdf", help="print the built site: cover, contents and all pages in one file")
+    pdf.add_argument("--site", type=Path, help="folder of the built site (default: _build/html)")
+    pdf.add_argument("--out", type=Path, help="file to write (default: _build/moelaws.pdf)")
     numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, one, links, numbers, handout):
+    for action in (sync, build, one, links, numbers, handout, pdf):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
     for action in (build, one, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
@@ -144,6 +149,21 @@ def _handout(root: Path, out: Path | None) -> int:
     folder = _resolved("--out", out) if out else root / "_build" / "handout"
     written = write_handout(root, folder)
     print(f"{folder}: {len(written)} files and the data")
+    return 0
+
+
+def _pdf(root: Path, args: argparse.Namespace) -> int:
+    from bookbuild.printing.book import NAME, print_site
+
+    site = _resolved("--site", args.site) if args.site else root / "_build" / "html"
+    out = _resolved("--out", args.out) if args.out else root / "_build" / NAME
+    if out.suffix.lower() != ".pdf":
+        raise BookError(f"--out {shown(str(out))}: expected a file name that ends in .pdf")
+    if out.is_file() and not out.read_bytes()[:5] == b"%PDF-":
+        raise BookError(f"{out}: expected a PDF to replace, found another file; name another place")
+    with promise(lambda: f"{out} is as it was, or whole"):
+        printed = print_site(root, site, out)
+    print(f"{out}: {printed.sheets} pages")
     return 0
 
 

@@ -22,15 +22,7 @@ def read_toc(root: Path) -> tuple[str, ...]:
         BookError: `_toc.yml` is missing or malformed, a page is listed twice or has no file, or a text below
             `chapters/` is listed nowhere (names that start with an underscore are drafts).
     """
-    path = root / "_toc.yml"
-    if not path.is_file():
-        raise BookError(f"{path}: expected the table of contents of the book, found no such file")
-    try:
-        toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BookError(f"_toc.yml: not valid YAML: {error}") from error
-    if not isinstance(toc, dict) or not isinstance(toc.get("root"), str):
-        raise BookError("_toc.yml: expected a mapping with the key 'root' that names the front page")
+    toc = _toc(root)
     pages = [_without_suffix(name) for name in _files(toc)]
 
     reasons = [f"_toc.yml: '{page}' is listed twice" for page in sorted({p for p in pages if pages.count(p) > 1})]
@@ -45,6 +37,34 @@ def read_toc(root: Path) -> tuple[str, ...]:
     if reasons:
         raise BookError(*reasons)
     return tuple(pages)
+
+
+def read_parts(root: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """The parts of the book, each a caption and its pages; the front page is the first, without a caption.
+
+    Raises:
+        BookError: as for `read_toc`.
+    """
+    listed, toc = set(read_toc(root)), _toc(root)
+    front = _without_suffix(toc["root"])
+    parts: list[tuple[str, tuple[str, ...]]] = [("", (front,))]
+    for part in toc.get("parts") or [toc]:
+        pages = tuple(_without_suffix(name) for name in _files(part))
+        parts.append((str(part.get("caption", "")), tuple(page for page in pages if page in listed and page != front)))
+    return parts
+
+
+def _toc(root: Path) -> dict[str, Any]:
+    path = root / "_toc.yml"
+    if not path.is_file():
+        raise BookError(f"{path}: expected the table of contents of the book, found no such file")
+    try:
+        toc = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BookError(f"_toc.yml: not valid YAML: {error}") from error
+    if not isinstance(toc, dict) or not isinstance(toc.get("root"), str):
+        raise BookError("_toc.yml: expected a mapping with the key 'root' that names the front page")
+    return toc
 
 
 def _files(entry: Any) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The whole book on paper: its pages as one document, printed by a browser."""
