@@ -65,17 +65,52 @@
     console.error("chart not drawn:", error);
   }
 
+  // The same chart with legends of so many columns.
+  function columned(part, count) {
+    if (Array.isArray(part)) part.forEach(function (each) { columned(each, count); });
+    else if (part && typeof part === "object") {
+      for (const [name, value] of Object.entries(part)) {
+        if (name === "legend" && value && typeof value === "object") value.columns = count;
+        if (name !== "datasets" && name !== "data") columned(value, count);
+      }
+    }
+    return part;
+  }
+
+  // Vega does not count the letters of a legend before it sets them in columns: on a phone some lie outside.
+  function runsOut(view) {
+    const drawing = view.querySelector("svg.marks");
+    const edge = drawing ? drawing.getBoundingClientRect().right + 1 : Infinity;
+    return Array.from(drawing ? drawing.querySelectorAll(".role-legend text") : []).some(function (label) {
+      return label.getBoundingClientRect().right > edge;
+    });
+  }
+
+  // Groups of marks have a role and no name; the drawing has its own name, and its menu gets one.
+  function name(view) {
+    for (const group of view.querySelectorAll('[role^="graphics-"]:not([aria-label])')) group.setAttribute("aria-hidden", "true");
+    const menu = view.querySelector("summary");
+    if (menu) menu.setAttribute("aria-label", "Save this figure");
+  }
+
   async function draw(chart) {
     const view = chart.querySelector(".chart-view");
     const spec = JSON.parse(chart.querySelector(".chart-spec").textContent);
     const wide = view.clientWidth >= PHONE;
+    const options = {
+      renderer: "svg",
+      actions: wide ? { export: true, source: false, compiled: false, editor: false } : false,
+      downloadFileName: document.location.pathname.split("/").pop().replace(".html", ""),
+    };
     try {
-      await window.vegaEmbed(view, fitted(spec, view.clientWidth), {
-        renderer: "svg",
-        actions: wide ? { export: true, source: false, compiled: false, editor: false } : false,
-        downloadFileName: document.location.pathname.split("/").pop().replace(".html", ""),
-      });
+      await window.vegaEmbed(view, fitted(spec, view.clientWidth), options);
+      for (const columns of wide ? [] : [2, 1]) {
+        if (!runsOut(view)) break;
+        await window.vegaEmbed(view, columned(fitted(spec, view.clientWidth), columns), options);
+      }
+      name(view);
       chart.dataset.state = "drawn";
+      window.dispatchEvent(new Event("chartdrawn"));
     } catch (error) {
       fallBack(chart, error);
     }

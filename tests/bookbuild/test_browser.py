@@ -1,20 +1,27 @@
 """The built pages as readers meet them: in a browser, without a network, on a phone, without scripts."""
 
+import http.server
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from layout import BEYOND, MISPLACED
+
+from bookbuild.printing.leaves import Cover, Part, document
+from bookbuild.printing.paper import FIT, SHEET_PX
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
-CHART = 'class="chart"'
 DRAWN = "() => [...document.querySelectorAll('div.chart')].every(c => c.dataset.state)"
 MARKS = """
 () => [...document.querySelectorAll('div.chart')].map(chart => ({
@@ -45,7 +52,13 @@ async picture => {
   return [...canvas.getImageData(3, image.height / 2, 1, 1).data].slice(0, 3);
 }
 """
-OVERFLOW = "() => document.documentElement.scrollWidth - window.innerWidth"
+RESULTS = "() => document.querySelectorAll('#search-results li a').length"
+SEARCHED = "() => /found|did not match/.test(document.querySelector('#search-results').innerText)"
+SERIOUS = """
+async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+  .filter(each => ['serious', 'critical'].includes(each.impact))
+  .flatMap(each => each.nodes.map(node => `${each.id}: ${node.html.slice(0, 120)}`))
+"""
 
 
 @pytest.fixture(params=["small_site", "book_site"])
@@ -78,69 +91,64 @@ def note_request(request: Any, faults: list[str]) -> None:
         faults.append(f"asks another host: {request.url}")
 
 
-@dataclass
-class Visit:
-    """What was found on the pages of a site, each opened once: loading and drawing is what takes long.
-
-    Attributes:
-        drawn: what is wrong with charts, formulas and icons, or with the page altogether.
-        width: what a reader would have to scroll sideways for, or cannot read.
-        sliders: what is wrong with them.
-        charts, formulas, moved: how many there are, of the last sliders.
-    """
-
-    drawn: list[str] = field(default_factory=list)
-    width: list[str] = field(default_factory=list)
-    sliders: list[str] = field(default_factory=list)
-    charts: int = 0
-    formulas: int = 0
-    moved: int = 0
-
-
-# The small book holds one of each kind, which is looked at on both screens; the real one on the narrow one.
-@pytest.fixture(
-    scope="module", params=[("small_site", DESK), ("small_site", PHONE), ("book_site", PHONE)],
-    ids=["small_site-desk", "small_site-phone", "book_site-phone"],
-)  # fmt: skip
-def visit(request: pytest.FixtureRequest, browser: Any) -> Visit:
-    """A book as its readers meet it without a network: what is drawn, how wide it is, then what its sliders do."""
-    name, screen = request.param
-    site, found = request.getfixturevalue(name), Visit()
-    with opened(browser, screen) as (page, faults):
+def test_every_page_draws_its_charts_and_formulas_without_a_network(site: Path, browser: Any):
+    findings, charts, formulas = [], 0, 0
+    with opened(browser, DESK) as (page, faults):
         for path in pages_of(site):
             name = path.relative_to(site).as_posix()
             page.goto(path.as_uri())
             page.wait_for_function(DRAWN, timeout=20_000)
-            note_drawings(page, name, found)
-            found.width += [f"{name}: {words}" for words in too_wide(page)]
+            for number, chart in enumerate(page.evaluate(MARKS), start=1):
+                charts += 1
+                if chart["state"] != "drawn" or chart["marks"] < 3 or chart["label"] < 10:
+                    findings.append(f"{name}: chart {number}: {chart}")
+            for formula in page.evaluate(FORMULAS):
+                formulas += 1
+                if not formula["said"] or (formula["shown"] and formula["height"] < 5):
+                    findings.append(f"{name}: formula {formula}")
+            if missing := page.evaluate(ICONS):
+                findings.append(f"{name}: icons without a drawing: {missing}")
+            findings += [f"{name}: {words}" for words in page.evaluate(MISPLACED)]
+            findings += [f"{name}: {fault}" for fault in faults]
+            faults.clear()
+    assert findings == []
+    assert charts > 0
+    assert formulas > 0
+
+
+@dataclass
+class Visit:
+    """What was found on the pages of a site, each opened once on a phone."""
+
+    width: list[str]
+    sliders: list[str]
+    moved: int = 0
+
+
+@pytest.fixture(scope="module", params=["small_site", "book_site"])
+def on_a_phone(request: pytest.FixtureRequest, browser: Any) -> Visit:
+    """Both books on a phone: how wide their pages are, then what their sliders do."""
+    site, visit = request.getfixturevalue(request.param), Visit([], [])
+    with opened(browser, PHONE, color_scheme="dark") as (page, faults):
+        for path in pages_of(site):
+            name = path.relative_to(site).as_posix()
+            page.goto(path.as_uri())
+            page.wait_for_function(DRAWN, timeout=20_000)
+            visit.width += [f"{name}: {words}" for words in too_wide(page)] + [f"{name}: {fault}" for fault in faults]
+            faults.clear()
             ranges = page.locator("div.chart input[type=range]")
             for number in range(ranges.count()):
-                found.moved += 1
+                visit.moved += 1
                 if not moves_its_chart(page, ranges.nth(number)):
-                    found.sliders.append(f"{name}: slider {number + 1} moves nothing")
-            found.drawn += [f"{name}: {fault}" for fault in faults]
+                    visit.sliders.append(f"{name}: slider {number + 1} moves nothing")
+            visit.sliders += [f"{name}: {fault}" for fault in faults]
             faults.clear()
-    return found
-
-
-def note_drawings(page: Any, name: str, found: Visit) -> None:
-    """Look at the charts, formulas and icons of a page."""
-    for number, chart in enumerate(page.evaluate(MARKS), start=1):
-        found.charts += 1
-        if chart["state"] != "drawn" or chart["marks"] < 3 or chart["label"] < 10:
-            found.drawn.append(f"{name}: chart {number}: {chart}")
-    for formula in page.evaluate(FORMULAS):
-        found.formulas += 1
-        if not formula["said"] or (formula["shown"] and formula["height"] < 5):
-            found.drawn.append(f"{name}: formula {formula}")
-    if missing := page.evaluate(ICONS):
-        found.drawn.append(f"{name}: icons without a drawing: {missing}")
+    return visit
 
 
 def too_wide(page: Any) -> Iterator[str]:
     """What a reader would have to scroll sideways for, or cannot read."""
-    if (excess := page.evaluate(OVERFLOW)) > 0:
-        yield f"{excess} pixels wider than the screen"
+    yield from page.evaluate(MISPLACED)
     small = page.evaluate(
         """() => [...document.querySelectorAll('div.chart svg.marks')].map(svg =>
              svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
@@ -165,28 +173,20 @@ def moves_its_chart(page: Any, slider: Any) -> bool:
     return True
 
 
-def test_every_page_draws_its_charts_and_formulas_without_a_network(visit: Visit):
-    assert visit.drawn == []
-    assert visit.charts > 0
-    assert visit.formulas > 0
+def test_no_page_scrolls_sideways_on_a_phone(on_a_phone: Visit):
+    assert on_a_phone.width == []
 
 
-def test_no_page_scrolls_sideways(visit: Visit):
-    assert visit.width == []
-
-
-def test_sliders_move_their_charts(visit: Visit, request: pytest.FixtureRequest):
-    assert visit.sliders == []
+def test_sliders_move_their_charts(on_a_phone: Visit, request: pytest.FixtureRequest):
+    assert on_a_phone.sliders == []
     if "small_site" in request.node.name:
-        assert visit.moved == 1
+        assert on_a_phone.moved == 1
 
 
 def test_without_scripts_each_chart_is_an_image(site: Path, browser: Any):
     findings, charts = [], 0
     with opened(browser, DESK, java_script_enabled=False) as (page, faults):
         for path in pages_of(site):
-            if CHART not in path.read_text(encoding="utf-8"):
-                continue
             name = path.relative_to(site).as_posix()
             page.goto(path.as_uri())
             for number in range(page.locator("div.chart").count()):
@@ -212,3 +212,98 @@ def test_charts_are_dark_in_dark_mode(small_site: Path, browser: Any):
         paper = page.evaluate(SEEN, page.locator("div.chart").first.screenshot(type="png").hex())
         assert max(paper) < 50
         assert faults == []
+
+
+def test_on_paper_nothing_is_cut(site: Path, browser: Any, tmp_path: Path):
+    names = tuple(path.relative_to(site).with_suffix("").as_posix() for path in pages_of(site))
+    paper = tmp_path / "paper.html"
+    kept = tuple(name for name in names if name not in ("genindex", "search"))
+    paper.write_text(document(site, [Part("", kept)], Cover("Book", ()), {}), encoding="utf-8")
+    with opened(browser, {"width": SHEET_PX, "height": 980}, java_script_enabled=False) as (page, faults):
+        page.emulate_media(media="print")
+        page.goto(paper.as_uri(), timeout=120_000)
+        page.evaluate(FIT)
+        assert page.evaluate(BEYOND) == []
+        assert faults == []
+
+
+def test_every_link_within_the_site_leads_somewhere(site: Path):
+    """Also below a folder such as ``/moelaws/``: no address begins at the root of a host."""
+    from bs4 import BeautifulSoup
+
+    read = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in pages_of(site)}
+    places = {path: {str(each["id"]) for each in page.find_all(id=True)} for path, page in read.items()}
+    findings = []
+    for path, page in read.items():
+        for element in page.find_all(["a", "link", "script", "img"]):
+            address = str(element.get("href") or element.get("src") or "")
+            if not address or urlsplit(address).scheme:
+                continue
+            there, fragment = urldefrag(address)
+            target = (path.parent / unquote(urlsplit(there).path)).resolve() if there else path
+            if there.startswith("/") or not target.is_relative_to(site):
+                findings.append(f"{path.name}: {address} leaves the site")
+            elif not target.is_file():
+                findings.append(f"{path.name}: {address} is not there")
+            elif fragment and target in places and fragment not in places[target]:
+                findings.append(f"{path.name}: {address} has no such place")
+    assert findings == []
+
+
+@pytest.fixture(params=["a file", "a folder of a host"])
+def address(site: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a site is read: opened from its files, or served below ``/moelaws/``."""
+    if request.param == "a file":
+        yield site.resolve().as_uri()
+        return
+    (tmp_path / "moelaws").symlink_to(site.resolve(), target_is_directory=True)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/moelaws"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_search_finds_prose_wherever_the_site_lies(address: str, site: Path, browser: Any):
+    small = (site / "tables.html").is_file()
+    said, only_code = ("phone", "binding") if small else ("sparsity", "verdict_table")
+    context = browser.new_context(viewport=DESK)
+    page, faults = context.new_page(), []
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+    page.on("response", lambda answer: answer.status >= 400 and faults.append(f"{answer.status}: {answer.url}"))
+    page.on("request", lambda sent: sent.url.startswith((address, "data:", "blob:")) or faults.append(sent.url))
+    for word, found in ((said, True), (only_code, False)):
+        page.goto(f"{address}/search.html?q={word}")
+        page.wait_for_function(SEARCHED, timeout=20_000)
+        assert (page.evaluate(RESULTS) > 0) is found, word
+        if found:
+            page.locator("#search-results li a").first.click()
+            page.wait_for_function(DRAWN, timeout=20_000)
+            assert page.url.startswith(address)
+            assert word in page.locator("article").inner_text().lower()
+    context.close()
+    assert faults == []
+
+
+def test_assistive_technology_meets_nothing_serious(site: Path, request: pytest.FixtureRequest, browser: Any):
+    """By the rules of axe-core, on each page of the small book; on each of this one with ``make check-site``."""
+    if "book_site" in request.node.name and not request.config.getoption("site"):
+        pytest.skip("make check-site looks at all pages")
+    axe = pytest.importorskip("axe_playwright_python")
+    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    findings = []
+    for scheme in ("light", "dark"):
+        with opened(browser, DESK, color_scheme=scheme) as (page, _):
+            for path in pages_of(site):
+                page.goto(path.as_uri())
+                page.wait_for_function(DRAWN, timeout=20_000)
+                page.evaluate(rules)
+                name = path.relative_to(site).as_posix()
+                findings += [f"{name}, {scheme}: {fault}" for fault in page.evaluate(SERIOUS)]
+    assert findings == []

@@ -11,6 +11,8 @@ from docutils.utils import new_document
 
 from bookbuild.pages.definitions import definitions
 from bookbuild.pages.head import LONGEST, description, tags
+from bookbuild.pages.numerals import unbroken
+from bookbuild.pages.prose import prose
 from bookbuild.pages.reading_time import reading
 
 
@@ -68,6 +70,33 @@ def test_terms_are_found_by_their_anchors() -> None:
     for term in page.findall(nodes.term):
         term["ids"].append("term-expert")
     assert definitions(page) == {"term-expert": "One of several networks."}
+
+
+def test_numbers_with_an_exponent_stay_on_one_line() -> None:
+    kept = '<span class="number">{}</span>'
+    assert unbroken("<td>2.1e-04</td>") == f"<td>{kept.format('2.1e-04')}</td>"
+    assert unbroken("<p>[-1E-5, 3e+02]</p>") == f"<p>[{kept.format('-1E-5')}, {kept.format('3e+02')}]</p>"
+    for same in (
+        "<pre>a = 1e-3</pre>",
+        '<a title="1e-3" href="x1e-3.html">1e13</a>',
+        "<script>{'a': 1e-3}</script>",
+        "<p>v1e-3x, 12-13, 1e-3a</p>",
+    ):
+        assert unbroken(same) == same
+    after = "<p><code>x</code><pre>1e-3</pre> 1e-3</p>"
+    assert unbroken(after) == f"<p><code>x</code><pre>1e-3</pre> {kept.format('1e-3')}</p>"
+
+
+def test_a_search_knows_prose_and_no_code() -> None:
+    page = document("Words\n=====\n\nSaid in a ``sentence``.\n\n::\n\n   hidden_name = 3\n")
+    page += nodes.math_block("", "beta")
+    page += nodes.raw("", "<table><tr><td>told 0.123</td></tr></table><script>unsaid</script>", format="html")
+    text = prose(page).astext()
+    assert "Said in a sentence." in text
+    assert "told" in text
+    for absent in ("hidden_name", "beta", "0.123", "unsaid", "table"):
+        assert absent not in text
+    assert "hidden_name" in page.astext(), "the page itself keeps its code"
 
 
 @pytest.mark.browser

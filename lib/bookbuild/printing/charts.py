@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bookbuild.error import BookError
+
 _DRAWN = "() => [...document.querySelectorAll('div.chart')].every(chart => chart.dataset.state)"
 
 _PICTURES = """
@@ -30,6 +32,9 @@ def drawn_charts(browser: Any, site: Path, names: Sequence[str]) -> dict[str, li
 
     Returns:
         Page name -> one text a chart; empty where it was not drawn.
+
+    Raises:
+        BookError: the charts of a page take longer than any chart does.
     """
     context = browser.new_context(
         viewport={"width": SHEET_CHART_PX, "height": 1000}, color_scheme="light", offline=True
@@ -41,6 +46,8 @@ def drawn_charts(browser: Any, site: Path, names: Sequence[str]) -> dict[str, li
 
 
 def _of_page(context: Any, path: Path) -> list[str]:
+    from playwright.sync_api import TimeoutError
+
     if 'class="chart"' not in path.read_text(encoding="utf-8"):
         return []
     page = context.new_page()
@@ -48,6 +55,8 @@ def _of_page(context: Any, path: Path) -> list[str]:
         page.goto(path.resolve().as_uri())
         page.wait_for_function(_DRAWN, timeout=_LONGEST_MS)
         drawings = page.evaluate(_PICTURES)
+    except TimeoutError:
+        raise BookError(f"{path}: its charts were not drawn within {_LONGEST_MS // 1000} s") from None
     finally:
         page.close()
     # As images: the names within a drawing, of its clips and gradients, are those of the next one too.

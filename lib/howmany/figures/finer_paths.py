@@ -19,7 +19,7 @@ def lowest_losses(paths: pd.DataFrame, title: str, description: str) -> alt.Face
     """
     designs, panels = (list(dict.fromkeys(paths[name])) for name in ("budget_name", "panel"))
     ticks = sorted({round(each) for each in paths["n_experts"]})
-    name = "L* less that of the dense model (nats)"
+    name = "L* less dense (nats)"
     base = alt.Chart(paths).encode(
         x=alt.X("n_experts:Q", title="1 / (1 − S)").scale(type="log", base=2).axis(values=ticks[::2]),
         color=alt.Color("budget_name:N", title=None, sort=designs).legend(
@@ -51,7 +51,7 @@ def slopes_by_design(table: pd.DataFrame, title: str, description: str) -> alt.F
         yOffset=alt.YOffset("part:N", sort=parts),
         color=alt.Color("part:N", title=None, sort=parts),
     )
-    x = alt.X("low:Q", title="nats per doubling of 1 / (1 − S)")
+    x = alt.X("low:Q", title="nats per doubling")
     zero = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x=alt.datum(0))
     points = base.mark_point(filled=True, size=55).encode(x="slope:Q", tooltip=["design", "slope", "low", "high"])
     return (
