@@ -21,7 +21,8 @@ MISPLACED = """
   }
   for (const svg of document.querySelectorAll('article svg.marks')) {
     const frame = svg.getBoundingClientRect();
-    const texts = [...svg.querySelectorAll('text')].filter(t => said(t) && getComputedStyle(t).opacity !== '0').map(t => [said(t), t.getBoundingClientRect()])
+    const shown = [...svg.querySelectorAll('text')].filter(t => said(t) && getComputedStyle(t).opacity !== '0');
+    const texts = shown.map(t => [said(t), t.getBoundingClientRect()])
       .filter(([_, box]) => frame.width && box.width);
     for (const [words, box] of texts) {
       const across = Math.max(frame.left - box.left, box.right - frame.right);

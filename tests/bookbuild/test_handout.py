@@ -44,7 +44,8 @@ def test_no_answer_is_handed_out_and_none_is_lost(page: Page, folder: Path) -> N
             assert line not in handed
             assert line in solved
     assert "solution" not in handed.lower().replace("dissolution", "")
-    assert handed.count("**Exercise.**") == len(re.findall(r"^:::\{exercise(-start)?\}", page.text, flags=re.MULTILINE))
+    asked = re.findall(r"^\*\*Exercise \(\d+ minutes, (?:easy|medium|hard)\)\.\*\*$", handed, flags=re.MULTILINE)
+    assert len(asked) == len(re.findall(r"^:::\{exercise(-start)?\}", page.text, flags=re.MULTILINE))
 
 
 def test_links_and_data_are_where_they_say(folder: Path) -> None:

@@ -34,6 +34,7 @@ BOOK = Book(
         ("(here)=\n## Title\n\n$$\na\n$$ (eq9)\n", "## Title\n\n$$\na\n$$"),
         (":::{admonition} Note this\n:class: tip\n- one\n\n- two\n:::", "> **Note this**\n>\n> - one\n>\n> - two"),
         (":::{exercise-start}\n:label: a\n:::\nWhy?\n:::{exercise-end}\n:::", "**Exercise.**\n\nWhy?"),
+        (":::{exercise} 5 minutes, easy\n:label: a\nWhy?\n:::", "**Exercise (5 minutes, easy).**\n\nWhy?"),
         (
             ":::{solution-start} a\n:class: dropdown\n:::\nSo.\n:::{solution-end}\n:::",
             "<details><summary>Solution</summary>\n\nSo.\n\n</details>",

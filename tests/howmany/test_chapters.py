@@ -110,3 +110,15 @@ def test_every_number_of_the_text_is_made(path: Path) -> None:
     texts = {text for source in sources for text in re.findall(r'"((?:\w|\{[^{}]*\})+)"', source)}
     patterns = {re.sub(r"\{[^{}]*\}", r"\\w+", text) for text in texts} - {r"\w+"}
     assert not [name for name in used if not any(re.fullmatch(pattern, name) for pattern in patterns)]
+
+
+@by_chapter
+def test_each_exercise_says_how_long_and_how_hard_it_is_and_is_solved(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"^:::\{exercise(?:-start)?\}([^\n]*)\n:label: (\S+)$", text, flags=re.MULTILINE)
+    assert len(found) == len(re.findall(r"^:+\{exercise(?:-start)?\}", text, flags=re.MULTILINE))
+    for title, label in found:
+        assert re.fullmatch(r" \d+ minutes, (easy|medium|hard)", title), label
+        answer = re.search(rf"^:::\{{solution(?:-start)?\}} {re.escape(label)}$", text, flags=re.MULTILINE)
+        assert answer, f"{label} has no answer"
+        assert answer.start() > text.index(f":label: {label}\n"), f"the answer of {label} stands above it"

@@ -124,7 +124,7 @@ def _box(found: re.Match[str], page: str) -> str:
     kind, title = found["kind"], found["title"].strip()
     body = re.sub(r"\A(?::[a-z-]+:.*\n)+\n*", "", found["body"]).strip("\n")
     if kind in ("exercise", "exercise-start"):
-        return f"**Exercise.**\n\n{body}".rstrip() + "\n"
+        return f"**Exercise{f' ({title})' if title else ''}.**\n\n{body}".rstrip() + "\n"
     if kind in ("solution", "solution-start"):
         end = "\n\n<!-- end of the solution -->" if kind == "solution" else ""
         return f"**Solution.**\n\n{body}".rstrip() + end + "\n"
