@@ -11,6 +11,7 @@
 # make lint    formatting, style and types
 # make handout the chapters as notebooks without answers, the answers by themselves, and the data: _build/handout
 # make pdf     the built book as one file to print: _build/moelaws.pdf, linked from its front page (some minutes)
+# make slides  slides of six lessons, with the figures of the built book: _build/slides/index.html
 # make serve   look at the site on http://localhost:8000
 # make clean   remove what was built (never needed for a right result)
 #
@@ -37,7 +38,7 @@ INPUTS = $$(cat $(CONSTRAINTS) pyproject.toml | cksum) $(EXTRAS)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout pdf lint serve linkcheck clean setup dataset
+.PHONY: book chapter test check-site validate fuzz gpu sync numbers handout pdf slides lint serve linkcheck clean setup dataset
 .DEFAULT_GOAL := book
 
 book: setup
@@ -84,6 +85,9 @@ handout: setup
 
 pdf: book
 	$(BIN)/python -m bookbuild pdf
+
+slides: book
+	$(BIN)/python -m bookbuild slides
 
 linkcheck: setup
 	$(BIN)/python -m bookbuild linkcheck --profile $(PROFILE) --jobs $(JOBS)

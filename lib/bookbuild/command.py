@@ -1,4 +1,4 @@
-"""`python -m bookbuild`: build the site or a chapter, write the pairs, follow links, print numbers, hand out, print."""
+"""`python -m bookbuild`: build the site or a chapter, write pairs, follow links, print, hand out, show."""
 
 import argparse
 import shutil
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
             return _handout(root, args.out)
         if args.action == "pdf":
             return _pdf(root, args)
+        if args.action == "slides":
+            return _slides(root, args)
         return _build(root, args)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
@@ -94,11 +96,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     pdf = actions.add_parser("pdf", help="print the built site: cover, contents and all pages in one file")
     pdf.add_argument("--site", type=Path, help="folder of the built site (default: _build/html)")
     pdf.add_argument("--out", type=Path, help="file to write (default: _build/moelaws.pdf)")
+    slides = actions.add_parser("slides", help="write the slides of each lesson, with figures of the built site")
+    slides.add_argument("--site", type=Path, help="folder of the built site (default: _build/html)")
+    slides.add_argument("--out", type=Path, help="folder to write (default: _build/slides)")
     numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, one, links, numbers, handout, pdf):
+    for action in (sync, build, one, links, numbers, handout, pdf, slides):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
     for action in (build, one, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
@@ -164,6 +169,16 @@ def _pdf(root: Path, args: argparse.Namespace) -> int:
     with promise(lambda: f"{out} is as it was, or whole"):
         printed = print_site(root, site, out)
     print(f"{out}: {printed.sheets} pages")
+    return 0
+
+
+def _slides(root: Path, args: argparse.Namespace) -> int:
+    from bookbuild.slides.deck import write_slides
+
+    site = _resolved("--site", args.site) if args.site else root / "_build" / "html"
+    folder = _resolved("--out", args.out) if args.out else root / "_build" / "slides"
+    written = write_slides(root, site, folder)
+    print(f"{folder}: {len(written) - 1} lessons; begin with {written[-1]}")
     return 0
 
 

@@ -25,10 +25,11 @@ def routed(timings: pd.DataFrame, width: int) -> pd.DataFrame:
 def step_figure(own: pd.DataFrame) -> alt.LayerChart:
     """Milliseconds of a decode step against the batch, a line a number of experts."""
     steps = _steps(own)
+    known = ", ".join(map(str, sorted(own["n_experts"].unique())))
     return step_by_batch(
         own,
         f"{steps.columns.max()} experts take up to {_ratio(steps).max():.1f} times the dense step",
-        f"Milliseconds of a decode step against 1 to 256 requests for {sorted(own['n_experts'].unique())} experts",
+        f"Milliseconds of a decode step against 1 to 256 requests for {known} experts",
     )
 
 
