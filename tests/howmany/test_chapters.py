@@ -122,3 +122,49 @@ def test_each_exercise_says_how_long_and_how_hard_it_is_and_is_solved(path: Path
         answer = re.search(rf"^:::\{{solution(?:-start)?\}} {re.escape(label)}$", text, flags=re.MULTILINE)
         assert answer, f"{label} has no answer"
         assert answer.start() > text.index(f":label: {label}\n"), f"the answer of {label} stands above it"
+
+
+def timed() -> dict[str, tuple[int, str]]:
+    """Label of each exercise -> its minutes and how hard it is."""
+    found = {}
+    for path in CHAPTERS:
+        asked = re.findall(
+            r"^:::\{exercise(?:-start)?\} (\d+) minutes, (\w+)\n:label: (\S+)$", path.read_text(), flags=re.MULTILINE
+        )
+        found |= {label: (int(minutes), hard) for minutes, hard, label in asked}
+    return found
+
+
+def test_the_page_for_teachers_names_each_chapter_with_the_minutes_of_its_exercises() -> None:
+    text, minutes = (ROOT / "teaching.md").read_text(encoding="utf-8"), timed()
+    rows = dict(re.findall(r"^\| \{doc\}`chapters/(\w+)` \|.*\| \d \| (\S+) \|$", text, flags=re.MULTILINE))
+    assert rows.keys() == {path.stem for path in CHAPTERS}
+    for path in CHAPTERS:
+        own = re.findall(r"^:label: (\S+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        whole = sum(minutes[label][0] for label in own if label in minutes)
+        assert rows[path.stem] == (str(whole) if whole else "-"), path.stem
+
+
+def test_the_paths_of_teachers_name_exercises_as_they_are() -> None:
+    text, minutes = (ROOT / "teaching.md").read_text(encoding="utf-8"), timed()
+    named = re.findall(r"`([a-z][a-z0-9-]+)` \((\d+), (\w+)\)", text)
+    assert len(named) > 20
+    assert [each for each in named if minutes.get(each[0]) != (int(each[1]), each[2])] == []
+
+
+def test_the_bank_has_twenty_questions_each_with_one_answer_and_a_reason() -> None:
+    text = (ROOT / "questions.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"^\*\*(\d+)\.\*\* ", text, flags=re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, 21)]
+    asked = re.split(r"^\*\*\d+\.\*\* ", text, flags=re.MULTILINE)[1:]
+    letters = []
+    for one in asked:
+        assert re.findall(r"^- \*\*([A-D])\.\*\* \S", one, flags=re.MULTILINE) == ["A", "B", "C", "D"]
+        answer = re.search(
+            r"^:::\{dropdown\} Answer\n\*\*([A-D])\.\*\* (.+)\n→ \{doc\}`(\S+)`\n:::$", one, flags=re.MULTILINE
+        )
+        assert answer, one[:60]
+        assert len(answer[2]) > 40
+        assert (ROOT / f"{answer[3]}.md").is_file()
+        letters.append(answer[1])
+    assert all(3 <= letters.count(letter) <= 7 for letter in "ABCD"), "a letter that is right too often is an answer"
