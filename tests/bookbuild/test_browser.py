@@ -310,3 +310,21 @@ def test_assistive_technology_meets_nothing_serious(site: Path, request: pytest.
                 name = path.relative_to(site).as_posix()
                 findings += [f"{name}, {scheme}: {fault}" for fault in page.evaluate(SERIOUS)]
     assert findings == []
+
+
+def test_a_page_remembers_what_was_predicted(small_site: Path, browser: Any):
+    with opened(browser, DESK) as (page, faults):
+        page.goto((small_site / "chapters" / "bars.html").as_uri())
+        field, recall = page.get_by_label("Your prediction"), page.locator(".prediction.recall")
+        assert field.count() == 1
+        assert recall.is_hidden()
+        field.fill("the left one")
+        assert "the left one" in recall.inner_text()
+        recall.get_by_label("otherwise").check()
+        page.reload()
+        assert field.input_value() == "the left one"
+        assert recall.get_by_label("otherwise").is_checked()
+        # Asked for below what it is about: after the chart of its section.
+        below = "() => document.querySelector('.recall').getBoundingClientRect().top"
+        assert page.evaluate(below) > page.locator("div.chart").first.bounding_box()["y"]
+        assert faults == []
