@@ -29,6 +29,23 @@
     return Object.assign(typeof title === "string" ? {} : title, { text: lines });
   }
 
+  // The titles of horizontal axes, in lines that fit.
+  function titled(part, width) {
+    if (Array.isArray(part)) part.forEach(function (each) { titled(each, width); });
+    else if (part && typeof part === "object") {
+      const x = part.encoding && part.encoding.x;
+      for (const holder of [x, x && x.axis]) {
+        if (holder && typeof holder.title === "string") {
+          const lines = wrapped(holder.title, width);
+          holder.title = lines.text.length > 1 ? lines.text : holder.title;
+        }
+      }
+      for (const [name, value] of Object.entries(part)) {
+        if (name !== "datasets" && name !== "data" && name !== "encoding") titled(value, width);
+      }
+    }
+  }
+
   // Vega-Lite stretches single views only. Views side by side go below each other where the page is narrow, and take
   // its width; legends wrap.
   function fitted(spec, width) {
@@ -36,7 +53,8 @@
     const narrow = structuredClone(spec);
     if (narrow.title) narrow.title = wrapped(narrow.title, width);
     narrow.config = narrow.config || {};
-    narrow.config.legend = Object.assign({ columns: 4 }, narrow.config.legend);
+    narrow.config.legend = Object.assign({ columns: 4, gradientLength: Math.max(80, Math.min(200, width - 220)) }, narrow.config.legend);
+    titled(narrow, width - 60);
     narrow.config.axis = Object.assign({}, narrow.config.axis, { titlePadding: 4 });
     narrow.config.axisX = Object.assign({ tickCount: 5 }, narrow.config.axisX);
     const inner = Math.max(160, width - 70);
@@ -106,7 +124,9 @@
       await window.vegaEmbed(view, fitted(spec, view.clientWidth), options);
       for (const columns of wide ? [] : [2, 1]) {
         if (!runsOut(view)) break;
-        await window.vegaEmbed(view, columned(fitted(spec, view.clientWidth), columns), options);
+        const tried = columned(fitted(spec, view.clientWidth), columns);
+        tried.config.legend.layout = { direction: "vertical" };  // several legends below each other
+        await window.vegaEmbed(view, tried, options);
       }
       name(view);
       chart.dataset.state = "drawn";
