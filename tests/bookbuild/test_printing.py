@@ -15,7 +15,7 @@ from bookbuild.error import BookError
 from bookbuild.pages.toc import read_parts
 from bookbuild.printing.leaves import Cover, Part, anchor, document
 from bookbuild.printing.paper import FIT, SHEET_PX, print_book
-from bookbuild.site import STAMP
+from bookbuild.site.place import STAMP
 
 LONG = "total = " + " + ".join(f"term_{n:03d}" for n in range(60))
 WIDE = "".join(f"<td>column{n:02d}</td>" for n in range(20))

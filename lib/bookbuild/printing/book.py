@@ -11,7 +11,7 @@ from bookbuild.error import BookError
 from bookbuild.pages.toc import read_parts
 from bookbuild.printing.leaves import Cover, Part
 from bookbuild.printing.paper import Printed, print_book
-from bookbuild.site import STAMP, stamp_again
+from bookbuild.site.place import STAMP, stamp_again
 from moelaws.files import write_whole
 
 NAME = "moelaws.pdf"
