@@ -15,8 +15,8 @@ from .choosing.candidates import Limits as Limits
 from .choosing.chosen_runs import NextRuns as NextRuns
 from .choosing.next_runs import ChoosingOptions as ChoosingOptions
 from .choosing.next_runs import next_runs as next_runs
-from .choosing.replay import ReplayOptions as ReplayOptions
-from .choosing.replay import replay_choices as replay_choices
+from .choosing.replayed_choices import ReplayOptions as ReplayOptions
+from .choosing.replayed_choices import replay_choices as replay_choices
 from .comparing.compare import compare as compare
 from .comparing.comparison import Comparison as Comparison
 from .comparing.configuration import CurveOptions as CurveOptions

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from moelaws.choosing.places import Places
+from moelaws.choosing.run_places import Places
 from moelaws.choosing.weak_laws import WeakLaw, shift_of, weak_laws
 from moelaws.fitting.discrepancy.gaussian_process import LENGTH, GaussianProcess
 

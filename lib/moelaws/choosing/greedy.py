@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moelaws.choosing.belief import Belief
-from moelaws.choosing.places import Places
+from moelaws.choosing.run_places import Places
 
 GAMMAS = (0.5, 0.75, 1.0)
 """Powers of its FLOPs that a run's gain is divided by: with 1 a budget goes to the cheapest runs, which can be had by

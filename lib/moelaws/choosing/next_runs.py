@@ -10,7 +10,7 @@ from moelaws.choosing.belief import Belief, Beliefs, Use
 from moelaws.choosing.candidates import Limits, Models, candidates_of, models_of
 from moelaws.choosing.chosen_runs import More, NextRuns
 from moelaws.choosing.greedy import RUNS_A_PARAMETER, Choice, choose
-from moelaws.choosing.places import Frame, Places
+from moelaws.choosing.run_places import Frame, Places
 from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import Family
 from moelaws.runs import derive, finished

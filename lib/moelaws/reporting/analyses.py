@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from moelaws.choosing.chosen_runs import NextRuns
+from moelaws.choosing.next_runs import ChoosingOptions, next_runs
 from moelaws.comparing.compare import compare
 from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.configuration import DENSE, CurveOptions
@@ -31,6 +33,8 @@ _POINT = (
 )  # fmt: skip
 """Columns that say which point of a design a run belongs to, in a table of anybody's."""
 _RUNS_OF_A_BUDGET = 3
+_NEXT, _PART, _NEXT_RUNS = 3.0, 0.1, 8
+"""Times the largest run that the next ones are to tell about, share of the FLOPs spent so far, and how many at most."""
 _AHEAD = (1.0, 3.0, 10.0)
 """Times the largest budget at which optima are foretold."""
 
@@ -67,6 +71,7 @@ class Analyses:
         noise: standard deviation of one run's loss between these; nan without.
         surfaces, comparison, optima, gains: the answers; ``None`` where there is none.
         law: the law that the optima are of.
+        following: the runs to make next.
         why: question -> why it has no answer.
     """
 
@@ -81,6 +86,7 @@ class Analyses:
     law: FitResult | None = None
     optima: tuple[Allocation, ...] = ()
     gains: tuple[Speedup, ...] = ()
+    following: NextRuns | None = None
     why: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -124,8 +130,10 @@ def analyses_of(table: pd.DataFrame, options: ReportOptions) -> Analyses:
         why["optima"] = "no law could be fitted"
     optima = () if law is None else _asked("optima", why, lambda: _optima(law, runs)) or ()
     gains = _asked("gains", why, lambda: _gains(runs, surfaces, variable, options)) or ()
+    following = _asked("next", why, lambda: _following(runs))
     return Analyses(
-        runs, len(table), derived, variable, spread, noise, surfaces, comparison, law, optima, gains, why
+        runs, len(table), derived, variable, spread, noise, surfaces, comparison, law, optima, gains, following,
+        why,
     )  # fmt: skip
 
 
@@ -163,6 +171,16 @@ def _optima(law: FitResult, runs: pd.DataFrame) -> tuple[Allocation, ...]:
     if "budget" in runs.columns and runs["budget"].notna().any():
         largest = float(runs["budget"].max())
     return tuple(forecaster.best(times * largest, experts, top_k) for times in _AHEAD)
+
+
+def _following(runs: pd.DataFrame) -> NextRuns:
+    """The runs that tell most about a budget that is some times the largest, for a part of what was spent."""
+    if "train_flops" not in runs.columns:
+        raise ValueError("the table does not tell FLOPs")
+    flops = pd.to_numeric(runs["train_flops"], errors="coerce")
+    largest, spent = float(flops.max()), float(flops.sum())
+    left = max(_PART * spent, largest)
+    return next_runs(runs, f"budget={_NEXT * largest:.3g}", left, options=ChoosingOptions(most=_NEXT_RUNS))
 
 
 def _gains(

@@ -1,4 +1,4 @@
-"""What surfaces, laws and their optima say, what they leave open, and what to run next."""
+"""What surfaces, laws and their optima say, and what they leave open."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from moelaws.surfaces.report.optima_table import rows_of
 from moelaws.surfaces.standing import FOUND, words
 
 _MOST_CUTS = 6
-_RUNS_PER_PARAMETER = 2
 _SIZES = {"active_params": "N_a", "total_params": "N"}
 
 
@@ -152,51 +151,6 @@ def open_section(found: Analyses) -> Section:
     )
     shown = pd.DataFrame(rows, columns=["law", "status", "open", "parameters that stay open"])
     return Section("open", title, finding, said, [Table.of(shown)])
-
-
-def next_section(found: Analyses) -> Section:
-    """What to run next: what the analyses above say that they lack."""
-    wishes = list(dict.fromkeys(_wishes(found)))
-    finding = wishes[0] if wishes else "Nothing that these analyses ask for is missing."
-    return Section("next", "What to run next", finding, wishes[1:])
-
-
-def _wishes(found: Analyses) -> list[str]:
-    wishes = []
-    if found.surfaces is not None:
-        curves = [row for row in rows_of(found.surfaces.optima) if row["status"] != "few sizes"]
-        if not curves:
-            wishes.append("Three sizes or more at equal FLOPs: without them no budget shows its best size.")
-        for row in curves:
-            if row["status"] in ("low edge", "high edge", "open"):
-                said = words(row["status"], row["smallest"], row["largest"], row["sizes"])
-                wishes.append(f"At {row['budget']:.3g} FLOPs and S = {row['sparsity']:.4g}: {said}.")
-        if 0 < len(found.budgets) < 3:
-            wishes.append(
-                f"The runs lie at {len(found.budgets)} budget{'s' * (len(found.budgets) != 1)}: a forecast of a further"
-                " one takes three, of which the largest can be held out."
-            )
-    elif "surfaces" in found.why:
-        wishes.append(f"For an isoFLOP analysis: {found.why['surfaces']}.")
-    if not np.isfinite(found.noise):
-        wishes.append("A second seed at a few points, best near the optima: it tells what chance does to a loss.")
-    elif "budget" in found.spread.columns and found.budgets and found.spread["budget"].max() < found.budgets[-1]:
-        wishes.append(f"A second seed at {found.budgets[-1]:.3g} FLOPs, where none was run twice.")
-    if found.law is not None:
-        parameters = len(found.law.params)
-        if len(found.runs) < _RUNS_PER_PARAMETER * parameters:
-            wishes.append(
-                f"{len(found.runs)} runs for the {parameters} parameters of {found.law.law.name}: twice as many runs as"
-                " parameters are the least that a forecast should rest on."
-            )
-        for name in ("n_experts", "tokens", "active_params"):
-            if name in found.runs.columns and found.runs[name].nunique() == 1:
-                wishes.append(f"All runs have one value of {name}: what it does to the loss stays unknown.")
-    if found.optima and found.optima[0].experts_edge == "high":
-        wishes.append(
-            f"More experts than {found.optima[0].n_experts:g}: the best number lies at the end of those tried."
-        )
-    return wishes
 
 
 def _edge(each: object) -> str:

@@ -20,6 +20,11 @@ _GAIN = (
     "A multiplier compares the best losses of two configurations, each at the bottom of a curve through its own sizes;"
     " between budgets ln L is interpolated monotonically in ln C, beyond the largest it goes on as a power law."
 )
+_NEXT = (
+    "The next runs were chosen one after another, each by how much it lowers the variance of the loss at three times"
+    " the dearest run, divided by a power of its FLOPs (1/2, 3/4 or 1, whichever ends lowest), under a law with weak"
+    " priors and a Gaussian process of what it misses; the error foretold is that of four such laws together."
+)
 _NOISE = "Noise is the pooled standard deviation between runs of one design point, with an interval from chi-squared."
 
 _CITED = {
@@ -56,6 +61,8 @@ def methods_section(found: Analyses, options: ReportOptions) -> Section:
         sources += [_SANDWICH, _BESIROGLU]
     if found.gains:
         words.append(_GAIN)
+    if found.following is not None:
+        words.append(_NEXT)
     if len(found.spread):
         words.append(_NOISE)
     finding = "These paragraphs may be used as they are."

@@ -20,12 +20,12 @@ from moelaws.reporting.data_sections import noise_section, table_section
 from moelaws.reporting.law_sections import (
     gain_section,
     laws_section,
-    next_section,
     open_section,
     optimum_section,
     surface_section,
 )
 from moelaws.reporting.methods import methods_section
+from moelaws.reporting.next_section import next_section
 from moelaws.reporting.page import BEGINNING, page_of
 from moelaws.reporting.page_parts import Section, Table
 from moelaws.runs import load_runs

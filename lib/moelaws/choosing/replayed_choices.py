@@ -8,7 +8,7 @@ import pandas as pd
 
 from moelaws.choosing.belief import Belief, Beliefs, Use
 from moelaws.choosing.greedy import choose
-from moelaws.choosing.places import Frame, Places
+from moelaws.choosing.run_places import Frame, Places
 from moelaws.choosing.weak_laws import weak_laws
 from moelaws.fitting.objective import FitError
 from moelaws.runs import derive, finished, select
