@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from howmany.claims import Claim, read_claims
-from howmany.measured import abnar_verdicts, equal_loss_probes, experts, finer_experts, sparsity_trends
+from howmany.measured import equal_loss_probes, experts, finer_experts, sparsity_trends
 from howmany.page import verdict_html, verdict_table
 from howmany.serving import yun_verdicts
 from howmany.study import TEXT, study_of_runs
 from howmany.verdict import Finding, Judged, judge
-from howmany.verdicts import own_family
+from howmany.verdicts import abnar_court, own_family
 from howmany.verdicts.finer_rule import ruled, ruling
 from howmany.verdicts.on_pages import different, main, marks
 from moelaws.runs import read_runs, select
@@ -31,8 +31,8 @@ def pages() -> dict[str, list[Judged]]:
     """The verdicts of each page, by the functions that its chapter calls, with few refits and one placebo."""
     claims = [c for c in read_claims(ABNAR) if c.quantity not in ("law_skill", "surface_degree")]
     files = {TEXT: str(RUNS)}
-    studies = abnar_verdicts.studies(files, str(PROBES), [1e13], (REFITS, 0), FINER)
-    court = abnar_verdicts.court(claims, studies, 1, REFITS)
+    studies = abnar_court.studies(files, str(PROBES), [1e13], (REFITS, 0), FINER)
+    court = abnar_court.court(claims, studies, 1, REFITS)
     rules = {"did not finish": "status == 'finished'", "more than one expert per token": "top_k == 1"}
     study = study_of_runs(TEXT, select(read_runs(RUNS), rules).runs, REFITS, 0, held_out=(1e13,))
     every = finer_experts.runs_of([str(RUNS), *FINER])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from moelaws.cli import main
-from moelaws.cli.measure import open_model, parse_config
+from moelaws.cli.served.named_model import open_model, parse_config
 from moelaws.config import ConfigError, ModelConfig
 from moelaws.decoding.decoder import Decoder
 from moelaws.measuring import grid

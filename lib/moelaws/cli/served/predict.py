@@ -6,6 +6,7 @@ from pathlib import Path
 
 from moelaws import __version__
 from moelaws.cli.served.hardware_options import deployment_of, refuse, routing_of
+from moelaws.cli.served.named_model import parse_config
 from moelaws.document import check_json, write_json
 from moelaws.exchange.model_count import count
 from moelaws.json_file import JsonFileError, read_object
@@ -62,8 +63,6 @@ def served_of(name: str) -> tuple[str, Served]:
         ValueError: no such model.
     """
     if name.startswith("tiny:") or _is_ours(name):
-        from moelaws.cli.measure import parse_config  # not above: it asks for predictions
-
         return name, served_config(parse_config(name))
     found = count(name)
     return found.name, served_count(found)
