@@ -1,0 +1,1 @@
+"""What the runs on program text show: more compute, text read again, other settings, another device."""
