@@ -75,13 +75,19 @@ def numbers(found: Programs, every_load: pd.DataFrame) -> dict[str, Any]:
     curved = [each for each in found.valleys if not each.edges[0]]
     table = gains(found)
     top = table.loc[table.groupby("budget")["gain"].idxmax()].reset_index(drop=True)
-    said = [f"{row.gain:.3f} [{row.low:.3f}, {row.high:.3f}] at {budget_label(row.budget)}" for row in top.itertuples()]
+    said = [
+        f"{row.gain:.3f} [{row.low:.3f}, {row.high:.3f}] at {budget_label(c)}"
+        for row, c in zip(top.itertuples(), top["budget"], strict=True)
+    ]
     bad = found.every[collapsed(found.every)]
     step = [each.size[each.keys.index(key_of(idles(found)[-1], PLAIN)), 0] for each in curved[-2:]]
     turned = {design: turn(found, design) for design in (PLAIN, FINE)}
     smallest = found.runs.loc[found.runs["budget"] == last.budget, "active_params"].min()
     others = every_load.loc[every_load["concentration"] <= LIMIT, "concentration"]
-    names = [f"E = {r.n_experts}, d = {r.d_model} at {budget_label(r.budget)}" for r in bad.itertuples()]
+    names = [
+        f"E = {r.n_experts}, d = {r.d_model} at {budget_label(c)}"
+        for r, c in zip(bad.itertuples(), bad["budget"], strict=True)
+    ]
     return {
         "pt_runs": len(found.every), "pt_budgets": len(found.valleys),
         "pt_first": budget_label(first.budget), "pt_last": budget_label(last.budget),
