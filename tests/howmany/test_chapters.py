@@ -88,6 +88,7 @@ def test_what_a_chapter_asks_of_a_module_is_there(path: Path) -> None:
 STUDY = (
     "question", "recipe", "isoflop", "isoflop_optima", "finer_experts", "experts", "own_law", "floors", "forecasts",
     "downstream", "abnar_verdicts", "sparsity_law", "serving_optimal", "yun_verdicts", "plan_your_own",
+    "program_text", "program_forecasts", "repeats",
 )  # fmt: skip
 """Chapters that find something out of runs or of a law."""
 
