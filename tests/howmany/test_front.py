@@ -9,6 +9,7 @@ import pytest
 from bookbuild.pages.toc import read_toc
 from howmany.front import findings, pictures
 from howmany.measured.own_law import kept
+from howmany.serving import wall_clock
 from howmany.study import Study, study_of_runs
 from moelaws.runs import finished, read_runs
 from repository import ROOT
@@ -58,7 +59,10 @@ def test_recorded_runs_give_every_finding_and_its_picture() -> None:
     runs = kept(read_runs(ROOT / "data" / "runs" / "isoflop.csv"))
     study = study_of_runs("text", runs, bootstrap=40)
     finer = finished(read_runs(ROOT / "data" / "runs" / "finer.csv"))
+    steps = wall_clock.table_of_steps(str(ROOT / "data" / "timings" / "training_steps.csv"))
+    course = wall_clock.Course("H200", str(ROOT / "data" / "runs" / "packages.csv"), "h200", (1e14, 1e15), (24, 480))
     found = {
+        "in_seconds": findings.in_seconds(wall_clock.tracks([course], steps, 3, 4)[0]),
         "best_experts": findings.best_experts(study),
         "same_loss": findings.same_loss(study),
         "foreseen": findings.foreseen(study, runs, starts=2),

@@ -10,6 +10,7 @@ from howmany.budget_optima import Landscape
 from howmany.measured.expert_designs import PLAIN, at_one_budget
 from howmany.measured.own_law import laws_on_trial
 from howmany.pairs import at_equal_size
+from howmany.serving.wall_clock import Track, worth_rows
 from howmany.study import Study, budget_label
 from howmany.verdicts.multiplier import multiplier_path
 from howmany.yun import Setting, same_loss_cost, settings, top_k
@@ -117,6 +118,26 @@ def foreseen(study: Study, runs: pd.DataFrame, starts: int) -> Finding:
         **dict(zip(("fr_law", "fr_mended"), said.values(), strict=True)),
     }
     return Finding(pd.concat(tables, ignore_index=True), numbers)
+
+
+def in_seconds(track: Track, experts: int = 16) -> Finding:
+    """What experts are worth in equal FLOPs and in equal seconds of a device, by budget, as the law has it.
+
+    The table has ``budget``, ``in equal`` (FLOPs or seconds), ``worth``, ``low`` and ``high``.
+
+    Args:
+        track: the device, with its race.
+        experts: E.
+    """
+    table = worth_rows([track], [experts])
+    numbers: dict[str, Any] = {"fr_clock_experts": f"{experts}", "fr_clock_device": track.name}
+    for place, budget in (("first", table["budget"].min()), ("last", table["budget"].max())):
+        numbers[f"fr_clock_{place}_budget"] = budget_label(budget)
+        for _, row in table[table["budget"] == budget].iterrows():
+            key = f"fr_clock_{place}_{str(row['in equal']).lower()}"
+            numbers[key] = f"{row['worth']:.2f}"
+            numbers[f"{key}_range"] = f"[{row['low']:.2f} to {row['high']:.2f}]"
+    return Finding(table, numbers)
 
 
 def finer(every: pd.DataFrame) -> Finding:

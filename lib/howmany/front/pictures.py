@@ -90,6 +90,33 @@ def foreseen(found: Finding) -> Sketch:
     )
 
 
+def in_seconds(found: Finding) -> Sketch:
+    """What a dense model needs to catch up, in FLOPs and in seconds, against the budget."""
+    table = found.table.assign(name="in " + found.table["in equal"])
+    colour = _colour("name", {"in FLOPs": CATEGORIES[0], "in seconds": CATEGORIES[1]})
+    least, most = table["budget"].min(), table["budget"].max()
+    x = alt.X("budget:Q", title="training FLOPs of the dense model").scale(
+        type="log", nice=False, domain=[least * 0.9, most * 2.2]
+    )
+    base = alt.Chart(table).encode(x=x.axis(format="~e", tickCount=3, grid=False), color=colour)
+    title = "dense needs × as many"
+    scale = alt.Scale(type="log", nice=False, domain=[0.6, 6], clamp=True)
+    axis = alt.Axis(values=[0.7, 1, 1.5, 2, 3, 5])
+    y = alt.Y("worth:Q", title=title, scale=scale, axis=axis)
+    one = alt.Chart(pd.DataFrame({"worth": [1.0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y=y)
+    return _sketch(
+        one,
+        base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"),
+        base.mark_line().encode(y=y),
+        _ends(table, "name", "budget", "worth", colour),
+        description="How many times the FLOPs and the seconds of "
+        f"{found.numbers['fr_clock_device']} a dense model needs to match {found.numbers['fr_clock_experts']} experts: "
+        f"in FLOPs {found.numbers['fr_clock_last_flops']} at the largest budget, "
+        f"in seconds {found.numbers['fr_clock_first_seconds']} at the smallest and "
+        f"{found.numbers['fr_clock_last_seconds']} at the largest.",
+    )
+
+
 def finer(found: Finding) -> Sketch:
     """The lowest loss against sparsity, a line for each fineness of the experts."""
     table = found.table

@@ -151,8 +151,8 @@ def race(
     for e, entrants in fields.items():
         per_token = np.array([training_flops_per_token(model) for model in entrants], float)
         pace = np.array([[device.seconds(model, p.batch) / p.batch for model in entrants] for p in purses])
-        by_flops[e], one = _lowest(_losses(law, entrants, flops[:, None] / per_token))
-        exact, other = _lowest(_losses(law, entrants, seconds[:, None] / pace))
+        by_flops[e], one = _lowest(spent_losses(law, entrants, flops[:, None] / per_token))
+        exact, other = _lowest(spent_losses(law, entrants, seconds[:, None] / pace))
         sizes[e] = (one, other)
         error = np.concatenate([[0.0], device.scatter * rng.standard_normal(len(exact) - 1)])
         by_seconds[e] = _at(np.log(seconds), exact, np.log(seconds) - error[:, None])
@@ -175,12 +175,21 @@ def _with_room(budgets: Sequence[float]) -> tuple[Array, int]:
 
 def _purse(law: Forecaster, device: StepModel, dense: Sequence[ModelConfig], flops: float, batch: float) -> Purse:
     tokens = flops / np.array([[training_flops_per_token(model) for model in dense]], float)
-    best = int(np.argmin(_losses(law, dense, tokens)[0, 0]))
+    best = int(np.argmin(spent_losses(law, dense, tokens)[0, 0]))
     return Purse(float(flops), float(tokens[0, best] / batch * device.seconds(dense[best], batch)), batch)
 
 
-def _losses(law: Forecaster, models: Sequence[ModelConfig], tokens: Array) -> Array:
-    """The loss of models after so many tokens, [purses, models] -> [1 + B, purses, models]."""
+def spent_losses(law: Forecaster, models: Sequence[ModelConfig], tokens: Array) -> Array:
+    """The loss that a law expects of models after so many tokens, and after it its draws.
+
+    Args:
+        law: the law.
+        models: the models.
+        tokens: of training, [purses, models].
+
+    Returns:
+        Nats per token, [1 + B, purses, models].
+    """
     counts = [count_parameters(model) for model in models]
     each = {
         "total_params": [n.total for n in counts], "active_params": [n.active for n in counts],

@@ -122,7 +122,7 @@ def fit_steps(steps: pd.DataFrame, device: str) -> StepModel:
             "steps of two widths or more"
         )
     work = work_table((stepped_model(row), float(row["tokens"])) for _, row in here.iterrows())
-    seconds = here["step_ms"].to_numpy(float) / 1e3
+    seconds = here["steady_ms" if "steady_ms" in here.columns else "step_ms"].to_numpy(float) / 1e3
     each, widths = _left_out(work, seconds, np.arange(len(here))), _left_out(work, seconds, here["d_model"].to_numpy())
     return StepModel(
         device=name,

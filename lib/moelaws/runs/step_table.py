@@ -26,7 +26,9 @@ def read_steps(path: str | Path) -> pd.DataFrame:
             the price of routing, what they leave is added as ``rest_ms``.
 
     Returns:
-        One row a measurement.
+        One row a measurement. ``steady_ms`` is the step as it would have been on a machine that was never slower for a
+        while: where a dense step was measured by turns with it (``dense_step_ms``), times the median of all dense steps
+        of its width and batch over its own.
 
     Raises:
         RunTableError: a missing column, or a cell that is not a number > 0.
@@ -43,7 +45,7 @@ def read_steps(path: str | Path) -> pd.DataFrame:
             raise RunTableError(
                 f"{file}: row {row}, column {name!r}: found {shown(table[name].loc[row])}, expected a number > 0"
             )
-        if name in _NEEDED or name.endswith("_ms"):
+        if name in _NEEDED or name.endswith("_ms") or numbers.notna().all():
             table[name] = numbers
     for name in _COUNTED:
         part = table[name] % 1 != 0
@@ -55,6 +57,11 @@ def read_steps(path: str | Path) -> pd.DataFrame:
     if table.empty:
         raise RunTableError(f"{file}: the table has a header but no rows")
     parts = [f"{part}_ms" for part in PRICES]
+    table["steady_ms"] = table["step_ms"]
+    if "dense_step_ms" in table.columns:
+        twins = table.groupby(["device", "d_model", "n_layers", "tokens"])["dense_step_ms"]
+        steady = table["step_ms"] * twins.transform("median") / table["dense_step_ms"]
+        table["steady_ms"] = steady.fillna(table["step_ms"])
     if {"dense_step_ms", *parts} <= set(table.columns):
         table["rest_ms"] = table["step_ms"] - table["dense_step_ms"] - table[parts].sum(axis=1)
     return table
