@@ -57,7 +57,8 @@ def tracker(folder: Path) -> Path:
         config = {"model": model, "trainer": {"train_batch_size": 32, "num_train_steps": 1000, "seed": 3}}
         summary = {
             "eval/loss": 3.2, "eval/paloma/c4_en/loss": 3.5, "eval/paloma/c4_en/bpb": 1.2, "run_progress": progress,
-            "parameter_count": 600_000, "throughput/total_tokens": 8_192_000, "throughput/total_gflops": 1.5e4 if experts > 1 else 2.95e4,
+            "parameter_count": 600_000, "throughput/total_tokens": 8_192_000,
+            "throughput/total_gflops": 1.5e4 if experts > 1 else 2.95e4,
             "train/loss": 3.1,
         }  # fmt: skip
         (run / "tracker_metrics.jsonl").write_text(json.dumps({"config": config, "summary": summary}) + "\n")

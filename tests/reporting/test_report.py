@@ -11,6 +11,7 @@ import pytest
 
 import moelaws as ml
 from command_line import exit_code
+from moelaws.comparing.comparison_text import r2_text
 from moelaws.optimum.run_family import family_of_runs
 from moelaws.reporting.analyses import ReportOptions
 from moelaws.reporting.page import BEGINNING
@@ -247,3 +248,21 @@ def test_a_table_of_experts_and_dense_sizes_alone_is_reported() -> None:
     )
     assert "24 runs" in made.sections[0].finding
     assert len(made.sections[0].figures) == 1
+
+
+def test_equal_products_of_sizes_and_tokens_are_no_budgets() -> None:
+    size, tokens = (each.ravel() for each in np.meshgrid([1e8, 2e8, 4e8, 8e8], [1e9, 2e9, 4e9, 8e9]))
+    loss = 1.7 + 400 / size**0.34 + 410 / tokens**0.28
+    made = report(
+        pd.DataFrame({"active_params": size, "tokens": tokens, "n_experts": 1 + (np.arange(16) % 2), "loss": loss}),
+        options=ReportOptions(bootstrap=0, laws=("hoffmann2022",)),
+    )
+    by_key = {section.key: section for section in made.sections}
+    assert by_key["table"].finding == "16 runs, all finished."
+    few = [line for line in by_key["surfaces"].words if "fewer than three sizes" in line]
+    assert few or by_key["surfaces"].finding.startswith("No isoFLOP analysis")
+
+
+def test_shares_and_r2_are_written_out() -> None:
+    assert written("it has R2 0.9, and 100% lie inside") == "It has R² 0.9, and 100\N{NO-BREAK SPACE}% lie inside"
+    assert [r2_text(value) for value in (0.92649, -0.0001, -410.948, float("nan"))] == ["0.926", "0.000", "-411", ""]

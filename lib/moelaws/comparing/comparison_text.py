@@ -37,13 +37,18 @@ def held_out_lines(found: Comparison) -> list[str]:
     return lines
 
 
+def r2_text(value: float) -> str:
+    """A share of variance that is explained; far below zero its decimals say nothing."""
+    return "" if not np.isfinite(value) else f"{round(value, 3) + 0.0:.3f}" if value > -1 else f"{value:.0f}"
+
+
 def average_lines(found: Comparison) -> list[str]:
     """What the laws foresaw together."""
     lines = []
     for name, each in found.averages.items():
         lines.append(
             f"mean of {each.laws} law{'s' * (each.laws != 1)} on {plain(name)}: error {each.rmse_log:.4f},"
-            f" R2 {each.r2:.3f}, {each.coverage:.0%} inside the 95 % band"
+            f" R2 {r2_text(each.r2)}, {each.coverage:.0%} inside the 95 % band"
         )
     return lines
 
@@ -65,7 +70,7 @@ def shown_comparison(found: Comparison) -> pd.DataFrame:
     for each in found.unseen:
         name = plain(each.name, 24)
         shown[name] = _numbers(table[f"{each.name}_rmse_log"], ".4f")
-        shown[f"{name} R2"] = _numbers(table[f"{each.name}_r2"], ".3f")
+        shown[f"{name} R2"] = table[f"{each.name}_r2"].map(r2_text)
         shown[f"{name} inside"] = _numbers(table[f"{each.name}_coverage"], ".0%")
     shown["s"] = _numbers(table["seconds"], ".1f")
     return shown

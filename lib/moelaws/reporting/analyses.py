@@ -32,7 +32,6 @@ _POINT = (
     "n_experts", "top_k", "granularity", "sparsity", "learning_rate", "batch_sequences",
 )  # fmt: skip
 """Columns that say which point of a design a run belongs to, in a table of anybody's."""
-_RUNS_OF_A_BUDGET = 3
 _NEXT, _PART, _NEXT_RUNS = 3.0, 0.1, 8
 """Times the largest run that the next ones are to tell about, share of the FLOPs spent so far, and how many at most."""
 _AHEAD = (1.0, 3.0, 10.0)
@@ -91,9 +90,14 @@ class Analyses:
 
     @property
     def budgets(self) -> list[float]:
-        """Budgets of the table, as the analysis of surfaces sorted its runs; none where most runs have their own."""
-        found = [] if self.surfaces is None else [each.flops for each in self.surfaces.budgets]
-        return found if len(self.runs) >= _RUNS_OF_A_BUDGET * len(found) else []
+        """Budgets of the table, as the analysis of surfaces sorted its runs.
+
+        None where most runs share their FLOPs with too few others for a curve: then no budget was planned, and equal
+        products of sizes and tokens are chance.
+        """
+        found = [] if self.surfaces is None else list(self.surfaces.budgets)
+        planned = sum(each.runs for each in found if each.surface is not None)
+        return [each.flops for each in found] if 2 * planned >= len(self.runs) and found else []
 
 
 def analyses_of(table: pd.DataFrame, options: ReportOptions) -> Analyses:

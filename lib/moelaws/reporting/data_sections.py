@@ -10,7 +10,7 @@ from moelaws.reporting.page_parts import Figure, Section, Table, figure
 
 _SHOWN = (
     "loss", "budget", "train_flops", "tokens", "total_params", "active_params", "dense_params", "n_experts", "top_k",
-    "sparsity", "granularity", "seed",
+    "sparsity", "activation_ratio", "granularity", "seed",
 )  # fmt: skip
 _PLANES = (("active_params", "tokens"), ("total_params", "tokens"), ("dense_params", "n_experts"))
 

@@ -7,7 +7,7 @@ from moelaws.charts.fits import observed_against_predicted
 from moelaws.charts.pictures.budget_cuts import budget_cut, optima_over_budgets
 from moelaws.charts.pictures.contests import errors_by_law
 from moelaws.charts.pictures.multiplier import best_loss_by_budget
-from moelaws.comparing.comparison_text import average_lines, held_out_lines, refused_lines, shown_comparison
+from moelaws.comparing.comparison_text import average_lines, held_out_lines, r2_text, refused_lines, shown_comparison
 from moelaws.reporting.analyses import Analyses, interval, number, open_parameters
 from moelaws.reporting.page_parts import Figure, Section, Table, figure
 from moelaws.surfaces.report.optima_table import rows_of
@@ -25,12 +25,19 @@ def surface_section(found: Analyses) -> Section:
     optima = found.surfaces.optima
     known = optima[optima["status"].isin(FOUND)] if "n" in optima.columns else optima.iloc[:0]
     size = _SIZES.get(found.surfaces.variable, found.surfaces.variable)
-    if known.empty:
+    # Runs without two others of another size at their budget and sparsity say nothing of a best size.
+    few = optima["status"].eq("few sizes")
+    if few.all():
+        finding = "No budget has three sizes at one sparsity, so none shows its best size."
+    elif known.empty:
         finding = "No budget has a best size: the table below says why."
     else:
         best = rows_of(known[known["budget"] == known["budget"].max()].nsmallest(1, "loss"))[0]
+        # Losses may be lower still at a sparsity whose best size lies beyond those tried.
+        there = optima["budget"].eq(best["budget"]) & ~few & ~optima["status"].isin(FOUND)
+        what = "the lowest loss at a size between those tried" if there.any() else "the lowest loss"
         finding = (
-            f"At {best['budget']:.3g} FLOPs the lowest loss is"
+            f"At {best['budget']:.3g} FLOPs {what} is"
             f" {_with_ends(best['loss'], best['loss_low'], best['loss_high'], '.3f')}, at"
             f" S = {best['sparsity']:.4g} and {size} = {_with_ends(best['n'], best['n_low'], best['n_high'], '.3g')}."
         )
@@ -44,10 +51,12 @@ def surface_section(found: Analyses) -> Section:
                 interval(row.get("loss_low", np.nan), row.get("loss_high", np.nan), ".4f"),
                 words(row["status"], row["smallest"], row["largest"], row["sizes"]),
             )
-            for row in rows_of(optima)
+            for row in rows_of(optima[~few])
         ],
         columns=["C", "S", "runs", f"best {size}", "95 %", "loss", "95 % ", ""],
     )  # fmt: skip
+    # Where nothing was found there are no numbers to show.
+    shown = shown[[name for name in shown.columns if shown[name].ne("").any()]]
     drawn = list(found.surfaces.surfaces.values())[-_MOST_CUTS:]
     figures = [figure(budget_cut(each), "", f"cut{i}") for i, each in enumerate(drawn)]
     if known["budget"].nunique() > 1:
@@ -58,8 +67,13 @@ def surface_section(found: Analyses) -> Section:
             figure(optima_over_budgets(known, "loss", "best loss (nats per token)", False), "Its loss.", "losses")
         )
     said = [f"{found.surfaces.unfinished} runs did not finish and are left out."] if found.surfaces.unfinished else []
-    return Section("surfaces", title, finding, said, [Table.of(shown, "Best size at every budget and sparsity")],
-                   _there(figures))  # fmt: skip
+    if few.any():
+        said.append(
+            f"{int(optima.loc[few, 'runs'].sum())} runs lie at a budget and sparsity with fewer than three sizes, too"
+            " few to show which is best."
+        )
+    tables = [Table.of(shown, "Best size at every budget and sparsity")] if len(shown) else []
+    return Section("surfaces", title, finding, said, tables, _there(figures))
 
 
 def gain_section(found: Analyses) -> Section:
@@ -87,7 +101,7 @@ def laws_section(found: Analyses) -> Section:
         row = contest.table.iloc[0]
         finding = (
             f"Of {len(contest.contenders)} laws {first.law.name} foresees best what was held out ({split.words}): it"
-            f" misses by {100 * row[f'{split.name}_rmse_log']:.2f} %, R2 {row[f'{split.name}_r2']:.3f}, and"
+            f" misses by {100 * row[f'{split.name}_rmse_log']:.2f} %, R2 {r2_text(row[f'{split.name}_r2'])}, and"
             f" {row[f'{split.name}_coverage']:.0%} of these runs lie inside its 95 % intervals."
         )
     else:

@@ -11,6 +11,7 @@ from moelaws.charts.chart_file import ChartFileError, svg_of
 from moelaws.charts.theme import themed
 
 _POWER = re.compile(r"(?<![\w.,'/-])(-?\d(?:\.\d+)?)e([+-]?)(\d{1,3})(?![\w'])")
+_SHARE = re.compile(r"(?<=\d)%(?![\w'])")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LARGEST = 600_000
 """Bytes of a figure beyond which it is left out: a page is to be sent."""
@@ -18,7 +19,7 @@ _LARGEST = 600_000
 
 def written(text: str) -> str:
     """A sentence as a page has it: it begins with a capital, and 3e+11 is 3 × 10¹¹."""
-    text = _POWER.sub(_power, text)
+    text = _SHARE.sub("\N{NO-BREAK SPACE}%", _POWER.sub(_power, text).replace(" R2 ", " R² "))
     # Names of columns and laws stay as they are.
     first = text.split(" ", 1)[0].rstrip(",:;")
     return text[:1].upper() + text[1:] if first.isalpha() else text
@@ -70,7 +71,8 @@ class Table:
         numbers = tuple(
             all(re.match(r"[-+−<>≈]?\s?[\d.]|[-–]$|$", row[i]) for row in rows) for i in range(shown.shape[1])
         )
-        return cls(tuple(map(str, shown.columns)), rows, caption, numbers)
+        heads = tuple(re.sub(r"\bR2$", "R²", str(column)) for column in shown.columns)
+        return cls(heads, rows, caption, numbers)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.charts.losses import LOSS, budget_name
-from moelaws.charts.pictures.design import NAMES
+from moelaws.charts.pictures.design import BILLIONS, NAMES
 from moelaws.charts.theme import expert_colour
 
 _POINTS = 40
@@ -38,7 +38,7 @@ def budget_cut(surface: Any, width: int = 280, design: str = "") -> alt.LayerCha
     points = pd.DataFrame({"n": runs[variable], "loss": runs["loss"], "S": runs["sparsity"].map(_name)})
     colour = sparsity_colour(shown)
     x = alt.X("n:Q", title=NAMES.get(variable, variable)).scale(type="log", nice=False, padding=10)
-    x, y = x.axis(tickCount=4, format="~s"), alt.Y("loss:Q", title=LOSS).scale(zero=False)
+    x, y = x.axis(tickCount=4, **BILLIONS), alt.Y("loss:Q", title=LOSS).scale(zero=False)
     base = alt.Chart(curves).encode(x=x, color=colour)
     layers = [
         base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=LOSS), y2="high:Q"),
@@ -96,7 +96,7 @@ def optima_over_budgets(
     x = alt.X("budget:Q", title="training FLOPs C").scale(type="log", padding=14).axis(format="~e", tickCount=4)
     scale = {"type": "log", "padding": 10, "nice": False} if logarithmic else {"zero": False}
     y = alt.Y(f"{value}:Q", title=title).scale(**scale)
-    y = y.axis(format="~s", tickCount=5) if logarithmic else y
+    y = y.axis(tickCount=5, **BILLIONS) if logarithmic else y
     base = alt.Chart(known).encode(x=x, color=sparsity_colour(shown))
     reach = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
         y=alt.Y(f"{value}_low:Q", title=title), y2=f"{value}_high:Q"

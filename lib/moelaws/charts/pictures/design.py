@@ -14,9 +14,14 @@ NAMES = {
     "active_params": "active parameters N_a", "total_params": "total parameters N", "dense_params": "dense parameters",
     "non_embedding_params": "parameters without embeddings", "tokens": "training tokens D",
     "train_flops": "training FLOPs C", "budget": "budget C (FLOPs)", "n_experts": "experts E", "sparsity": "sparsity S",
-    "granularity": "granularity G", "loss": "validation loss (nats per token)",
+    "granularity": "granularity G", "top_k": "experts per token K",
+    "activation_ratio": "active share of experts A", "loss": "validation loss (nats per token)",
 }  # fmt: skip
 """What axes are called."""
+
+
+BILLIONS = {"format": "~s", "labelExpr": "replace(datum.label, 'G', 'B')"}
+"""Labels of axes that count parameters and tokens: in this field 1e9 is a B."""
 
 
 def design(runs: pd.DataFrame, x: str, y: str, width: int = 280) -> alt.Chart | alt.FacetChart:
@@ -34,7 +39,7 @@ def design(runs: pd.DataFrame, x: str, y: str, width: int = 280) -> alt.Chart | 
 
     def axis(kind: type[alt.X] | type[alt.Y], name: str) -> Any:
         title = NAMES.get(name, name)
-        return kind(f"{name}:Q", title=title).scale(type="log", nice=False, padding=12).axis(tickCount=4, format="~s")
+        return kind(f"{name}:Q", title=title).scale(type="log", nice=False, padding=12).axis(tickCount=4, **BILLIONS)
 
     size = alt.Size("runs:Q", legend=None).scale(range=[25, 110])
     chart = alt.Chart(points).mark_point(filled=True, opacity=0.75)
