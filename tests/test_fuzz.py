@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from fuzz import run
 from fuzz.command import Input
 from fuzz.inputs import every
 from fuzz.options import kind_of, options_of
@@ -15,6 +17,7 @@ from fuzz.run import Ending
 from fuzz.verdict import objections
 from fuzz.words import BASES, OUTPUTS
 from repository import TESTS
+from small_sweep import until
 
 FINE = Ending(2, "", "moelaws: error: x.csv: no such file\n", 0.1, 100, (), False, False)
 
@@ -27,8 +30,29 @@ def _fuzz(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(1800)
 def test_a_sample_of_bad_input() -> None:
     _fuzz("--sample", "70")
+
+
+def test_what_waits_for_a_processor_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    starved = 100.0
+    monkeypatch.setattr(run, "_starved", lambda group: starved)
+    assert [run._is_hung(1, seconds) for seconds in (59.0, 61.0, 159.0, 161.0, 601.0)] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="asks Linux")
+def test_two_that_share_a_processor_wait_for_it() -> None:
+    core = min(os.sched_getaffinity(0))
+    spin = f"import os, time\nos.sched_setaffinity(0, [{core}])\nwhile time.process_time() < 0.4: pass\ntime.sleep(60)"
+    both = [subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) for _ in range(2)]
+    try:
+        until(lambda: run._starved(both[0].pid) + run._starved(both[1].pid) > 0.2, "two that waited for each other")
+        assert run._starved(os.getpid() + 1_000_000_000) == 0
+    finally:
+        for each in both:
+            each.kill()
+            each.wait()
 
 
 def test_inputs_are_the_same_for_the_same_seed_and_reach_every_option() -> None:

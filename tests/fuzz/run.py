@@ -9,13 +9,16 @@ import stat
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.command import Input
 
 LONGEST = 60.0
-"""Seconds after which a command counts as hung."""
+"""Seconds after which a command counts as hung, those in which it waited for a processor aside."""
+_MOST_PATIENCE = 10 * LONGEST
+"""Seconds after which it does so on any machine."""
 _ADDRESS_SPACE = 6_000_000_000
 """Bytes that a command may map on top of what is loaded already: its own limit, should it really take too much."""
 _LARGEST_FILE = 200_000_000
@@ -82,7 +85,7 @@ def run(one: Input, folder: Path, prints: Path) -> Ending:
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - start > LONGEST:
+        if _is_hung(child, time.monotonic() - start):
             hung = True
             os.killpg(child, signal.SIGKILL)
             _, status, used = os.wait4(child, 0)
@@ -96,6 +99,20 @@ def run(one: Input, folder: Path, prints: Path) -> Ending:
     return Ending(
         os.waitstatus_to_exitcode(status), out, err, seconds, used.ru_maxrss / 1024, changed, hung, left and not hung
     )
+
+
+def _is_hung(group: int, seconds: float) -> bool:
+    return seconds > LONGEST and (seconds > _MOST_PATIENCE or seconds - _starved(group) > LONGEST)
+
+
+def _starved(group: int) -> float:
+    """Seconds in which the processes of a group could have gone on and others had the processor (Linux; else 0)."""
+    found = 0.0
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            if int((place / "stat").read_text().rpartition(")")[2].split()[2]) == group:
+                found += int((place / "schedstat").read_text().split()[1]) / 1e9
+    return found
 
 
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
