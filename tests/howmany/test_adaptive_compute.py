@@ -89,7 +89,7 @@ def test_tables_and_figure() -> None:
     found = tables(kept=0.5, blind=0.0, router=0.0)
     assert list(adaptive_compute.way_table(found).columns) == [str(budget) for budget in range(7)]
     assert len(adaptive_compute.place_table(found)) == len(KINDS) + 2
-    assert "nats that the oracle gains, +0.05" in adaptive_compute.figure(found).to_dict()["title"]
+    assert "nats, on answers not read +0.05" in adaptive_compute.figure(found).to_dict()["title"]
     with pytest.raises(ValueError, match="no row for 'alone' with 1 big"):
         found.by_seed("alone", 1)
 

@@ -80,7 +80,7 @@ def figure(found: Recorded) -> alt.LayerChart:
     gain, left = _gains(found, found.layers // 2)
     return (base.mark_line() + base.mark_point(filled=True, size=45)).properties(
         width="container", height=320,
-        title=f"Of {gain.mean():.3f} nats that the oracle gains, {left.mean():+.3f} are left on answers not read",
+        title=f"The oracle gains {gain.mean():.3f} nats, on answers not read {left.mean():+.3f}",
         description="Loss on the second halves of texts against FLOPs a token, for the best fixed route, tokens by "
         "lot, learned routers, the oracle that reads the answers, the oracle that has read the first halves only, "
         "and models of one width trained alone.",

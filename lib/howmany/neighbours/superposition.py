@@ -70,31 +70,38 @@ def recorded(file: str) -> Recorded:
 
 
 def figure(found: Recorded) -> alt.LayerChart:
-    """Loss on documentation against loss on speeches: models of one kind, and what was made of two."""
-    rows = []
-    for pair, way in found.rows[["pair", "way"]].drop_duplicates().itertuples(index=False):
-        if (pair and pair not in PAIRS) or way in ("speeches again", _LEAKS):
-            continue
-        at = [found.by_seed(pair, way, domain).mean() for domain in ("sotu", "docstrings")]
-        kind = PAIRS.get(pair, "one model")
-        rows.append({"kind": kind, "way": _SAYING.get(way, way), "speeches": at[0], "documentation": at[1]})
+    """Mean loss of both texts by way of putting two models together, a dot a seed and pair; what to beat as lines."""
+    rows = [
+        {"pair": words_of, "way": saying, "loss": loss}
+        for pair, words_of in PAIRS.items()
+        for way, saying in _SAYING.items()
+        if way != _LEAKS
+        for loss in found.by_seed(pair, way)
+    ]
     table = pd.DataFrame(rows)
-    kinds = ["one model", *PAIRS.values()]
-    base = alt.Chart(table).encode(
-        x=alt.X("speeches:Q", title="loss on speeches (nats/token)").scale(zero=False, padding=25),
-        y=alt.Y("documentation:Q", title="loss on documentation (nats/token)").scale(zero=False, padding=12),
-        color=alt.Color("kind:N", title=None, sort=kinds)
-        .scale(domain=kinds, range=list(CATEGORIES[: len(kinds)]))
+    order = table.groupby("way")["loss"].min().sort_values().index.tolist()
+    fresh = found.by_seed("", "mixture, both").mean()
+    rules = pd.DataFrame({"loss": [found.by_seed("", way).mean() for way in ("mixture, both", "dense, both")],
+                          "line": ["mixture trained on both", "dense model trained on both"]})  # fmt: skip
+    names = list(PAIRS.values())
+    dots = alt.Chart(table).mark_point(filled=True, size=55).encode(
+        x=alt.X("loss:Q", title="loss, mean of both texts (nats/token)").scale(zero=False),
+        y=alt.Y("way:N", title=None, sort=order).axis(labelLimit=260),
+        yOffset=alt.YOffset("pair:N", sort=names),
+        color=alt.Color("pair:N", title=None, sort=names)
+        .scale(domain=names, range=list(CATEGORIES[: len(names)]))
         .legend(columns=1),
-        tooltip=["kind", "way", "speeches", "documentation"],
-    )
-    named = base.transform_filter(alt.datum.kind == "one model").mark_text(dy=-10, fontSize=11).encode(text="way:N")
-    over = [found.by_seed(pair, "blend").mean() - found.by_seed("", "mixture, both").mean() for pair in PAIRS]
-    return (base.mark_point(filled=True, size=70) + named).properties(
-        width="container", height=360,
-        title=f"Trained on both at once is {min(over):.2f} nats or more ahead of mixtures with learned gates",
-        description="Loss on documentation against loss on speeches of single models, and of mixtures and ensembles "
-        "made of two of them; lower left is better.",
+        tooltip=["pair", "way", "loss"],
+    )  # fmt: skip
+    lines = alt.Chart(rules).mark_rule().encode(
+        x="loss:Q", strokeDash=alt.StrokeDash("line:N", title=None).legend(columns=1, orient="bottom")
+    )  # fmt: skip
+    learned = min(found.by_seed(pair, "blend").mean() for pair in PAIRS)
+    return (lines + dots).properties(
+        width="container", height=300,
+        title=f"Trained on both: {fresh:.2f} nats; made of two, gates learned: {learned:.2f}",
+        description="Mean loss on speeches and documentation by way of putting two models together, a dot a seed, "
+        "beside lines for models trained on both texts with as many FLOPs; lower is better.",
     )  # fmt: skip
 
 
@@ -115,18 +122,6 @@ def table_of(found: Recorded) -> pd.DataFrame:
             })  # fmt: skip
     forms = {"parameters": "× {:.2f}", "FLOPs": "× {:.2f}"}
     return readable(pd.DataFrame(rows).set_index(["made of", "way"]), "{:.3f}", forms)
-
-
-def share_table(found: Recorded) -> pd.DataFrame:
-    """Learned shares of the second model, by place, mean over seeds."""
-    rows = {
-        f"{words_of}, {_SAYING[way]}": found.shares(pair, way).mean(0)
-        for pair, words_of in (PAIRS | {BLIND: "two models of speeches"}).items()
-        for way in ("blend", "side by side")
-    }
-    places = len(next(iter(rows.values())))
-    names = ["embeddings", *(f"layer {number}" for number in range(1, places - 1)), "end"]
-    return readable(pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("made of"), "{:.2f}")
 
 
 def judged(found: Recorded, claims_file: str) -> list[Judged]:
