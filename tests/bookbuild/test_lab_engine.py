@@ -133,6 +133,20 @@ def test_a_fit_is_the_librarys(page: Any, name: str) -> None:
     np.testing.assert_allclose(theirs["covariance"]["matrix"], ours["covariance"]["matrix"], rtol=1e-3, atol=1e-12)
 
 
+@pytest.mark.parametrize("objective", ["lsq-log", "lsq"])
+def test_other_objectives_weights_and_held_parameters_are_the_librarys(page: Any, objective: str) -> None:
+    law, table = table_of("hoffmann2022", 1)
+    weights = np.random.default_rng(5).choice([0.0, 0.5, 1.0, 2.0], len(table["loss"]))
+    options: dict[str, Any] = {"objective": objective, "fixed": {"beta": 0.28}}
+    ours = json.loads(fit(law, table, weights=weights, **options).to_json())
+    theirs, _ = fitted(page, job_of(law, table, weights=weights.tolist(), **options))
+    objectives, ends = apart(ours, theirs)
+    assert objectives < 1e-6
+    assert ends < 0.02
+    for key in ("status", "message", "interval_method", "identified", "fixed", "delta"):
+        assert theirs[key] == ours[key], key
+
+
 def test_seeds_that_share_noise_and_replicates_count_as_they_do_in_the_library(page: Any) -> None:
     law, table = table_of("hoffmann2022", 0, 30)
     table = {name: np.repeat(values, 3) for name, values in table.items()}
@@ -230,6 +244,18 @@ def test_what_cannot_be_fitted_is_one_sentence(page: Any, change: dict[str, Any]
     assert known
     assert words in said
     assert len(said) < 400
+
+
+def test_the_recorded_tables_meet_what_is_promised() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "lab.json").read_text())
+    assert set(record["laws"]) == {*PUBLISHED, OWN}
+    for each in record["laws"].values():
+        assert sorted(row["seed"] for row in each["each"]) == list(range(20))
+        assert max(row["objective"] for row in each["each"]) < 1e-6
+        assert max(row["ends"] for row in each["each"]) < 0.02
+        assert all(row["same_status"] for row in each["each"])
+    for name, most in (("hoffmann2022", 2.0), ("abnar2025", 20.0)):
+        assert max(record["seconds"][name]["processor"]) <= most
 
 
 def test_more_parameters_than_runs_are_refused_and_as_many_give_no_intervals(page: Any) -> None:

@@ -2,8 +2,10 @@
 // experts, with intervals where the runs pin every parameter down.
 
 const FAMILY_WORDS = [
-  ["proportional", "all parameters in experts: N = N_a E / K"], ["glu", "gated experts, as Abnar et al. 2025"],
-  ["switch", "SwiGLU experts, as Ludziejewski et al. 2025"], ["alternating", "every second layer a mixture, as Yun et al. 2024"],
+  ["proportional", "all parameters in experts: N = N_a E / K"],
+  ["glu", "gated experts, as Abnar et al. 2025"],
+  ["switch", "SwiGLU experts, as Ludziejewski et al. 2025"],
+  ["alternating", "every second layer a mixture, as Yun et al. 2024"],
 ];
 
 function budgetForm(record, job) {
@@ -15,8 +17,8 @@ function budgetForm(record, job) {
   const answer = element("div", { "aria-live": "polite" });
   const run = async () => {
     try {
-      const found = await ask("bestAt", { law: job.job.law, params: record.params, columns: record.columns, family: family.value,
-        budget: positiveIn("Budget", budget.value), topK: positiveIn("Experts a token uses", chosen.value),
+      const found = await ask("bestAt", { law: job.job.law, params: record.params, columns: record.columns,
+        family: family.value, budget: positiveIn("Budget", budget.value), topK: positiveIn("Experts a token uses", chosen.value),
         covariance: record.covariance, identified: record.identified }).promise;
       answer.replaceChildren(...budgetAnswer(found, flops, positiveIn("Budget", budget.value), record));
     } catch (error) {
@@ -25,8 +27,9 @@ function budgetForm(record, job) {
   };
   return element("form", { class: "lab-form", onsubmit: (event) => { event.preventDefault(); run(); } },
     element("h3", {}, "The best model at a budget"),
-    element("div", { class: "lab-fields" }, field("training FLOPs", budget), field("experts that a token uses, K", chosen),
-      field("kind of models", family), element("button", { type: "submit", class: "lab-button" }, "Find it")), answer);
+    element("div", { class: "lab-fields" }, field("training FLOPs", budget),
+      field("experts that a token uses, K", chosen), field("kind of models", family),
+      element("button", { type: "submit", class: "lab-button" }, "Find it")), answer);
 }
 
 function positiveIn(what, text) {
@@ -44,9 +47,12 @@ function budgetAnswer(found, flops, budget, record) {
   const { best, rows, routed } = found;
   const columns = [["total_params", "N"], ["active_params", "N_a"], ["tokens", "tokens D"], ["loss", "loss L"]];
   const lines = rows.map((row) => [routed ? `E = ${row.n_experts}` : "dense", ...columns.map(([name]) =>
-    withEnds(row, name, name === "loss" ? 4 : 3)), row.edge ? "at the limit of the search" : row.n_experts === best.n_experts ? "lowest loss" : ""]);
+    withEnds(row, name, name === "loss" ? 4 : 3)),
+  row.edge ? "at the limit of the search" : row.n_experts === best.n_experts ? "lowest loss" : ""]);
   const notes = [];
-  if (!best.intervals) notes.push("No intervals: the runs do not pin down every parameter; moelaws fit --bootstrap 1000 makes some.");
+  if (!best.intervals) {
+    notes.push("No intervals: the runs do not pin down every parameter; moelaws fit --bootstrap 1000 makes some.");
+  }
   if (found.expertsEdge) notes.push("The most experts that were compared are best: more might be better still.");
   if (flops && (budget > flops[1] * 1.001 || budget < flops[0] * 0.999)) {
     const away = budget > flops[1] ? budget / flops[1] : flops[0] / budget;

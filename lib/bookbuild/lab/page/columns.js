@@ -4,7 +4,8 @@
 const NAMES = {
   loss: ["loss", "valloss", "evalloss", "testloss", "finalloss", "validationloss", "nll", "L"],
   total_params: ["totalparams", "params", "nparams", "parameters", "ntotal", "modelsize", "size", "N"],
-  active_params: ["activeparams", "nactive", "paramsactive", "activeparameters", "Na", "params", "nparams", "parameters", "N"],
+  active_params: ["activeparams", "nactive", "paramsactive", "activeparameters", "Na", "params", "nparams", "parameters",
+    "N"],
   dense_params: ["denseparams", "baseparams", "activeparams", "params", "nparams", "N"],
   non_embedding_params: ["nonembeddingparams", "nonembedding", "totalparams", "params", "N"],
   nonzero_params: ["nonzeroparams", "nonzero"],
@@ -30,7 +31,8 @@ const RULES = [
   { column: "activation_ratio", from: ["sparsity"], words: "1 - S", rule: (s) => 1 - s },
 ];
 
-const FACTORS = [["1", "as it is"], ["1e3", "× thousand"], ["1e6", "× million"], ["1e9", "× billion"], ["1e12", "× trillion"]];
+const FACTORS = [["1", "as it is"], ["1e3", "× thousand"], ["1e6", "× million"], ["1e9", "× billion"],
+  ["1e12", "× trillion"]];
 const COUNTED = /_params$|tokens$|_flops$/;
 
 function plainName(name) {
@@ -83,7 +85,8 @@ function columnChooser(table, label, quantities, chosenBefore) {
       const found = sources.map((each) => each.read());
       const values = found[0].values.map((_, i) => rule.rule(...found.map((each) => each.values[i])));
       const derived = Object.assign({ [rule.column]: rule.words }, ...found.map((each) => each.derived));
-      return { values, name: rule.column, derived, shown: `${rule.column} (${rule.words})`, maps: found.flatMap((each) => each.maps) };
+      const maps = found.flatMap((each) => each.maps);
+      return { values, name: rule.column, derived, shown: `${rule.column} (${rule.words})`, maps };
     }
     const source = control.value.slice("column:".length);
     const times = factor ? Number(factor.value) : 1;
@@ -102,7 +105,8 @@ function checkNumbers(table, rows, found, anySign) {
     const value = found.values[i];
     const low = known && known.minimum !== null ? known.minimum : 0;
     const fine = Number.isFinite(value) && (anySign || (known && !known.exclusive ? value >= low : value > low))
-      && !(known && known.below !== null && value >= known.below) && !(known && known.whole && !Number.isInteger(value));
+      && !(known && known.below !== null && value >= known.below)
+      && !(known && known.whole && !Number.isInteger(value));
     if (fine) continue;
     const cell = found.source ? table.cells[i][table.names.indexOf(found.source)] : String(value);
     refuse(`${table.file}: row ${table.numbers[i]}, column '${found.shown}': found ${cell === "" ? "nothing" : `'${cell}'`},`

@@ -25,7 +25,8 @@ function backOf(span, at) {
 function lawExplorer(root) {
   const published = engine().LAWS.filter((law) => law.published.length);
   const holder = element("div", {});
-  const law = select(published.map((each) => [each.name, `${each.name} (${each.source.split(" (")[0].split(":")[0]})`]), "abnar2025", () => show());
+  const options = published.map((each) => [each.name, `${each.name} (${each.source.split(" (")[0].split(":")[0]})`]);
+  const law = select(options, "abnar2025", () => show());
   const show = () => holder.replaceChildren(...exploredLaw(engine().lawNamed(law.value)));
   root.append(field("Law", law), holder);
   show();
@@ -35,11 +36,12 @@ function exploredLaw(law) {
   const picture = element("div", { class: "lab-picture" });
   const answer = element("p", { class: "lab-answer", role: "status" });
   const set = select(law.published.map((each) => [each.name, each.source]), law.published[0].name, () => coefficients());
-  const along = select(law.variables.map((each) => [each.symbol, `${each.symbol}: ${each.meaning}`]), law.variables[0].symbol, () => redraw());
+  const along = select(law.variables.map((each) => [each.symbol, `${each.symbol}: ${each.meaning}`]),
+    law.variables[0].symbol, () => redraw());
   const sliders = law.variables.map((variable) => {
     const span = spanOf(variable);
-    return { variable, span, ...slider({ label: `${variable.symbol}: ${variable.meaning}`, min: span.min, max: span.max, step: span.step,
-      value: span.value, say: (at) => said(backOf(span, at), 3), oninput: () => redraw() }) };
+    return { variable, span, ...slider({ label: `${variable.symbol}: ${variable.meaning}`, min: span.min, max: span.max,
+      step: span.step, value: span.value, say: (at) => said(backOf(span, at), 3), oninput: () => redraw() }) };
   });
   const moved = element("div", { class: "lab-fields" });
   const note = element("p", { class: "lab-note" });
@@ -62,10 +64,12 @@ function exploredLaw(law) {
   };
   const curve = (which, values) => {
     const here = sliders.find((each) => each.variable.symbol === along.value);
-    const points = Array.from({ length: 101 }, (_, i) => backOf(here.span, here.span.min + ((here.span.max - here.span.min) * i) / 100));
+    const { min, max } = here.span;
+    const points = Array.from({ length: 101 }, (_, i) => backOf(here.span, min + ((max - min) * i) / 100));
     const data = Object.fromEntries(sliders.map(({ variable, span, value }) =>
       [variable.symbol, variable.symbol === along.value ? points : points.map(() => backOf(span, value()))]));
-    return [...engine().predict(law, values, data)].map((loss, i) => ({ at: points[i], loss, which })).filter(({ loss }) => Number.isFinite(loss));
+    return [...engine().predict(law, values, data)].map((loss, i) => ({ at: points[i], loss, which }))
+      .filter(({ loss }) => Number.isFinite(loss));
   };
   const redraw = latest(async () => {
     const same = Object.keys(printed).every((name) => params[name] === printed[name]);
@@ -79,12 +83,14 @@ function exploredLaw(law) {
     await draw(picture, `${target} against ${along.value} under the law ${law.name}; ${answer.textContent}`, {
       height: 280, layer: [
         { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: {
-          x: { field: "at", type: "quantitative", scale: here.span.log || here.span.log2 ? { type: "log" } : { zero: false },
+          x: { field: "at", type: "quantitative",
+            scale: here.span.log || here.span.log2 ? { type: "log" } : { zero: false },
             axis: axisOf(`${along.value}: ${here.variable.columns[0]}`, here.span.log) },
           y: { field: "loss", type: "quantitative", scale: { zero: false }, axis: axisOf(target) },
-          color: { field: "which", type: "nominal", title: null, scale: { domain: ["as printed", "with your coefficients"], range: [BLUE, ORANGE] },
-            legend: same ? null : {} } } },
-        { data: { values: [{ at: now[along.value][0], loss }] }, mark: { type: "point", filled: true, size: 90, color: ORANGE, opacity: 1 },
+          color: { field: "which", type: "nominal", title: null, legend: same ? null : {},
+            scale: { domain: ["as printed", "with your coefficients"], range: [BLUE, ORANGE] } } } },
+        { data: { values: [{ at: now[along.value][0], loss }] },
+          mark: { type: "point", filled: true, size: 90, color: ORANGE, opacity: 1 },
           encoding: { x: { field: "at", type: "quantitative" }, y: { field: "loss", type: "quantitative" } } },
       ] });
   });

@@ -1,7 +1,6 @@
 // The form: a table, a law, the columns that it reads, what is held out; then a fit, with its progress.
 
 const OWN = "a formula of your own";
-const COMPARISONS = [[">", ">"], [">=", "≥"], ["<", "<"], ["<=", "≤"], ["==", "="], ["!=", "≠"]];
 const OBJECTIVES = [["huber-log", "Huber loss of ln L (default)"], ["lsq-log", "squares of ln L"], ["lsq", "squares of L"]];
 
 function fitForm(root) {
@@ -42,7 +41,8 @@ function tableChooser(open, fail) {
     }
     file.text().then((text) => open(text, file.name), fail);
   };
-  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv", onchange: () => take(input.files[0]) });
+  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv",
+    onchange: () => take(input.files[0]) });
   const zone = element("div", { class: "lab-drop",
     ondragover: (event) => { event.preventDefault(); zone.classList.add("lab-over"); },
     ondragleave: () => zone.classList.remove("lab-over"),
@@ -51,7 +51,8 @@ function tableChooser(open, fail) {
       zone.classList.remove("lab-over");
       take(event.dataTransfer.files[0]);
     } },
-    field("Your run table (CSV), one row a run", input, "Drop a file here or choose one. It is read in this page and goes nowhere."));
+    field("Your run table (CSV), one row a run", input,
+      "Drop a file here or choose one. It is read in this page and goes nowhere."));
   const example = window.moelawsExample;
   if (example) {
     zone.append(element("button", { type: "button", class: "lab-button lab-quiet",
@@ -61,8 +62,8 @@ function tableChooser(open, fail) {
 }
 
 function choicesOf(state, say) {
-  const laws = [...engine().LAWS.map((law) => [law.name, `${law.name}: ${law.formula.length > 60 ? law.source.split(";")[0] : law.formula}`]),
-    [OWN, OWN]];
+  const told = (law) => (law.formula.length > 60 ? law.source.split(";")[0] : law.formula);
+  const laws = [...engine().LAWS.map((law) => [law.name, `${law.name}: ${told(law)}`]), [OWN, OWN]];
   const columns = element("fieldset", { class: "lab-fields" });
   let chooser = null;
   const law = select(laws, firstLaw(state.table), () => show());
@@ -88,14 +89,18 @@ function choicesOf(state, say) {
   } }, field("Law", law), columns, more, element("div", { class: "lab-actions" }, button, stop, bar));
   const run = async () => {
     say.wrong.textContent = "";
-    const working = (yes) => { for (const each of [stop, bar]) each.hidden = !yes; button.disabled = yes; };
+    const working = (yes) => {
+      for (const each of [stop, bar]) each.hidden = !yes;
+      button.disabled = yes;
+    };
     try {
       const job = jobOf(state.table, chooser, { held, objective, weight, seed });
       say.tell(`Fitting ${job.job.target.length} runs.`);
       working(true);
       state.running = ask("fit", job.job, ({ stage, done, total }) => {
         bar.value = total ? done / total : 0;
-        say.tell(`${stage === "starts" ? "Descending from many starts" : "Looking for the ends of the intervals"}: ${done} of ${total}.`);
+        const at = stage === "starts" ? "Descending from many starts" : "Looking for the ends of the intervals";
+        say.tell(`${at}: ${done} of ${total}.`);
       });
       const answer = await state.running.promise;
       showResult(say.result, answer, job);
@@ -137,7 +142,8 @@ function ownColumns(table) {
     try {
       names = engine().namesOf(engine().parse(formula.value, {})).map((name) => {
         const likely = table.names.includes(name) ? name : usual[name] ? guess(table, usual[name]) : "";
-        const control = select([["", "a parameter to fit"], ...table.names.map((each) => [each, `column ${each}`])], likely);
+        const columns = table.names.map((each) => [each, `column ${each}`]);
+        const control = select([["", "a parameter to fit"], ...columns], likely);
         return { name, control };
       });
     } catch (error) {
@@ -146,7 +152,8 @@ function ownColumns(table) {
     }
     letters.replaceChildren(...names.map(({ name, control }) => field(name, control)));
   };
-  const formula = element("input", { type: "text", value: "E + A/N^alpha + B/(D*(1-S))^beta", spellcheck: "false", onchange: read });
+  const formula = element("input", { type: "text", value: "E + A/N^alpha + B/(D*(1-S))^beta", spellcheck: "false",
+    onchange: read });
   read();
   const target = columnChooser(table, "L: the loss", ["loss"]);
   const variables = () => names.filter(({ control }) => control.value).map(({ name, control }) => ({
@@ -154,32 +161,9 @@ function ownColumns(table) {
     chooser: { read: () => ({ values: numbersOf(table, control.value), name: control.value, shown: control.value,
       source: control.value, derived: {}, maps: [] }) },
   }));
-  return { made: [field("formula", formula, "numbers, names, + - * / ^, brackets, exp ln log2 log10 sqrt"), problem, letters, target.made],
-    target, letters: variables, targetName: "loss",
+  const formulaField = field("formula", formula, "numbers, names, + - * / ^, brackets, exp ln log2 log10 sqrt");
+  return { made: [formulaField, problem, letters, target.made], target, letters: variables, targetName: "loss",
     law: () => ({ formula: formula.value, variables: variables().map((each) => each.variable) }) };
-}
-
-function holdOut(table) {
-  const column = select([["", "none: fit to all"], ...table.names.map((name) => [name, name])], "");
-  const sign = select(COMPARISONS, ">=");
-  const value = element("input", { type: "text", inputmode: "decimal", value: "", size: "12" });
-  const largest = element("button", { type: "button", class: "lab-button lab-quiet", onclick: () => {
-    if (!column.value) return;
-    sign.value = ">=";
-    const most = Math.max(...numbersOf(table, column.value).filter(Number.isFinite));
-    value.value = [String(most), most.toExponential().replace("+", "")].sort((a, b) => a.length - b.length)[0];
-  } }, "its largest value");
-  const made = element("div", { class: "lab-fields" }, field("hold out runs by column", column), field("where it is", sign),
-    field("than", value), largest);
-  const read = () => {
-    if (!column.value) return null;
-    const limit = Number(value.value);
-    if (value.value.trim() === "" || !Number.isFinite(limit)) refuse(`Held-out runs: expected a number, found '${value.value}'.`);
-    const meets = { ">": (x) => x > limit, ">=": (x) => x >= limit, "<": (x) => x < limit, "<=": (x) => x <= limit,
-      "==": (x) => x === limit, "!=": (x) => x !== limit }[sign.value];
-    return { words: `${column.value} ${sign.value} ${value.value}`, out: numbersOf(table, column.value).map(meets) };
-  };
-  return { made, read };
 }
 
 // What the engine is asked: numbers of finished runs, checked, those to fit and those held out.
@@ -203,10 +187,11 @@ function jobOf(table, chooser, { held, objective, weight, seed }) {
   for (const { symbol, found } of letters) {
     const values = pick(found.values, kept);
     if (values.length > 1 && values.every((each) => each === values[0])) {
-      refuse(`${table.file}: column '${found.shown}' is ${said(values[0])} in all ${values.length} runs; the law needs it to vary (${symbol}).`);
+      refuse(`${table.file}: column '${found.shown}' is ${said(values[0])} in all ${values.length} runs;`
+        + ` the law needs it to vary (${symbol}).`);
     }
   }
-  const weights = weight.value ? { values: numbersOf(table, weight.value), name: "weight", shown: weight.value, source: weight.value } : null;
+  const weights = weight.value ? { values: numbersOf(table, weight.value), shown: weight.value } : null;
   if (weights) checkWeights(table, kept, weights);
   const seeds = table.names.includes("seed") ? table.cells.map((row) => row[table.names.indexOf("seed")]) : null;
   const whole = Number(seed.value);

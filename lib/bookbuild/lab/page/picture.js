@@ -23,23 +23,29 @@ const BLUE = "#3c6da6";
 const ORANGE = "#d55e00";
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 
-// Draw a Vega-Lite specification into a holder, in place of what was there.
+const LOOK = {
+  font: FONT, background: "#ffffff", view: { stroke: null }, legend: { orient: "bottom", titleFontWeight: "normal" },
+  axis: { labelColor: INK, titleColor: INK, gridColor: "#e6e8eb", titleFontWeight: "normal", labelOverlap: true },
+};
+
+// Draw a Vega-Lite specification into a holder, in place of what was there. The book's styles, which turn light into
+// dark, take it for a chart once it is one.
 async function draw(holder, description, spec) {
-  await loadVega();
   const view = element("div", { class: "chart-view" });
-  const chart = element("div", { class: "chart lab-chart" }, view);
-  const drawing = { ...spec, description, width: "container", autosize: { type: "fit-x", contains: "padding" },
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-    config: { font: FONT, background: "#ffffff", axis: { labelColor: INK, titleColor: INK, gridColor: "#e6e8eb", titleFontWeight: "normal",
-      labelOverlap: true }, view: { stroke: null }, legend: { orient: "bottom", titleFontWeight: "normal" } } };
-  const former = holder.firstChild;
+  const chart = element("div", { class: "lab-chart" }, view);
+  const drawing = { ...spec, description, width: "container", autosize: { type: "fit-x", contains: "padding" }, config: LOOK,
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json" };
+  const former = [...holder.children];
   holder.append(chart);
   try {
+    await loadVega();
     await window.vegaEmbed(view, drawing, { renderer: "svg", actions: false });
+    chart.classList.add("chart");
     chart.dataset.state = "drawn";
-  } finally {
-    if (former) former.remove();
+  } catch (error) {
+    view.textContent = `This picture could not be drawn: ${error.message}.`;
   }
+  former.forEach((each) => each.remove());
 }
 
 // An axis of a quantity: logarithmic where it spans more than a factor of 20, without zero.

@@ -3,14 +3,15 @@
 
 function showResult(root, { record, runs }, job) {
   const law = engine().LAWS.find((each) => each.name === record.law);
-  const title = element("h3", { tabindex: "-1" }, record.law === "formula" ? "Your formula, fitted" : `${record.law}, fitted`);
-  const formula = element("p", { class: "lab-note" }, what(law || { formula: record.formula, definitions: {}, target: "loss" }));
+  const title = element("h3", { tabindex: "-1" }, law ? `${record.law}, fitted` : "Your formula, fitted");
+  const own = { formula: record.formula, definitions: {}, target: "loss" };
+  const formula = element("p", { class: "lab-note" }, what(law || own));
   const verdict = element("p", { class: "lab-verdict" }, element("strong", {}, record.status), `: ${record.message}. `,
     `The best of ${record.starts} starts; ${record.starts_at_optimum} of them ended there.`,
     job.left ? ` ${job.left} rows of runs that did not finish are left out.` : "");
   const pictures = element("div", { class: "lab-pictures" });
-  root.replaceChildren(title, formula, verdict, ...warned(record), parameterTable(record, law), qualityTable(record, job), pictures,
-    actions(record, job));
+  root.replaceChildren(title, formula, verdict, ...warned(record), parameterTable(record, law),
+    qualityTable(record, job), pictures, actions(record, job));
   if (engine().canPlan(engine().LAWS.includes(law) ? law : { variables: job.job.law.variables }, record.columns)) {
     root.append(budgetForm(record, job));
   }
@@ -37,7 +38,8 @@ function parameterTable(record, law) {
     else if (!record.identified[name]) notes.push("the runs do not pin it down");
     return [name, said(value, 5), low, high, [meaning[name], notes.join(", ")].filter(Boolean).join("; ")];
   });
-  return tableOf(`Parameters with 95 % intervals. ${capital(record.interval_method)}.`, ["", "value", "low", "high", ""], rows);
+  const caption = `Parameters with 95 % intervals. ${capital(record.interval_method)}.`;
+  return tableOf(caption, ["", "value", "low", "high", ""], rows);
 }
 
 function capital(text) {
@@ -57,8 +59,8 @@ function actions(record, job) {
     element("a", { href: address, download: `${job.table.file.replace(/\.[^.]*$/, "")}.${record.law}.json` }).click();
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   } }, "Save as JSON");
-  const note = element("p", { class: "lab-note" }, "The file is the one that moelaws fit --json writes; moelaws.load_fit reads it."
-    + " The same on the command line:");
+  const note = element("p", { class: "lab-note" }, "The file is the one that moelaws fit --json writes;"
+    + " moelaws.load_fit reads it. The same on the command line:");
   return element("div", {}, element("div", { class: "lab-actions" }, save), note,
     element("pre", { class: "lab-scroll", tabindex: "0" }, element("code", {}, commandOf(record, job))));
 }
@@ -92,22 +94,27 @@ function drawRuns(root, record, runs, job) {
   const letters = Object.keys(job.job.data);
   const values = runs.map((run, i) => ({ ...run, percent: 100 * run.residual, row: job.job.rows[i],
     ...Object.fromEntries(letters.map((letter) => [`at_${letter}`, job.job.data[letter][i]])) }));
-  const tooltip = [{ field: "row", title: "row" }, { field: "observed", format: ".4f" }, { field: "predicted", format: ".4f" },
-    { field: "residual", format: ".4f" }];
+  const numbers = ["observed", "predicted", "residual"].map((name) => ({ field: name, format: ".4f" }));
+  const tooltip = [{ field: "row", title: "row" }, ...numbers];
+  const points = { type: "point", color: BLUE, filled: true, size: 30, opacity: 0.7 };
   const losses = values.flatMap((each) => [each.observed, each.predicted]);
   const ends = [Math.min(...losses), Math.max(...losses)];
   const against = element("div", { class: "lab-picture" });
   const beside = element("div", { class: "lab-picture" });
-  const picked = select(letters.map((letter) => [letter, `${letter}: ${record.columns[letter]}`]), letters[0], () => residuals());
+  const named = letters.map((letter) => [letter, `${letter}: ${record.columns[letter]}`]);
+  const picked = select(named, letters[0], () => residuals());
   const residuals = () => {
     const at = `at_${picked.value}`;
     const onLog = record.objective !== "lsq";
     return draw(beside, `Residuals of the runs against ${picked.value}`, {
       data: { values }, height: 220, layer: [
-        { data: { values: [{ zero: 0 }] }, mark: { type: "rule", color: ORANGE }, encoding: { y: { field: "zero", type: "quantitative" } } },
-        { mark: { type: "point", color: BLUE, filled: true, size: 30, opacity: 0.7 }, encoding: {
-          x: { field: at, type: "quantitative", scale: scaleOf(values.map((each) => each[at])), axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`, true) },
-          y: { field: onLog ? "percent" : "residual", type: "quantitative", axis: axisOf(onLog ? "ln L − ln L̂, %" : "L − L̂") }, tooltip } },
+        { data: { values: [{ zero: 0 }] }, mark: { type: "rule", color: ORANGE },
+          encoding: { y: { field: "zero", type: "quantitative" } } },
+        { mark: points, encoding: {
+          x: { field: at, type: "quantitative", scale: scaleOf(values.map((each) => each[at])),
+            axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`, true) },
+          y: { field: onLog ? "percent" : "residual", type: "quantitative",
+            axis: axisOf(onLog ? "ln L − ln L̂, %" : "L − L̂") }, tooltip } },
       ] });
   };
   root.replaceChildren(against, field("residuals against", picked), beside);
@@ -115,7 +122,7 @@ function drawRuns(root, record, runs, job) {
     data: { values }, height: 260, layer: [
       { data: { values: ends.map((each) => ({ x: each, y: each })) }, mark: { type: "line", color: ORANGE, strokeWidth: 1 },
         encoding: { x: { field: "x", type: "quantitative" }, y: { field: "y", type: "quantitative" } } },
-      { mark: { type: "point", color: BLUE, filled: true, size: 30, opacity: 0.7 }, encoding: {
+      { mark: points, encoding: {
         x: { field: "predicted", type: "quantitative", scale: { zero: false }, axis: axisOf("what the law says") },
         y: { field: "observed", type: "quantitative", scale: { zero: false }, axis: axisOf("what the runs measured") }, tooltip } },
     ] });
