@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from moelaws.importing.preset import letters, names
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law
 from moelaws.optimum.forecaster import PUBLISHED
@@ -70,3 +71,8 @@ def written_columns() -> dict[str, dict[str, Any]]:
 def written_status() -> dict[str, list[str]]:
     """Words for runs that ended well, and for those that did not."""
     return {"endedWell": sorted(ENDED_WELL), "didNot": sorted(DID_NOT)}
+
+
+def written_names() -> dict[str, Any]:
+    """Names that people give to columns, without case and signs, and the letters of papers."""
+    return {"NAMES": names(), "LETTERS": letters()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bookbuild.lab.laws import written_columns, written_laws, written_status
+from bookbuild.lab.laws import written_columns, written_laws, written_names, written_status
 from moelaws import __version__
 
 HERE = Path(__file__).resolve().parent
@@ -36,14 +36,13 @@ def engine_script() -> str:
         "COLUMNS": written_columns(),
         "STATUS": written_status(),
     }
-    written = "".join(f"const {name} = {_json(value)};\n" for name, value in known.items())
-    answers = ", ".join(_ANSWERS)
+    written, answers = _consts(known), ", ".join(_ANSWERS)
     return f'function moelawsEngine() {{\n"use strict";\n{written}{_text("engine")}\nreturn {{ {answers} }};\n}}\n'
 
 
 def page_script() -> str:
     """The page's own script: forms, tables and pictures."""
-    return f'(function () {{\n"use strict";\n{_text("page")}\n}})();\n'
+    return f'(function () {{\n"use strict";\n{_consts(written_names())}{_text("page")}\n}})();\n'
 
 
 def example_script(root: Path) -> str:
@@ -73,6 +72,10 @@ def install_lab(site: Path, root: Path) -> None:
     (folder / "engine.js").write_text(engine_script(), encoding="utf-8")
     (folder / "lab.js").write_text(example_script(root) + page_script(), encoding="utf-8")
     (folder / "lab.css").write_text((HERE / "lab.css").read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _consts(values: dict[str, Any]) -> str:
+    return "".join(f"const {name} = {_json(value)};\n" for name, value in values.items())
 
 
 def _json(value: Any) -> str:

@@ -1,27 +1,6 @@
 // Which column of the reader's table a quantity is read from: guessed by its name, chosen by the reader, or worked out
 // from others by the rules of moelaws.runs.
 
-const NAMES = {
-  loss: ["loss", "valloss", "evalloss", "testloss", "finalloss", "validationloss", "nll", "L"],
-  total_params: ["totalparams", "params", "nparams", "parameters", "ntotal", "modelsize", "size", "N"],
-  active_params: ["activeparams", "nactive", "paramsactive", "activeparameters", "Na", "params", "nparams", "parameters",
-    "N"],
-  dense_params: ["denseparams", "baseparams", "activeparams", "params", "nparams", "N"],
-  non_embedding_params: ["nonembeddingparams", "nonembedding", "totalparams", "params", "N"],
-  nonzero_params: ["nonzeroparams", "nonzero"],
-  tokens: ["tokens", "ntokens", "traintokens", "trainingtokens", "numtokens", "D"],
-  dense_tokens: ["densetokens"],
-  n_experts: ["nexperts", "experts", "numexperts", "E"],
-  top_k: ["topk", "activeexperts", "expertspertoken", "K", "k"],
-  shared_experts: ["sharedexperts", "nshared"],
-  sparsity: ["sparsity", "S"],
-  train_flops: ["trainflops", "flops", "compute", "computeflops", "C"],
-  granularity: ["granularity", "G"],
-  activation_ratio: ["activationratio", "A"],
-  seed: ["seed"],
-  weight: ["weight", "weights"],
-};
-
 const RULES = [
   { column: "sparsity", from: ["n_experts", "top_k"], words: "(E - K) / E", rule: (e, k) => (e - k) / e },
   { column: "n_experts", from: ["top_k", "sparsity"], words: "K / (1 - S)", rule: (k, s) => k / (1 - s) },
@@ -35,19 +14,14 @@ const FACTORS = [["1", "as it is"], ["1e3", "× thousand"], ["1e6", "× million"
   ["1e12", "× trillion"]];
 const COUNTED = /_params$|tokens$|_flops$/;
 
-function plainName(name) {
-  return name.length <= 2 ? name.replace(/_/g, "") : name.toLowerCase().replace(/[^a-z0-9]/g, "");
-}
-
-// The column of the table that most likely holds a quantity; empty where none does.
+// The column of the table that most likely holds a quantity: of its own name, of a name that people give to it, of the
+// letter that papers do; empty where none does. NAMES and LETTERS are written in when the book is built.
 function guess(table, quantity) {
-  const exact = table.names.find((name) => name === quantity);
-  if (exact) return exact;
-  for (const known of NAMES[quantity] || []) {
-    const found = table.names.find((name) => plainName(name) === known);
-    if (found) return found;
-  }
-  return "";
+  if (table.names.includes(quantity)) return quantity;
+  const plain = table.names.map((name) => name.toLowerCase().replace(/[^a-z0-9]/g, ""));
+  const known = (NAMES[quantity] || []).find((name) => plain.includes(name));
+  if (known) return table.names[plain.indexOf(known)];
+  return table.names.find((name) => (LETTERS[quantity] || []).includes(name)) || "";
 }
 
 // One variable's row of the form: where it is read from, in which unit, and what it is worked out from.
