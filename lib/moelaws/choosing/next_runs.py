@@ -169,7 +169,8 @@ def _chosen(
         assert isinstance(ask, pd.DataFrame)
         points = derive(ask)[0]
         names = tuple(f"point {i}" for i in range(1, len(points) + 1))
-        asked = Asked(f"the loss at {len(points)} points", points, np.eye(len(points)), names, True)
+        words = f"the loss at {len(points)} points" if len(points) > 1 else "the loss at a point"
+        asked = Asked(words, points, np.eye(len(points)), names, True)
     else:
         assert models is not None
         asked = asked_of(question, models, lambda table: beliefs.forecast(frame.places(table))[0])
