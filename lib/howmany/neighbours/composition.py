@@ -29,7 +29,7 @@ class Cells:
 
     Attributes:
         means: one row a cell: its columns, ``loss`` and ``runs``.
-        noise: standard deviation of one run, pooled over all cells.
+        noise: standard deviation of one run beside others of its seed, pooled over all cells.
         freedom: degrees of freedom of it.
     """
 
@@ -54,15 +54,20 @@ class Cells:
 def cells(runs: pd.DataFrame, by: Sequence[str]) -> Cells:
     """Means of the runs that differ in their seed alone.
 
+    Runs of one seed read the same batches: what a seed shifts in all cells of the first column in ``by`` (a budget, a
+    width) is no noise of their differences.
+
     Raises:
         ValueError: no cell has two runs, so that nobody knows the noise.
     """
     grouped = runs.groupby(list(by))["loss"]
     means = grouped.agg(["mean", "size"]).reset_index().rename(columns={"mean": "loss", "size": "runs"})
-    freedom = int((means["runs"] - 1).sum())
+    blocks = runs.groupby(by[0])
+    shift = runs.groupby([by[0], "seed"])["loss"].transform("mean") - blocks["loss"].transform("mean")
+    freedom = int((means["runs"] - 1).sum() - (blocks["seed"].nunique() - 1).sum())
     if freedom < 1:
         raise ValueError("composition: no two runs differ in their seed alone")
-    squares = float(((runs["loss"] - grouped.transform("mean")) ** 2).sum())
+    squares = float(((runs["loss"] - shift - grouped.transform("mean")) ** 2).sum())
     return Cells(means, float(np.sqrt(squares / freedom)), freedom)
 
 
