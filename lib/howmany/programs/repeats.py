@@ -186,7 +186,11 @@ def _quantities(found: Repeats, mixture: Array) -> Found:
     tolerated = [
         finding(f"+{cut:g} nats", np.log(_crossing(at, cost, cut) / found.borne(0, cut)), "times") for cut in THRESHOLDS
     ]
-    four = finding("", cost[found.epochs.index(4)], "nats") if 4 in found.epochs else Finding("", open="not tried")
+    four = (
+        finding("four readings", cost[found.epochs.index(4)], "nats")
+        if 4 in found.epochs
+        else Finding("", open="not tried")
+    )
     return {"tolerated": tolerated, "four": [four]}
 
 

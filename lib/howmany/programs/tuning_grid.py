@@ -119,16 +119,18 @@ def rate_figure(found: Grid) -> alt.LayerChart:
         low, high = np.quantile(values[1:], _LEVEL)
         rows.append((budget_name(cell[0]), cell[1], values[0], low, high))
     table = pd.DataFrame(rows, columns=["budget", "n_experts", "ratio", "low", "high"])
-    counts = sorted({e for _, e in found.cells})
+    counts, order = sorted({e for _, e in found.cells}), list(dict.fromkeys(table["budget"]))
     base = alt.Chart(table).encode(
-        x=alt.X("n_experts:O", title="experts, E").axis(labelAngle=0), xOffset="budget:N",
+        x=alt.X("n_experts:O", title="experts, E").axis(labelAngle=0), xOffset=alt.XOffset("budget:N", sort=order),
         color=alt.Color("n_experts:O", title="E", scale=expert_scale(counts), legend=None),
     )  # fmt: skip
     name = "best rate over the recipe's"
     y = alt.Y("low:Q", title=name).scale(type="log", nice=False, padding=12).axis(values=[0.7, 0.8, 0.9, 1, 1.1, 1.2])
     rule = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y=alt.datum(1.0))
     points = base.mark_point(filled=True, size=60).encode(
-        y="ratio:Q", shape=alt.Shape("budget:N", title=None), tooltip=["budget", "n_experts", "ratio", "low", "high"]
+        y="ratio:Q",
+        shape=alt.Shape("budget:N", title=None, sort=order),
+        tooltip=["budget", "n_experts", "ratio", "low", "high"],
     )
     last = [r[2] for r in rows if r[1] == counts[-1]]
     return (rule + base.mark_rule(strokeWidth=2).encode(y=y, y2="high:Q") + points).properties(
@@ -226,7 +228,8 @@ def _levels(runs: pd.DataFrame, cells: list[tuple[float, int]]) -> Array:
 def _quantities(found: Grid) -> dict[str, list[Finding]]:
     rate, batch = found.free_exponents
     return {
-        "rate": [finding("", found.rate_exponent)], "rate_free": [finding("", rate)], "batch": [finding("", batch)],
+        "rate": [finding("all runs", found.rate_exponent)], "rate_free": [finding("all runs", rate)],
+        "batch": [finding("all runs", batch)],
     }  # fmt: skip
 
 
