@@ -72,10 +72,11 @@ def test_a_sweep_whose_steps_follow_the_law_is_forecast_exactly() -> None:
 def test_steps_are_trained_for_as_long_as_was_asked() -> None:
     (item,) = pin(tiny_sweep(steps=100_000, runs=1)).values()
     time_steps(item, "cpu", 0.1)  # loads the text
-    began = time.process_time()
+    began = time.perf_counter()
     step = time_steps(item, "cpu", 0.3)
-    assert 1e-4 < step < 0.3
-    assert 0.05 < time.process_time() - began < 5
+    taken = time.perf_counter() - began
+    assert 0 < step < taken
+    assert taken > 0.3
     (short,) = pin(tiny_sweep(steps=1, runs=1)).values()
     assert 0 < time_steps(short, "cpu", 60.0) < 60
 
