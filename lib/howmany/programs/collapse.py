@@ -25,7 +25,9 @@ def concentration(runs: pd.DataFrame) -> "pd.Series[float]":
 
 
 def collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether one expert of a layer has nearly every token."""
+    """Whether one expert of a layer has nearly every token; of runs that record no loads, nobody knows."""
+    if "load_imbalance" not in runs:
+        return pd.Series(False, index=runs.index)
     return concentration(runs) > LIMIT
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from howmany.measured.own_law import laws_on_trial
 from howmany.neighbours.words import Found, verdicts
+from howmany.programs.collapse import kept
 from howmany.study import budget_label
 from howmany.verdict import Finding, Judged, finding
 from moelaws.charts.tables import readable
@@ -31,8 +32,6 @@ BATCHES = {"CPU": 4096, "H200": 8192}
 """Tokens of the steps whose price is shown and judged, by device: those of the larger budgets on both."""
 LAW = "Abnar, N in the data term"
 """The law of the chapter on our own law that foresaw best what it had not seen."""
-_SPIKE = 0.10
-"""Of ln L above the law: a run that broke down. No other lies farther off than a third of it."""
 _PER_STEP = 512.0
 _LEVEL = (0.025, 0.975)
 
@@ -44,7 +43,7 @@ class Track:
     Attributes:
         name: of the device, short.
         runs: those that the law was fitted to.
-        dropped: how many broke down, and were left out.
+        dropped: how many were left out: their router had collapsed.
         law: the law with the process of what it misses.
         error: root mean square of ln L, with the process, on its runs.
         race: mixtures and dense models.
@@ -107,10 +106,8 @@ def _track(course: Course, device: StepModel, purses: int, starts: int) -> Track
     runs = finished(read_runs(course.runs_file, required=("loss", "budget", "active_params", "total_params", "tokens")))
     runs = runs[(runs["top_k"] == 1) & (runs["granularity"] == 1)]
     chosen = laws_on_trial()[LAW]
-    first = fit(chosen.law, runs, starts=starts, **chosen.options)
-    whole = runs[np.log(runs["loss"] / first.predict(runs)) < _SPIKE]
-    fitted = first if len(whole) == len(runs) else fit(chosen.law, whole, starts=starts, **chosen.options)
-    law = Forecaster(fitted, discrepancy="always")
+    whole = kept(runs)
+    law = Forecaster(fit(chosen.law, whole, starts=starts, **chosen.options), discrepancy="always")
     models = {e: [tiny_model(d, e) for d in _widths(*course.widths)] for e in EXPERTS}
     budgets = np.geomspace(*course.budgets, purses).tolist()
     per_flop = {name: float(name == "flops") * 1e-12 for name in WORK}
