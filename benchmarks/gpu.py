@@ -72,7 +72,7 @@ CPU = Sizes(
 )  # fmt: skip
 
 SMOKE = Sizes(
-    (16,), ((1, 1, 1), (4, 1, 1)), (512,), (("gpu:smoke_runs", "smoke.csv"),), 1, 256,
+    (16,), ((1, 1, 1), (4, 1, 1)), (512,), (("gpu:smoke_runs", "smoke.csv"),), 1, 256, 3,
     {"tests": 60.0, "steps": 60.0, "runs": 120.0},
 )  # fmt: skip
 

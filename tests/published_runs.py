@@ -34,5 +34,9 @@ def runs_of(name, n=150, noise=0.01, seed=0):
         "granularity": rng.choice([1.0, 2, 4, 8, 16], n),
         "activation_ratio": 1 / rng.choice([2.0, 4, 8, 16, 32, 64, 128], n),
     }  # fmt: skip
+    later = np.random.default_rng([seed, 1])  # a source of their own, so that the columns above stay as they were
+    table |= {"top_k": later.choice([1.0, 2, 4, 8], n), "shared_experts": later.choice([0.0, 1, 2], n)}
+    if {"active_params", "total_params"} <= set(each.columns(table).values()):
+        table["active_params"] = size / later.choice([1.0, 2, 4, 8, 16], n)
     table = {column: table[column] for column in each.columns(table).values()}
     return pd.DataFrame(table | {each.target: each.predict(truth(name), table) * np.exp(noise * rng.normal(size=n))})

@@ -312,7 +312,7 @@ def test_a_reader_trains_on_a_text_of_their_own(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_reader_brings_runs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = block_with("running.md", "results.csv")
+    block = block_with("running.md", "--map 'loss=val/loss")
     commands = [c.words for c in commands_of("running.md", block) if c.words[0] == "moelaws"]
     theirs = dict(pair.split("=", 1) for pair in commands[0][commands[0].index("--map") + 1].split(","))
     runs = read_runs(ROOT / "data/runs/isoflop.csv")

@@ -38,6 +38,7 @@ def draw(chart) -> str:
 def test_a_vega_expression_says_what_the_law_says(name):
     each = LAWS[name]
     values = {"N": 3e9, "D": 4e10, "E": 8.0, "S": 0.875, "G": 4.0, "A": 0.125, "C": 1e20, "D1": 1e10, "D2": 2e10}
+    values |= {"N_a": 5e8, "K": 3.0, "K_s": 1.0}
     run = {variable.columns[0]: values[variable.symbol] for variable in each.variables}
     vega = {
         "pow": math.pow,

@@ -39,7 +39,7 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
         (["runs"], "name a run table"),
         (["runs", "absent.csv"], "absent.csv: no such file"),
         (["runs", "TABLE", "--where", "density > 1"], "the table has no column 'density'"),
-        (["runs", "TABLE", "--map", "loss"], "--map 'loss': expected OURS=THEIRS"),
+        (["runs", "TABLE", "--map", "loss"], "argument --map: expected OURS=THEIRS"),
         (["runs", "TABLE", "--map", "loss=nats"], "no column 'nats' to use as 'loss'"),
         (["sweep", "nothing"], "sweep 'nothing': howmany.designs.sweeps has batches, experts, "),
         (["sweep", "no.such.module:sweep"], "no module 'no'"),

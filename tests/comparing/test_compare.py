@@ -162,7 +162,7 @@ def test_model_selection_finds_the_law_that_made_the_runs() -> None:
 @pytest.mark.parametrize(
     ("laws", "change", "said"),
     [
-        (None, lambda t: t.drop(columns="tokens").assign(train_flops=np.nan), "none of 16 laws can be fitted"),
+        (None, lambda t: t.drop(columns="tokens").assign(train_flops=np.nan), "none of 17 laws can be fitted"),
         (None, lambda t: t.head(5), "5 runs for 5 parameters and the noise: at least 7 are needed"),
         (["hoffmann2022", "hoffmann2022"], lambda t: t, "two laws are called 'hoffmann2022'"),
         (["hoffmann2022", "tian2025"], lambda t: t, "must predict the same column"),

@@ -110,6 +110,8 @@ BASES: dict[str, tuple[str, ...]] = {
     "book chapter": ("book", "chapter", "lines", "--root", "small"),
     "book numbers": ("book", "numbers", "--root", "book"),
     "book handout": ("book", "handout", "--root", "small", "--out", "handed"),
+    "book pdf": ("book", "pdf", "--root", "small"),
+    "book slides": ("book", "slides", "--root", "small"),
     "book linkcheck": ("book", "linkcheck", "--root", "small"),
 }
 """A line of every command that ends at once; sweeps and reruns name a device that is none, or they would train."""

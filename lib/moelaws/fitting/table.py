@@ -49,6 +49,9 @@ class Prepared:
             where = ", ".join(f"{column} = {self.data[letter][i]:g}" for letter, column in self.columns.items())
             raise FitError(f"row {self.rows[i]}: law {law.name!r} has no value there ({where})")
 
+_MAY_BE_ZERO = ("sparsity", "shared_experts")
+"""Columns of which none is a number like any other."""
+
 
 def prepare(
     law: Law,
@@ -91,7 +94,7 @@ def prepare(
         why = "" if LAWS.get(law.name) is law else f", as objective {objective!r} takes logarithms ('lsq' does not)"
         _refuse(table, law.target, numbers[law.target], numbers[law.target] > 0, f"a number > 0{why}")
     for letter, name in columns.items():
-        if name != "sparsity":
+        if name not in _MAY_BE_ZERO:
             _refuse(table, name, numbers[name], numbers[name] > 0, "a number > 0")
         if not constant_ok and len(table) > 1 and np.ptp(numbers[name]) == 0:
             raise FitError(

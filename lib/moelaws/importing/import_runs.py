@@ -68,8 +68,8 @@ def import_runs(path: str | Path, preset: str = "auto", rename: Mapping[str, str
         >>> found.runs[["loss", "total_params", "n_experts", "tokens"]].iloc[1].tolist()
         [2.9, 220000000.0, 8.0, 9000000000.0]
         >>> print(found.notes[0])
-        preset auto: loss = Val loss, total_params = Params (M) * 1000000.0, tokens = D (B) * 1000000000.0, n_experts = Experts
-    """  # noqa: E501
+        preset auto: loss = Val loss, total_params = Params (M) * 1e+06, tokens = D (B) * 1e+09, n_experts = Experts
+    """
     return load(path, Asked(preset, rename))
 
 

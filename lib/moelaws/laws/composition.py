@@ -1,6 +1,6 @@
 """What a layer is made of, and how compute is shared out: Zhao et al. 2025, Wan et al. 2026."""
 
-from moelaws.laws.coefficients import Published, Variable, amplitude, exponent
+from moelaws.laws.coefficients import Parameter, Published, Variable, amplitude, exponent
 from moelaws.laws.dense import D
 from moelaws.laws.forms import Law
 
@@ -19,7 +19,7 @@ ZHAO2025 = Law(
         amplitude("e", "what more active experts cost"),
         amplitude("f", "what few active experts cost"),
         amplitude("m", "curvature in the shared share"),
-        exponent("n", -30.0, 0.0, "slope in the shared share at none"),
+        Parameter("n", False, (-10.0, 0.0), (-1e3, 1e3), "slope in the shared share at none"),
         amplitude("k", "of the composition, by active parameters"),
         amplitude("h", "of the composition, by the active share"),
         amplitude("a", "size term"),
