@@ -117,9 +117,9 @@ See {{ref}}`{title}`, {{doc}}`one` and {{cite:t}}`small2026`.
 
 
 def content(site: Path) -> dict[str, bytes]:
-    """All files of a site; without the stamp, which holds no content of its own."""
+    """All files of a site; without the stamp, which holds no content of its own, and how long a page took."""
     files = (path for path in site.glob("**/*") if path.is_file() and path.name != ".book.json")
-    return {path.relative_to(site).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(site).as_posix(): re.sub(rb"executed in \d+ s", b"", path.read_bytes()) for path in files}
 
 
 def words(site: Path, page: str) -> str:

@@ -310,10 +310,13 @@ def test_files_may_come_that_a_chapter_names(tmp_path: Path) -> None:
     assert named.states(tmp_path) == {f"data/{size}.csv": ABSENT for size in ("small", "large")}
 
 
+SOURCES = tuple(f"lib/moelaws/{room}/" for room in ("models", "reshape", "text", "training", "sweeping"))
+
+
 def test_what_chapters_were_seen_to_read_is_what_they_name(book_site: Path, pytestconfig: pytest.Config) -> None:
     """For the chapters of this book: imports in the text, or hidden in functions, are those that were loaded.
 
-    One thing only a look at the execution can tell: training reads the sources of the models, to say which code it was.
+    One thing only a look at the execution can tell: training reads sources, to say which code it was.
     """
     if pytestconfig.getoption("site"):
         pytest.skip("asks what was executed at small sizes, not what a site shows")
@@ -325,7 +328,7 @@ def test_what_chapters_were_seen_to_read_is_what_they_name(book_site: Path, pyte
         states = cache.latest(page.name, "smoke").metadata[INPUTS]["read"]
         read = {name for name, state in states.items() if state != ABSENT}
         loaded = {name for name in read if name.endswith(".py")}
-        hashed = {name for name in read if name.startswith("lib/moelaws/models/")}
+        hashed = {name for name in read if name.startswith(SOURCES)}
         data = {name for name in named.data if f'"../{name}"' in page.text and (ROOT / name).exists()}
         missed += [f"{page.stem} loads {name}" for name in loaded - named.modules - hashed]
         missed += [f"{page.stem} reads {name}" for name in read - loaded - named.data - hashed]

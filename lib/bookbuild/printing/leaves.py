@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _IDS = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
 """Attributes that name other elements, besides links."""
 
-_ONLY_ON_SCREEN = "script, template, .headerlink, .togglebutton-container, .toggle-button, button, .copybtn, .backrefs"
+_ONLY_ON_SCREEN = (
+    "script, template, link, .headerlink, .togglebutton-container, .toggle-button, button, .copybtn, .backrefs"
+)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def error_figure(played: pd.DataFrame) -> alt.LayerChart:
         y=y, tooltip=["strategy", alt.Tooltip("share", format=".0%"), alt.Tooltip("error", format=".2%")]
     )
     return alt.layer(bars, lines, points).properties(
-        width=460,
+        width=380,
         height=300,
         title=f"A tenth of the FLOPs: chosen runs err by {at[DESIGNED]:.1%}, random ones by {at[RANDOM]:.1%}, "
         f"a grid by {at[GRID]:.1%}",

@@ -179,9 +179,9 @@ def figure(found: Leverage) -> alt.FacetChart:
     base = alt.Chart().encode(
         x=alt.X("ratio:Q", title="experts, all / at work").scale(type="log", base=2, nice=False, padding=6),
         y=y,
-        color=alt.Color("budget:N", title="C (FLOPs)", sort=names).scale(
-            domain=names, range=list(CATEGORIES[: len(names)])
-        ),
+        color=alt.Color("budget:N", title="C (FLOPs)", sort=names)
+        .scale(domain=names, range=list(CATEGORIES[: len(names)]))
+        .legend(columns=3),
     )
     dash = alt.StrokeDash("kind:N", title=None).scale(domain=list(kinds), range=list(kinds.values()))
     one = alt.Chart().mark_rule(strokeDash=[2, 3]).encode(y=alt.YDatum(1.0, scale=scale))

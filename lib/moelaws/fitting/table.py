@@ -49,6 +49,7 @@ class Prepared:
             where = ", ".join(f"{column} = {self.data[letter][i]:g}" for letter, column in self.columns.items())
             raise FitError(f"row {self.rows[i]}: law {law.name!r} has no value there ({where})")
 
+
 _MAY_BE_ZERO = ("sparsity", "shared_experts")
 """Columns of which none is a number like any other."""
 
