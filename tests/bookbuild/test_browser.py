@@ -308,6 +308,7 @@ def test_the_search_finds_prose_wherever_the_site_lies(address: str, site: Path,
     assert faults == []
 
 
+@pytest.mark.timeout(1200)  # three minutes for the whole book on a quiet machine
 def test_assistive_technology_meets_nothing_serious(site: Path, request: pytest.FixtureRequest, browser: Any):
     """By the rules of axe-core, on each page of the small book; on each of this one with ``make check-site``.
 
