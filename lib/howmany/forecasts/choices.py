@@ -30,10 +30,10 @@ def recorded(path: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def error_figure(played: pd.DataFrame) -> alt.LayerChart:
+def error_figure(played: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Error of the forecast against the share of the FLOPs, a line a strategy, with the middle half of the replays."""
     rows = played[played["board"] == TEXT]
-    quartiles = rows.groupby(["strategy", "share"])["rmse_log"].quantile([0.25, 0.5, 0.75]).unstack()
+    quartiles = rows.groupby(["strategy", "share"])["rmse_log"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
     table = quartiles.set_axis(["low", "error", "high"], axis=1).reset_index()
     at = table[table["share"] == _TENTH].set_index("strategy")["error"]
     base = alt.Chart(table).encode(
@@ -81,7 +81,8 @@ def numbers(played: pd.DataFrame) -> dict[str, Any]:
     wide = text["rmse_log"].to_frame().assign(replay=text["replay"]).reset_index()
     pairs = wide.pivot_table(index=["share", "replay"], columns="strategy", values="rmse_log")
     wins = (pairs[DESIGNED] < pairs[RANDOM]).groupby("share").mean()
-    designed = text.xs(DESIGNED, level="strategy")
+    designed: Any = text.xs(DESIGNED, level="strategy")
+    on_grid: Any = text.xs(GRID, level="strategy")
     found: dict[str, Any] = {
         "nr_replays": int(text["replay"].nunique()),
         "nr_share_random": f"{error[0.1, DESIGNED] / error[0.1, RANDOM]:.2f}",
@@ -90,7 +91,7 @@ def numbers(played: pd.DataFrame) -> dict[str, Any]:
         "nr_wins_quarter": f"{100 * wins[0.25]:.0f}",
         "nr_coverage": f"{100 * designed['coverage'].mean():.0f}",
         "nr_runs": f"{designed.loc[0.1, 'runs'].median():.0f}",
-        "nr_grid_runs": f"{text.loc[(0.1, GRID), 'runs'].median():.0f}",
+        "nr_grid_runs": f"{on_grid.loc[0.1, 'runs'].median():.0f}",
     }
     for share in (0.01, 0.05, 0.1, 0.25):
         found[f"nr_{100 * share:.0f}"] = f"{100 * error[share, DESIGNED]:.2f}"

@@ -167,7 +167,7 @@ def from_patterns(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = ()
     """
     said = []
     texts = [column for column in ("name", "Name", "run", "tags", "Tags") if column in cells.columns]
-    lines = cells[texts].fillna("").astype(str).agg(" ".join, axis=1) if texts else []
+    lines: pd.Series[str] | list[str] = cells[texts].fillna("").astype(str).agg(" ".join, axis=1) if texts else []
     for ours, patterns in preset.patterns.items():
         if ours in (*taken, *cells.columns) or not len(lines):
             continue

@@ -20,7 +20,7 @@ NAMES = {
 """What axes are called."""
 
 
-BILLIONS = {"format": "~s", "labelExpr": "replace(datum.label, 'G', 'B')"}
+BILLIONS: dict[str, Any] = {"format": "~s", "labelExpr": "replace(datum.label, 'G', 'B')"}
 """Labels of axes that count parameters and tokens: in this field 1e9 is a B."""
 
 
