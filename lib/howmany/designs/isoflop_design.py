@@ -100,6 +100,21 @@ PROGRAMS: dict[float, dict[tuple[int, int, int], tuple[int, ...]]] = {
 PROGRAM_SEEDS = {1e12: 40, 1e13: 64, 1e14: 128}
 """Budget in FLOPs -> the width, near the best of all (E, K, G), whose runs are made with two more seeds."""
 
+_OTHER_LITTLE = ((8, 2, 1), (8, 2, 4), (16, 4, 4))
+_OTHER_MUCH = ((32, 2, 1), (32, 2, 4), (64, 4, 4))
+_OTHER_MOST = ((128, 2, 1), (128, 2, 4), (256, 4, 4), (128, 1, 1), (256, 2, 2))
+
+PROGRAM_DESIGNS: dict[float, dict[tuple[int, int, int], tuple[int, ...]]] = {
+    budget: {experts: widths for group, widths in by_group for experts in group}
+    for budget, by_group in {
+        1e12: ((_OTHER_LITTLE, (32, 40, 48)), (_OTHER_MUCH, (32, 40, 48)), (_OTHER_MOST, (32, 40, 48))),
+        1e13: ((_OTHER_LITTLE, (48, 64, 80)), (_OTHER_MUCH, (48, 64, 80)), (_OTHER_MOST, (40, 48, 64))),
+        1e14: ((_OTHER_LITTLE, (128, 160)), (_OTHER_MUCH, (96, 128)), (_OTHER_MOST, (80, 96, 128))),
+    }.items()
+}
+"""What ``PROGRAMS`` leaves out: K = 2 with G = 1 and G = 4, K = G = 4, and S = 127/128 with K = G = 1 and K = G = 2.
+With it, five (K, G) at S = 3/4, 15/16, 63/64 and three budgets, on one text and one device."""
+
 
 @dataclass(frozen=True)
 class RepeatsDesign:

@@ -1,8 +1,9 @@
 """The book's sweeps on program text: a larger budget, repeated text, and the recipe across sparsities."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from howmany.designs.isoflop_design import PROGRAM_SEEDS, PROGRAMS, REPEATS, TUNING
+from howmany.designs.isoflop_design import PROGRAM_DESIGNS, PROGRAM_SEEDS, PROGRAMS, REPEATS, TUNING
 from howmany.designs.sweeps import isoflop_1e12
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.counting import tokens_for_budget
@@ -58,6 +59,25 @@ def packages_seeds() -> list[SweepRun]:
     ]
 
 
+def designs_1e12() -> list[SweepRun]:
+    """Other (K, G) beside those of ``packages`` at 1e12 FLOPs, and S = 127/128."""
+    return _designs_at(1e12)
+
+
+def designs_1e13() -> list[SweepRun]:
+    """Other (K, G) beside those of ``packages`` at 1e13 FLOPs, and S = 127/128."""
+    return _designs_at(1e13)
+
+
+def designs_1e14() -> list[SweepRun]:
+    """Other (K, G) beside those of ``packages`` at 1e14 FLOPs, and S = 127/128.
+
+    The rule of ``finer`` holds for them too: if L* at K = G = 2 falls up to S = 127/128 at two budgets or more, the
+    word "contradicted" is withdrawn for the claims that the loss falls with sparsity and that the sparsest is best.
+    """
+    return _designs_at(1e14)
+
+
 def repeats() -> list[SweepRun]:
     """Do experts overfit sooner? The same FLOPs on parts of the text that are read once to sixteen times."""
     return [
@@ -88,10 +108,20 @@ def tuning() -> list[SweepRun]:
 
 def _packages_at(budget: float) -> list[SweepRun]:
     """One budget of ``packages``: each (E, K, G) at its widths, one seed."""
+    return _each("packages", budget, PROGRAMS[budget])
+
+
+def _designs_at(budget: float) -> list[SweepRun]:
+    """What ``packages`` leaves out at one budget."""
+    return _each("designs", budget, PROGRAM_DESIGNS[budget])
+
+
+def _each(sweep: str, budget: float, widths: Mapping[tuple[int, int, int], tuple[int, ...]]) -> list[SweepRun]:
+    """Each (E, K, G) at its widths, one seed."""
     return [
-        _at("packages", budget, tiny_model(width, n_experts, top_k, granularity))
-        for (n_experts, top_k, granularity), widths in PROGRAMS[budget].items()
-        for width in widths
+        _at(sweep, budget, tiny_model(width, n_experts, top_k, granularity))
+        for (n_experts, top_k, granularity), at in widths.items()
+        for width in at
     ]
 
 
