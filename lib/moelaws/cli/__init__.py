@@ -35,7 +35,7 @@ COMMANDS = {
 }
 """Each command's module here, and what its line in ``--help`` says: the modules are loaded when they are asked for."""
 
-_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress", "blend")} | {
+_DEEPER = {name: f"reshaping.{name}_command" for name in ("upcycle", "compress", "blend", "export")} | {
     name: f"instrument.{name}" for name in ("compare", "predict", "speedup", "next", "report")
 }
 """Commands whose modules lie in a room of their own."""

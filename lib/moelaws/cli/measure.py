@@ -10,7 +10,7 @@ from moelaws.cli.boundary import tell
 from moelaws.cli.served.hardware_options import add_hardware, refuse
 from moelaws.cli.served.named_model import open_model
 from moelaws.cli.served.predict import predict
-from moelaws.cli.timing_files import TIMINGS, check_files, touched_file
+from moelaws.cli.served.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import write_json
 from moelaws.interrupt import promise

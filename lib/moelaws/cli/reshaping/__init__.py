@@ -1,1 +1,1 @@
-"""Commands that make one checkpoint of another."""
+"""Commands that make one checkpoint of another, of our kind or of other programs."""

@@ -1,1 +1,1 @@
-"""Options and output of commands that are about serving."""
+"""Options, output and files of commands that are about serving."""
