@@ -1,4 +1,4 @@
 """Chapters executed: `execute` does one, `notebooks` those that have changed, side by side; `cache` keeps the others.
 
-`colophon` writes into each how it was made.
+`nursery` starts the kernels of many chapters from one process; `colophon` writes into each notebook how it was made.
 """

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bookbuild.execution.nursery import Nursery, nursed
 from bookbuild.inputs.named import sources_of
 from bookbuild.inputs.seen import NOTHING, Seen, read_log, watching
 from bookbuild.pages.outputs import cell_numbers
@@ -24,6 +26,9 @@ KERNEL_TIMEOUT_S = 180
 
 TRACEBACK_LINES = 12
 
+MANY = 5
+"""Chapters from which on a nursery saves more than it takes."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -35,6 +40,7 @@ class Job:
         parameters: values that replace defaults of the parameters cell.
         profile: name of the profile they belong to.
         root: folder of the book; the kernel works in that of the chapter.
+        among: how many chapters are executed in all: from some number on, kernels share what they load.
     """
 
     page: str
@@ -42,6 +48,7 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "full"
     root: Path = Path()
+    among: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ def execute(job: Job, scratch: Path) -> Executed:
                 execution_timeout=CELL_TIMEOUT_S,
                 announce=job.page.rsplit("/", 1)[-1],
                 started=started,
+                **_kernels(job),
                 config=_kernel_transport(private),
                 start_timeout=KERNEL_TIMEOUT_S,
             )
@@ -129,6 +137,7 @@ def end_children() -> None:
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+        psutil.wait_procs(children, timeout=1)
 
 
 def _is_running(process: Any) -> bool:
@@ -148,6 +157,19 @@ def _kernel_transport(private: str) -> Any:
         return Config()
     # Named, because the default is a name in the working directory, which all chapters of a folder share.
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{private}/kernel"}})
+
+
+_nurseries: list[Nursery] = []
+"""That of this process, once there is one."""
+
+
+def _kernels(job: Job) -> dict[str, Any]:
+    """Where the kernel comes from: of many, from a nursery, if this system divides processes that have loaded much."""
+    if job.among < MANY or sys.platform != "linux":
+        return {}
+    if not (_nurseries and _nurseries[-1].is_alive):
+        _nurseries.append(Nursery([sys.executable, "-Xfrozen_modules=off"]))
+    return {"kernel_manager_class": nursed(_nurseries[-1])}
 
 
 def _kernel_environment(private: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def _execute_all(order: Order, jobs: Mapping[str, Job]) -> Iterator[Executed]:
     with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
         scratch = Path(folder)
         with processes(min(order.jobs, len(jobs)), hushed=True) as pool:
-            yield from _as_done(pool, jobs, scratch)
+            yield from _as_done(pool, {name: replace(job, among=len(jobs)) for name, job in jobs.items()}, scratch)
 
 
 def _as_done(pool: Workers, jobs: Mapping[str, Job], scratch: Path) -> Iterator[Executed]:

@@ -12,8 +12,7 @@ import sys
 import zlib
 from importlib.machinery import PathFinder
 
-LOG = os.environ.get("MOELAWS_BOOK_LOG")
-ROOTS = tuple(os.environ.get("MOELAWS_BOOK_ROOTS", "").split(os.pathsep))
+LOG, ROOTS = "", ("",)
 EVENTS = {"open": "file", "os.listdir": "folder", "os.scandir": "folder"}
 PASSING = {"__pycache__", ".ipynb_checkpoints"}
 
@@ -36,7 +35,7 @@ def signature(path: str, listed: bool = False) -> str:
 
 def note(line: str) -> None:
     """Add a line to the log: the whole of it or nothing, from however many processes."""
-    file = os.open(str(LOG), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    file = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, os.fsencode(line))
     finally:
@@ -88,8 +87,16 @@ def others() -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-if __name__ == "sitecustomize":
+def begin() -> None:
+    """Watch from now on, if the environment says where to write."""
+    global LOG, ROOTS
+    LOG = os.environ.get("MOELAWS_BOOK_LOG", "")
+    ROOTS = tuple(os.environ.get("MOELAWS_BOOK_ROOTS", "").split(os.pathsep))
     if LOG:
         note("watching\n")
         sys.addaudithook(watch)
+
+
+if __name__ == "sitecustomize":
+    begin()
     others()
