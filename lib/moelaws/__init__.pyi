@@ -19,10 +19,10 @@ from .choosing.replayed_choices import ReplayOptions as ReplayOptions
 from .choosing.replayed_choices import replay_choices as replay_choices
 from .comparing.compare import compare as compare
 from .comparing.comparison import Comparison as Comparison
+from .comparing.compute_multiplier import Speedup as Speedup
 from .comparing.configuration import CurveOptions as CurveOptions
 from .comparing.predictions import Predictions as Predictions
 from .comparing.predictions import predict as predict
-from .comparing.speedup import Speedup as Speedup
 from .comparing.speedup import speedup as speedup
 from .config import ConfigError as ConfigError
 from .config import ModelConfig as ModelConfig

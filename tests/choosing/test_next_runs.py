@@ -7,9 +7,10 @@ import pytest
 import moelaws as ml
 from fuzz.good import runs
 from moelaws.choosing.asked import Question
-from moelaws.choosing.belief import NOISE, Belief, Beliefs
+from moelaws.choosing.belief import Belief, Beliefs
 from moelaws.choosing.candidates import TRAINING_BYTES
 from moelaws.choosing.run_places import Frame
+from moelaws.choosing.scatter import NOISE
 from moelaws.choosing.weak_laws import weak_laws
 from moelaws.fitting.objective import FitError
 from published_runs import runs_of

@@ -225,3 +225,25 @@ def test_commands_take_a_folder(tmp_path: Path) -> None:
     assert exit_code(["runs", str(folder), "--map", "marin", "--write", str(tmp_path / "mine.csv")]) == 0
     assert moelaws.read_runs(tmp_path / "mine.csv")["active_params"].tolist() == [305_088, 600_000]
     assert About.of_file(folder).name == "checkpoints"
+
+
+def test_a_word_counts_as_a_size_only_beside_a_unit(tmp_path: Path) -> None:
+    place = tmp_path / "sheet.csv"
+    place.write_text("Active (M),Model size (B),active,Loss\n33,0.22,yes,3.4\n66,0.44,no,3.2\n")
+    found = import_runs(place)
+    assert found.runs["active_params"].tolist() == [33e6, 66e6]
+    assert found.runs["total_params"].tolist() == [0.22e9, 0.44e9]
+    assert "active" in found.runs.columns
+
+
+def test_names_are_guessed_where_a_stranger_says_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "sheet.csv"
+    place.write_text("val_loss,params,E\n3.4,1e7,1\n3.2,2e7,8\n")
+    assert load(place, Asked(guess=True)).runs["total_params"].tolist() == [1e7, 2e7]
+    mixed = load(place, Asked(rename={"top_k": "1"}, guess=True)).runs
+    assert (mixed["top_k"].tolist(), mixed["n_experts"].tolist()) == ([1, 1], [1, 8])
+    with pytest.raises(RunTableError, match="--map auto would take"):
+        load(place, Asked())
+    ours = tmp_path / "ours.csv"
+    ours.write_text("loss,total_params\n3.4,1e7\n")
+    assert load(ours, Asked(guess=True)).notes == load(ours, Asked()).notes

@@ -266,3 +266,48 @@ def test_equal_products_of_sizes_and_tokens_are_no_budgets() -> None:
 def test_shares_and_r2_are_written_out() -> None:
     assert written("it has R2 0.9, and 100% lie inside") == "It has R² 0.9, and 100\N{NO-BREAK SPACE}% lie inside"
     assert [r2_text(value) for value in (0.92649, -0.0001, -410.948, float("nan"))] == ["0.926", "0.000", "-411", ""]
+
+
+def test_the_law_stands_there_as_mathematics_with_its_coefficients(made: Report) -> None:
+    laws = {each.key: each for each in made.sections}["laws"]
+    first = made.analyses.comparison.contenders[0].result
+    assert [name for name, _ in laws.laws] == [first.law.name]
+    math = re.search(r"<math.*?</math>", made.html).group()
+    assert (tags(math).open, tags(math).wrong) == ([], [])
+    shown = laws.tables[-1]
+    assert [row[0] for row in shown.rows] == list(first.params)
+    assert [float(row[1]) for row in shown.rows if "×" not in row[1]] == pytest.approx(
+        [value for value, row in zip(first.params.values(), shown.rows, strict=True) if "×" not in row[1]], rel=1e-4
+    )
+
+
+def test_numbers_and_letters_in_drawings_are_those_of_the_text(made: Report) -> None:
+    texts = re.findall(r">([^<>]+)</text>", made.html)
+    assert any("Nₐ" in text for text in texts)
+    assert not [text for text in texts if "N_a" in text or re.search(r"\de\+?\d", text)]
+
+
+def test_budgets_that_nobody_planned_are_none() -> None:
+    """Checkpoints of a few models at like steps: some share their FLOPs by chance."""
+    size, tokens = (each.ravel() for each in np.meshgrid([7e7, 1.6e8, 4.1e8, 1e9], np.geomspace(2e9, 3e11, 14)))
+    loss = 1.7 + 400 / size**0.34 + 410 / tokens**0.28
+    made = report(pd.DataFrame({"loss": loss, "total_params": size, "tokens": tokens}), options=FAST)
+    surfaces = {each.key: each for each in made.sections}["surfaces"]
+    assert "share their FLOPs with too few others" in surfaces.finding
+    assert not surfaces.figures
+
+
+def test_what_a_table_lacks_is_named(tmp_path: Path) -> None:
+    """A stranger's names, and mixtures of which nobody said K."""
+    place = tmp_path / "sheet.csv"
+    small_study().rename(columns={"loss": "Val loss", "n_experts": "Experts", "tokens": "Tokens"}).drop(
+        columns=["top_k", "status"]
+    ).to_csv(place, index=False)
+    out = tmp_path / "page.html"
+    command = ["report", str(place), "--out", str(out), "--laws", "hoffmann2022", "--bootstrap", "20"]
+    assert exit_code(command) == 0
+    html = out.read_text(encoding="utf-8")
+    assert "loss = Val loss" in html
+    assert "experts for a token (--map top_k=1 says it for all)" in html
+    assert exit_code([*command, "--map", "top_k=1"]) == 0
+    assert "times the FLOPs of dense" in out.read_text(encoding="utf-8")

@@ -1,29 +1,20 @@
 """What is believed of the loss of any run, once some are held: weak laws, each with a process of what it misses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from moelaws.choosing.run_places import Places
+from moelaws.choosing.scatter import ENOUGH, FEWEST, MOST_ASIDE, NOISE, SD, TOO_HIGH, Scatter
 from moelaws.choosing.weak_laws import WeakLaw, shift_of, weak_laws
 from moelaws.fitting.discrepancy.gaussian_process import LENGTH, GaussianProcess
 
 Use = Literal["auto", "none"]
 """Of a process beside the laws."""
 
-SD = 0.03
-"""Of ln L: how large what a law misses is taken to be. Evidence within the small budgets of the book's text says .02,
-within all of them .04; from few runs it cannot be told."""
-NOISE = 0.005
-"""Of ln L: how far another seed moves a run. In no table of ours it was over .006; where runs scatter more about law
-and process, the evidence says so, and where seeds were repeated, they do."""
-_NOISES = NOISE * np.geomspace(1, 16, 10)
-_NOISE_SPREAD = 1.0
-_FEWEST = 6
-"""Runs from which on their scatter is asked."""
 _STEPS, _SMALL = 40, 1e-8
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
 
@@ -39,6 +30,7 @@ class Belief:
         residuals: their ln L less the law's, [n].
         slopes: of the law's ln L by its coefficients, [P, n].
         process: at the runs held.
+        above: by how many standard deviations each run lies above what all others foretell of it, [n]; empty for few.
     """
 
     law: WeakLaw
@@ -47,6 +39,7 @@ class Belief:
     residuals: np.ndarray
     slopes: np.ndarray
     process: GaussianProcess
+    above: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, law: WeakLaw, held: Places, logs: np.ndarray, sd: float = SD, noise: float | None = None) -> "Belief":
@@ -56,19 +49,20 @@ class Belief:
             law: the law, with its prior.
             held: where the runs stand.
             logs: their ln L, [n].
-            sd: of the process; 0 for none.
+            sd: of the process; 0 for none. Where runs are a dozen, they may say that it is less.
             noise: of a run; ``None`` lets the runs say it, where they are six or more.
         """
         law = law.moved(shift_of(logs))
         process = GaussianProcess(sd, LENGTH, NOISE if noise is None else noise, held.at)
         theta = _most_likely(law, held, logs, process)
-        if noise is None and len(held) >= _FEWEST:
+        above = np.empty(0)
+        if noise is None and len(held) >= FEWEST:
             for _ in range(2):
-                seen = _noise(law, theta, held, logs, process)
-                process = GaussianProcess(sd, LENGTH, seen, held.at)
+                scatter = Scatter.of(law, theta, held, logs, sd)
+                process, above = scatter.process, scatter.above
                 theta = _most_likely(law, held, logs, process)
         value, slopes = law.slopes(theta, held.logs)
-        return cls(law, theta, held, logs - value, slopes, process)
+        return cls(law, theta, held, logs - value, slopes, process, above)
 
     @property
     def noise(self) -> float:
@@ -98,19 +92,29 @@ class Beliefs:
 
     Attributes:
         each: the beliefs; runs are chosen by the first.
+        aside: which runs are left out, for every law foretells a much lower loss from all others.
     """
 
     each: tuple[Belief, ...]
+    aside: tuple[int, ...] = ()
 
     @classmethod
     def of(
         cls, held: Places, logs: np.ndarray, discrepancy: Use = "auto", noise: float | None = None,
         laws: Sequence[WeakLaw] | None = None,
     ) -> "Beliefs":  # fmt: skip
-        """What runs make of the laws; see ``Belief.of``."""
+        """What runs make of the laws; see ``Belief.of``. Runs that were spoilt are set aside, the worst first."""
         laws = weak_laws(held.logs.shape[1] - 2) if laws is None else laws
         sd = SD if discrepancy == "auto" else 0.0
-        return cls(tuple(Belief.of(law, held, logs, sd, noise) for law in laws))
+        kept = np.arange(len(logs))
+        while True:
+            found = tuple(Belief.of(law, held[kept], logs[kept], sd, noise) for law in laws)
+            aside = tuple(int(i) for i in np.setdiff1d(np.arange(len(logs)), kept))
+            above = np.min([belief.above for belief in found], axis=0)
+            enough = len(kept) > ENOUGH and len(aside) + 1 <= MOST_ASIDE * len(logs)
+            if not enough or not above.size or above.max() < TOO_HIGH:
+                return cls(found, aside)
+            kept = np.delete(kept, int(np.argmax(above)))
 
     @property
     def noise(self) -> float:
@@ -160,19 +164,3 @@ def _most_likely(law: WeakLaw, held: Places, logs: np.ndarray, process: Gaussian
         if gain < _SMALL * before:
             return theta
     return theta
-
-
-def _noise(law: WeakLaw, theta: np.ndarray, held: Places, logs: np.ndarray, process: GaussianProcess) -> float:
-    """Noise of a run by its evidence, coefficients integrated out: from ``NOISE`` upwards, and the nearer the likelier.
-
-    Not below: neighbours in a sweep share their seed, and so scatter less about each other than seeds would have them.
-    """
-    value, slopes = law.slopes(theta, held.logs)
-    seen = logs - value + slopes.T @ (theta - law.mean)
-    total = (slopes.T * law.spread**2) @ slopes + process.covariance(held.at, held.at)
-    size, vectors = np.linalg.eigh(total)
-    squares = (vectors.T @ seen) ** 2
-    variances = np.maximum(size, 0.0) + _NOISES[:, None] ** 2
-    likely = -0.5 * (np.log(variances) + squares / variances).sum(axis=1)
-    unexpected = 0.5 * (np.log(_NOISES / NOISE) / _NOISE_SPREAD) ** 2
-    return float(_NOISES[np.argmax(likely - unexpected)])

@@ -7,13 +7,14 @@ import pandas as pd
 
 from moelaws.choosing.asked import Asked, Question, asked_of
 from moelaws.choosing.belief import Belief, Beliefs, Use
-from moelaws.choosing.candidates import Limits, Models, candidates_of, models_of
+from moelaws.choosing.candidates import Limits, Models, models_of
 from moelaws.choosing.chosen_runs import More, NextRuns
 from moelaws.choosing.greedy import RUNS_A_PARAMETER, Choice, choose
+from moelaws.choosing.held_runs import Held, held_runs, offered_runs
 from moelaws.choosing.run_places import Frame, Places
 from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import Family
-from moelaws.runs import derive, finished
+from moelaws.runs import derive
 from moelaws.runs.numbers import as_numbers
 from moelaws.stages import stage
 
@@ -24,12 +25,8 @@ _TOLD = 1 / 3
 _WORTH = 0.005
 """Of the variance: a run that takes less is not proposed, unless runs are too few for the laws' coefficients."""
 _REACH = 1.959964
-_SPOKEN_OF = ("active_params", "total_params", "tokens", "train_flops", "n_experts", "top_k", "granularity", "sparsity")
-_OURS = ("loss", "next_run", "wave", "cumulative_flops", "variance_cut", "error_after")
-"""Columns of a table of candidates that are no candidate's: it may be one that was proposed before."""
-_MOST_HELD = 2_000
+_MOST_NAMED = 5
 _MOST_CHOSEN = 500
-_MOST_CANDIDATES = 5_000
 
 
 @dataclass(frozen=True)
@@ -102,65 +99,23 @@ def next_runs(
     limits, options = limits or Limits(), options or ChoosingOptions()
     if not 0 < budget_left < np.inf:
         raise FitError(f"budget_left = {budget_left!r}: expected FLOPs, a number > 0")
-    held = _held(runs)
+    held = held_runs(runs)
+    table = None if held is None else held.table
     with stage("asking which runs tell most"):
         question = None if isinstance(ask, pd.DataFrame) else Question.of(ask)
         needs_models = candidates is None or question is not None
-        models = models_of(held, limits, options.family) if needs_models else None
-        pool = _pool(candidates, models, limits, budget_left, question, held)
+        models = models_of(table, limits, options.family) if needs_models else None
+        pool = offered_runs(candidates, models, limits, budget_left, question, table)
         return _chosen(held, pool, (question, ask), models, (budget_left, limits, options))
 
 
-def _held(runs: pd.DataFrame | None) -> pd.DataFrame | None:
-    if runs is None:
-        return None
-    ended = finished(runs)
-    if ended.empty:
-        raise FitError(f"none of {len(runs)} runs finished: for a first design, name no table")
-    known, _ = derive(ended)
-    if "loss" not in known.columns:
-        raise FitError("the runs have no column 'loss'")
-    losses = as_numbers(known["loss"].to_numpy())
-    if not (np.isfinite(losses) & (losses > 0)).all():
-        raise FitError("a loss is no number above zero: leave that run out")
-    for name in _SPOKEN_OF:
-        if name in known.columns:
-            hole = ~np.isfinite(as_numbers(known[name].to_numpy()))
-            if hole.any() and not hole.all():
-                raise FitError(f"row {int(np.argmax(hole)) + 1}: {name} is empty or no number: leave that run out")
-    if len(known) > _MOST_HELD:
-        known = known.iloc[np.linspace(0, len(known) - 1, _MOST_HELD).astype(int)]
-    return known.reset_index(drop=True)
-
-
-def _pool(
-    candidates: pd.DataFrame | None, models: Models | None, limits: Limits, budget: float, question: Question | None,
-    held: pd.DataFrame | None,
-) -> pd.DataFrame:  # fmt: skip
-    if candidates is None:
-        assert models is not None
-        costs = (
-            None if held is None or "train_flops" not in held.columns else as_numbers(held["train_flops"].to_numpy())
-        )
-        return candidates_of(models, limits, budget, None if question is None else question.flops, costs)
-    known, _ = derive(candidates)
-    if "train_flops" not in known.columns:
-        raise FitError("candidates: what each costs is not known: expected train_flops, or active_params and tokens")
-    costs = as_numbers(known["train_flops"].to_numpy())
-    if not (np.isfinite(costs) & (costs > 0)).all():
-        raise FitError("candidates: train_flops: expected numbers > 0")
-    if len(known) > _MOST_CANDIDATES:
-        raise FitError(f"candidates: {len(known)} runs, of which at most {_MOST_CANDIDATES} can be weighed")
-    return known.drop(columns=list(_OURS), errors="ignore").reset_index(drop=True)
-
-
 def _chosen(
-    held: pd.DataFrame | None, pool: pd.DataFrame, asking: tuple[Question | None, str | pd.DataFrame],
+    held: Held | None, pool: pd.DataFrame, asking: tuple[Question | None, str | pd.DataFrame],
     models: Models | None, means: tuple[float, Limits, ChoosingOptions],
 ) -> NextRuns:  # fmt: skip
     question, ask = asking
     budget, limits, options = means
-    known = pool.iloc[:0] if held is None else held
+    known = pool.iloc[:0] if held is None else held.table
     frame = Frame.of(known, pool)
     there = frame.places(known) if len(known) else frame.places(pool)[[]]
     logs = np.log(as_numbers(known["loss"].to_numpy())) if len(known) else np.empty(0)
@@ -179,7 +134,8 @@ def _chosen(
     most = min(options.most or _MOST_CHOSEN, _MOST_CHOSEN)
     choice = choose(beliefs.each[0], places, costs, target, budget, most, _WORTH)
     more = _further(beliefs.each[0], (places, costs), target, choice)
-    return _result(beliefs, asked, target, (pool, places, choice, more), limits, options)
+    aside = _aside(beliefs, held, frame)
+    return _result(beliefs, asked, target, (pool, choice, more, aside), limits, options)
 
 
 def _further(
@@ -205,9 +161,9 @@ def _further(
 
 def _result(
     beliefs: Beliefs, asked: Asked, target: tuple[Places, np.ndarray],
-    chosen: tuple[pd.DataFrame, Places, Choice, Choice | None], limits: Limits, options: ChoosingOptions,
+    chosen: tuple[pd.DataFrame, Choice, Choice | None, tuple[str, ...]], limits: Limits, options: ChoosingOptions,
 ) -> NextRuns:  # fmt: skip
-    pool, _, choice, further = chosen
+    pool, choice, further, aside = chosen
     value, variance = beliefs.forecast(*target)
     # Losses are spoken of in nats; what is foretold is of ln L.
     unit = float(np.exp(value).mean()) if asked.losses else 1.0
@@ -234,8 +190,24 @@ def _result(
     answer = answer[answer["asked"] != ""].reset_index(drop=True)
     return NextRuns(
         asked.words, table, answer, len(beliefs.each[0].held), float(errors[0]), float(errors[-1]), beliefs.noise,
-        more, stop, _said(beliefs, options), _warnings(beliefs, len(table)),
+        more, stop, _said(beliefs, options), (*aside, *_warnings(beliefs, len(table))),
     )  # fmt: skip
+
+
+def _aside(beliefs: Beliefs, held: Held | None, frame: Frame) -> tuple[str, ...]:
+    """What is to be said of the runs that are set aside."""
+    if held is None or not beliefs.aside:
+        return ()
+    runs = held.table.iloc[list(beliefs.aside)]
+    expected = beliefs.forecast(frame.places(runs))[0]
+    off = np.log(as_numbers(runs["loss"].to_numpy())) - expected
+    said = [f"row {held.rows[i]} ({100 * each:.2g} %)" for i, each in zip(beliefs.aside, off, strict=True)]
+    listed = ", ".join(said[:_MOST_NAMED]) + (" and others" if len(said) > _MOST_NAMED else "")
+    one = len(said) == 1
+    return (
+        f"{len(said)} run{'' if one else 's'} set aside, with a loss far above what all others foretell under every"
+        f" law: {listed}. {'Was it' if one else 'Were they'} spoilt?",
+    )
 
 
 def _said(beliefs: Beliefs, options: ChoosingOptions) -> str:

@@ -58,7 +58,10 @@ class _Map(argparse.Action):
 
 
 def load_table(
-    options: argparse.Namespace, required: Iterable[str] = ("loss",), any_sign: Collection[str] = ()
+    options: argparse.Namespace,
+    required: Iterable[str] = ("loss",),
+    any_sign: Collection[str] = (),
+    guess: bool = False,
 ) -> Loaded:
     """Read the table of a command: rename, filter, check.
 
@@ -66,11 +69,12 @@ def load_table(
         options: of a parser that ``add_table`` has been at.
         required: columns that must be there, or follow from others.
         any_sign: columns in which a number below zero is none to refuse.
+        guess: go by the names that people give to columns where --map says nothing; what was taken is said.
 
     Raises:
         ValueError: an option or a table that cannot be read.
     """
-    asked = Asked(options.preset, parse_map(options.map), options.where, required, any_sign)
+    asked = Asked(options.preset, parse_map(options.map), options.where, required, any_sign, guess)
     return load(options.table, asked)
 
 

@@ -2,8 +2,8 @@
 
 from moelaws.formulas.parsing import Binary, Call, Name, Negative, Node, Number
 
-_GREEK = {"alpha", "beta", "gamma", "delta", "lambda", "omega", "zeta", "eta", "mu", "kappa", "rho", "theta"}
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 4, "^": 3}
+GREEK = {"alpha", "beta", "gamma", "delta", "lambda", "omega", "zeta", "eta", "mu", "kappa", "rho", "theta"}
+PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 4, "^": 3}
 _FUNCTIONS = {"ln": r"\ln", "log2": r"\log_2", "log10": r"\log_{10}", "exp": r"\exp"}
 
 
@@ -47,7 +47,7 @@ def symbol(name: str) -> str:
     stem = head[: len(head) - len(digits)] if digits else head
     if len(stem) == 2 and stem[0].isupper() and stem[1] == "h":
         stem = rf"\hat{{{stem[0]}}}"
-    elif stem in _GREEK:
+    elif stem in GREEK:
         stem = rf"\{stem}"
     elif len(stem) > 1:
         stem = rf"\mathrm{{{stem}}}"
@@ -57,5 +57,5 @@ def symbol(name: str) -> str:
 
 def _wrapped(node: Node, strength: int) -> str:
     text = to_latex(node)
-    weak = isinstance(node, Negative) or (isinstance(node, Binary) and _PRECEDENCE[node.operator] < strength)
+    weak = isinstance(node, Negative) or (isinstance(node, Binary) and PRECEDENCE[node.operator] < strength)
     return rf"\left({text}\right)" if weak else text

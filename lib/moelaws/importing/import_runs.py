@@ -34,6 +34,7 @@ class Asked:
         where: a condition on the rows to keep.
         required: columns that must be there, or follow from others.
         any_sign: columns in which a number below zero is none to refuse.
+        guess: whether the names that people give are gone by where the reader says nothing of columns.
     """
 
     preset: str = ""
@@ -41,6 +42,7 @@ class Asked:
     where: str | None = None
     required: Iterable[str] = ("loss",)
     any_sign: Collection[str] = ()
+    guess: bool = False
 
 
 def import_runs(path: str | Path, preset: str = "auto", rename: Mapping[str, str] | None = None) -> Loaded:
@@ -87,6 +89,8 @@ def load(path: str | Path, asked: Asked) -> Loaded:
     name = plain(place.name or str(path))
     rename = dict(asked.rename or {})
     preset = _preset(asked.preset, place)
+    if preset is None and asked.guess:
+        preset = _guessed(place, rename)
     if preset is None:
         try:
             return load_cells(read_table(place), name, rename, asked.where, asked.required, asked.any_sign)
@@ -111,6 +115,18 @@ def _preset(name: str, place: Path) -> Preset | None:
             " of W&B as CSV or JSON, in it or below"
         )
     return presets()[name] if name else None
+
+
+def _guessed(place: Path, rename: Mapping[str, str]) -> Preset | None:
+    """The preset that finds columns which a file, taken as it is, does not have; none for what is no table."""
+    try:
+        cells = read_table(place)
+    except RunTableError:
+        return None  # said when it is read
+    if "loss" not in cells.columns and "loss" not in rename:
+        name = _finder(cells, place, rename)
+        return presets()[name] if name else None
+    return presets()["auto"] if matched(cells, presets()["auto"], rename).rename else None
 
 
 def _export(place: Path, preset: Preset) -> Export:
@@ -166,6 +182,16 @@ def _with_hint(error: RunTableError, place: Path, rename: Mapping[str, str]) -> 
     if "no column 'loss'" not in str(error) or "loss" in rename:
         return error
     cells = read_table(place)
+    name = _finder(cells, place, rename)
+    if name is None:
+        return error
+    export = read_wandb(place) if name == "wandb" else Export(cells)
+    said = matched(export.cells, presets()[name], rename).said
+    return RunTableError(f"{str(error).partition(' (--map')[0]}; --map {name} would take {said[0]}")
+
+
+def _finder(cells: pd.DataFrame, place: Path, rename: Mapping[str, str]) -> str | None:
+    """The preset that finds the losses of a table that calls them otherwise."""
     for name in ("wandb", "auto"):
         try:
             export = read_wandb(place) if name == "wandb" else Export(cells)
@@ -174,7 +200,6 @@ def _with_hint(error: RunTableError, place: Path, rename: Mapping[str, str]) -> 
         shaped = (
             name == "auto" or len(export.cells) != len(cells) or not set(export.cells) <= {*map(str, cells), "name"}
         )
-        found = matched(export.cells, presets()[name], rename)
-        if shaped and "loss" in found.rename:
-            return RunTableError(f"{str(error).partition(' (--map')[0]}; --map {name} would take {found.said[0]}")
-    return error
+        if shaped and "loss" in matched(export.cells, presets()[name], rename).rename:
+            return name
+    return None

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pandas as pd
 
-from moelaws.importing.preset import Preset, letters, names, units
+from moelaws.importing.preset import Preset, counted_names, letters, names, units
 from moelaws.quote import shown
 from moelaws.runs.numbers import NOTHING, as_numbers
 
@@ -108,6 +108,8 @@ def _named(cells: pd.DataFrame, ours: str, used: set[str]) -> str | None:
             rank = len(wanted)
         elif key in wanted:
             rank = wanted.index(key)
+        elif factor is not None and key in counted_names().get(ours, ()):
+            rank = len(wanted) + 1
         else:
             continue
         source = column if factor is None else f"{column} * {factor:g}"

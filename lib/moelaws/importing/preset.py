@@ -54,6 +54,12 @@ def letters() -> Columns:
 
 
 @cache
+def counted_names() -> Columns:
+    """Words that mean such a column where a unit stands beside them."""
+    return _tuples(_data()["counted"])
+
+
+@cache
 def units() -> dict[str, float]:
     """Factors by the word for them, in lower case."""
     return dict(_data()["units"])

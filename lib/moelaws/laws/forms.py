@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from moelaws.formulas import mathml
 from moelaws.formulas.duals import Given, evaluate
 from moelaws.formulas.evaluate import Array
 from moelaws.formulas.folding import fold
@@ -197,6 +198,21 @@ class Law:
         parts = [f"{left} = {to_latex(parse(self.formula))}"]
         parts += [f"{symbol(name)} = {to_latex(parse(text))}" for name, text in self.definitions.items()]
         return r", \quad ".join(parts)
+
+    def mathml(self) -> str:
+        """The law as MathML, whole: a browser shows it by itself. Definitions stand below the formula.
+
+        >>> from moelaws.laws import law
+        >>> law("separable").mathml()[:40]
+        '<math display="block"><mrow><mi>L</mi><m'
+        """
+        left = "<mi>L</mi>" if self.target == "loss" else mathml.symbol(self.target)
+        whole = {left: self.formula} | {mathml.symbol(name): text for name, text in self.definitions.items()}
+        lines = [f"<mrow>{of}<mo>=</mo>{mathml.to_mathml(parse(text))}</mrow>" for of, text in whole.items()]
+        if len(lines) == 1:
+            return f'<math display="block">{lines[0]}</math>'
+        rows = "".join(f"<mtr><mtd>{line}</mtd></mtr>" for line in lines)
+        return f'<math display="block"><mtable columnalign="left" rowspacing="0.6em">{rows}</mtable></math>'
 
     def _given(self, params: Mapping[str, Array]) -> dict[str, Given]:
         missing = [name for name in self.parameter_names if name not in params]

@@ -11,8 +11,9 @@ from moelaws.choosing.chosen_runs import NextRuns
 from moelaws.choosing.next_runs import ChoosingOptions, next_runs
 from moelaws.comparing.compare import compare
 from moelaws.comparing.comparison import Comparison
+from moelaws.comparing.compute_multiplier import Speedup
 from moelaws.comparing.configuration import DENSE, CurveOptions
-from moelaws.comparing.speedup import Speedup, speedup
+from moelaws.comparing.speedup import speedup
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.result import FitResult
 from moelaws.laws import Law
@@ -34,6 +35,11 @@ _POINT = (
 """Columns that say which point of a design a run belongs to, in a table of anybody's."""
 _NEXT, _PART, _NEXT_RUNS = 3.0, 0.1, 8
 """Times the largest run that the next ones are to tell about, share of the FLOPs spent so far, and how many at most."""
+_KNOWN_BY = {
+    "train_flops": "training FLOPs", "active_params": "active parameters", "total_params": "total parameters",
+    "tokens": "training tokens", "n_experts": "numbers of experts",
+    "top_k": "experts for a token (--map top_k=1 says it for all)",
+}  # fmt: skip
 _AHEAD = (1.0, 3.0, 10.0)
 """Times the largest budget at which optima are foretold."""
 
@@ -167,7 +173,7 @@ def _planner(found: Comparison) -> FitResult | None:
 def _optima(law: FitResult, runs: pd.DataFrame) -> tuple[Allocation, ...]:
     family = family_of_runs(runs)
     if family is None:
-        raise ValueError("the table does not tell sizes, experts, tokens and FLOPs of its models")
+        raise ValueError(_lacking(runs))
     forecaster = Forecaster(law, family=family)
     experts = sorted(float(e) for e in runs["n_experts"].unique()) if "n_experts" in runs.columns else [1.0]
     top_k = float(runs["top_k"].mode().iloc[0]) if "top_k" in runs.columns else 1.0
@@ -177,10 +183,18 @@ def _optima(law: FitResult, runs: pd.DataFrame) -> tuple[Allocation, ...]:
     return tuple(forecaster.best(times * largest, experts, top_k) for times in _AHEAD)
 
 
+def _lacking(runs: pd.DataFrame) -> str:
+    """Which of the numbers that a model is known by a table does not tell."""
+    lacks = [words for name, words in _KNOWN_BY.items() if name not in runs.columns]
+    if not lacks:
+        return "the runs do not tell how size and FLOPs of a model follow from each other"
+    return f"the table does not tell {', '.join(lacks[:-1])}{' and ' * (len(lacks) > 1)}{lacks[-1]}"
+
+
 def _following(runs: pd.DataFrame) -> NextRuns:
     """The runs that tell most about a budget that is some times the largest, for a part of what was spent."""
-    if "train_flops" not in runs.columns:
-        raise ValueError("the table does not tell FLOPs")
+    if "train_flops" not in runs.columns or family_of_runs(runs) is None:
+        raise ValueError(_lacking(runs))
     flops = pd.to_numeric(runs["train_flops"], errors="coerce")
     largest, spent = float(flops.max()), float(flops.sum())
     left = max(_PART * spent, largest)
@@ -192,7 +206,7 @@ def _gains(
 ) -> tuple[Speedup, ...]:
     """What the most experts are worth over the fewest, at the largest budget at which both have an optimum."""
     if surfaces is None or "n_experts" not in runs.columns or "top_k" not in runs.columns:
-        raise ValueError("the table does not tell budgets and experts")
+        raise ValueError(_lacking(runs))
     counts = sorted(int(e) for e in runs["n_experts"].dropna().unique())
     if len(counts) < 2:
         raise ValueError("the runs have one number of experts")

@@ -6,8 +6,10 @@ import pandas as pd
 from moelaws.charts.fits import observed_against_predicted
 from moelaws.charts.pictures.budget_cuts import budget_cut, optima_over_budgets
 from moelaws.charts.pictures.contests import errors_by_law
+from moelaws.charts.pictures.design import NAMES
 from moelaws.charts.pictures.multiplier import best_loss_by_budget
 from moelaws.comparing.comparison_text import average_lines, held_out_lines, r2_text, refused_lines, shown_comparison
+from moelaws.fitting.result import FitResult
 from moelaws.reporting.analyses import Analyses, interval, number, open_parameters
 from moelaws.reporting.page_parts import Figure, Section, Table, figure
 from moelaws.surfaces.report.optima_table import rows_of
@@ -22,6 +24,11 @@ def surface_section(found: Analyses) -> Section:
     title = "Loss at equal compute"
     if found.surfaces is None:
         return Section("surfaces", title, f"No isoFLOP analysis: {found.why['surfaces']}.")
+    if not found.budgets and len(found.surfaces.budgets) > 1:
+        return Section("surfaces", title, "No isoFLOP analysis: most runs share their FLOPs with too few others.", [
+            "A curve takes three sizes at equal compute; what would lie on one here does so by chance. The laws below"
+            " need no budgets."
+        ])  # fmt: skip
     optima = found.surfaces.optima
     known = optima[optima["status"].isin(FOUND)] if "n" in optima.columns else optima.iloc[:0]
     size = _SIZES.get(found.surfaces.variable, found.surfaces.variable)
@@ -112,8 +119,27 @@ def laws_section(found: Analyses) -> Section:
     fit = observed_against_predicted(first.result.residuals(), first.law.target, first.law.name, width=300)
     figures.append(figure(fit, f"Observed against predicted by {first.law.name}, and what is left over.", "fit"))
     said = [f"{line}." for line in (*held_out_lines(contest)[1:], *average_lines(contest), *refused_lines(contest))]
-    return Section("laws", title, finding, said, [Table.of(shown, "Errors are of ln L; 'AICc +' is above the least")],
-                   _there(figures), [f"{first.law.name}: L = {first.law.formula}"])  # fmt: skip
+    letters = first.law.columns(contest.runs)
+    read = ", ".join(f"{letter}: {_words_of(column)}" for letter, column in letters.items())
+    tables = [Table.of(shown, "Errors are of ln L; 'AICc +' is above the least"), _coefficients(first.result)]
+    return Section("laws", title, finding, said, tables, _there(figures), [f"{read}."],
+                   [(first.law.name, first.law.mathml())])  # fmt: skip
+
+
+def _words_of(column: str) -> str:
+    """What a column holds, without the letter that it has elsewhere: a law has letters of its own."""
+    words, _, letter = NAMES.get(column, column).rpartition(" ")
+    return words if words and len(letter) <= 3 else NAMES.get(column, column)
+
+
+def _coefficients(result: FitResult) -> Table:
+    """The law's coefficients, as all runs have them."""
+    rows = [
+        (typed, number(row["value"], ".5g"), interval(row["low"], row["high"]), str(row["note"]).replace("  ", ", "))
+        for typed, row in ((str(name), row) for name, row in result.summary().table.iterrows())
+    ]
+    shown = pd.DataFrame(rows, columns=["", "value", "95 %", " "])
+    return Table.of(shown, f"Coefficients of {result.law.name}, fitted to all {result.n_runs} runs")
 
 
 def optimum_section(found: Analyses) -> Section:

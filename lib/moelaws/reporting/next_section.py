@@ -26,7 +26,7 @@ def next_section(found: Analyses) -> Section:
 
 
 def _wishes(found: Analyses) -> list[str]:
-    wishes = []
+    wishes = [f"For a proposal of runs: {found.why['next']}."] if "next" in found.why else []
     if found.surfaces is not None:
         curves = [row for row in rows_of(found.surfaces.optima) if row["status"] != "few sizes"]
         if not curves:

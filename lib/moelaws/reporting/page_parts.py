@@ -11,6 +11,7 @@ from moelaws.charts.chart_file import ChartFileError, svg_of
 from moelaws.charts.theme import themed
 
 _POWER = re.compile(r"(?<![\w.,'/-])(-?\d(?:\.\d+)?)e([+-]?)(\d{1,3})(?![\w'])")
+_ACTIVE = re.compile(r"\bN_a\b")
 _SHARE = re.compile(r"(?<=\d)%(?![\w'])")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LARGEST = 600_000
@@ -19,10 +20,15 @@ _LARGEST = 600_000
 
 def written(text: str) -> str:
     """A sentence as a page has it: it begins with a capital, and 3e+11 is 3 × 10¹¹."""
-    text = _SHARE.sub("\N{NO-BREAK SPACE}%", _POWER.sub(_power, text).replace(" R2 ", " R² "))
+    text = _SHARE.sub("\N{NO-BREAK SPACE}%", typeset(text).replace(" R2 ", " R² "))
     # Names of columns and laws stay as they are.
     first = text.split(" ", 1)[0].rstrip(",:;")
     return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def typeset(text: str) -> str:
+    """Numbers and letters as on paper: 3 × 10¹¹ for 3e+11, and the index of N_a below the line."""
+    return _ACTIVE.sub("Nₐ", _POWER.sub(_power, text))
 
 
 def _power(match: re.Match[str]) -> str:
@@ -67,11 +73,11 @@ class Table:
     @classmethod
     def of(cls, shown: pd.DataFrame, caption: str = "") -> "Table":
         """A table of text; columns of which every cell begins like a number stand to the right."""
-        rows = tuple(tuple(_POWER.sub(_power, str(cell)) for cell in row) for row in shown.itertuples(index=False))
+        rows = tuple(tuple(typeset(str(cell)) for cell in row) for row in shown.itertuples(index=False))
         numbers = tuple(
             all(re.match(r"[-+−<>≈]?\s?[\d.]|[-–]$|$", row[i]) for row in rows) for i in range(shown.shape[1])
         )
-        heads = tuple(re.sub(r"\bR2$", "R²", str(column)) for column in shown.columns)
+        heads = tuple(re.sub(r"\bR2$", "R²", typeset(str(column))) for column in shown.columns)
         return cls(heads, rows, caption, numbers)
 
 
@@ -86,6 +92,7 @@ class Section:
         words: paragraphs.
         tables, figures: what they say.
         formulas: plain text to be set apart.
+        laws: name and formula, as MathML that this library wrote.
     """
 
     key: str
@@ -95,6 +102,7 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     formulas: Sequence[str] = field(default_factory=tuple)
+    laws: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
 def figure(chart: Any, caption: str, key: str) -> Figure | None:
@@ -115,6 +123,8 @@ def figure(chart: Any, caption: str, key: str) -> Figure | None:
         return None
     if len(svg) > _LARGEST:
         return None
+    # What stands between tags is text of the drawing.
+    svg = re.sub(r">([^<>]+)</text>", lambda found: f">{typeset(found[1])}</text>", svg)
     # Two drawings on one page must not share the names that they refer to.
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r"url\(#", f"url(#{key}-", svg)

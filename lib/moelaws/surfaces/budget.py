@@ -34,7 +34,10 @@ def completed(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     runs, derived = derive(runs, missing) if missing else (runs, {})
     if "sparsity" not in runs.columns and "n_experts" in runs.columns:
         if (runs["n_experts"] > 1).any():
-            raise SurfaceError("the runs have 'n_experts' above 1 but neither 'top_k' nor 'sparsity': S is not known")
+            raise SurfaceError(
+                "the runs have 'n_experts' above 1 but neither 'top_k' nor 'sparsity': S is not known (--map top_k=1"
+                " says K for all)"
+            )
         runs, derived = runs.assign(sparsity=0.0), derived | {"sparsity": "0, dense"}
     return runs, derived
 

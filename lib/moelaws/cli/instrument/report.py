@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the page and write it."""
     check_beginning(options.out, BEGINNING)
     use_our_names(options, "variable")
-    loaded = load_table(options)
+    loaded = load_table(options, guess=True)
     about = About.of_file(Path(options.table), ("moelaws", *sys.argv[1:]), loaded.notes)
     held_out = None if options.hold_out is None else tuple(options.hold_out)
     laws = None if options.laws is None else tuple(law(name) for name in options.laws.split(",") if name)

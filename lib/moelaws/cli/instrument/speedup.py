@@ -11,8 +11,9 @@ from moelaws.cli.instrument.predict import AVERAGE, add_discrepancy, law_of
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.comparing.comparison import Comparison
+from moelaws.comparing.compute_multiplier import Speedup
 from moelaws.comparing.configuration import DENSE, CurveOptions
-from moelaws.comparing.speedup import Speedup, speedup
+from moelaws.comparing.speedup import speedup
 from moelaws.document import check_json, write_json
 from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import FAMILIES
