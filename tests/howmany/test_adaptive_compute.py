@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from howmany.neighbours import adaptive_compute
-from howmany.neighbours.text_places import KINDS, _kind
+from howmany.recording.text_places import KINDS, _kind
 from repository import ROOT
 
 CLAIMS = str(ROOT / "data" / "published" / "alizadeh_claims.csv")

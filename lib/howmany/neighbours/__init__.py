@@ -1,1 +1,1 @@
-"""What the chapters on neighbouring papers show, and how their tables were recorded."""
+"""What the chapters on neighbouring papers show."""

@@ -1,4 +1,4 @@
-"""Records what becomes of two models put together: ``python -m howmany.neighbours.record_blending data/neighbours``.
+"""Records what becomes of two models put together: ``python -m howmany.recording.blended_models data/neighbours``.
 
 Two domains in one tokenizer. Models of speeches and of documentation are trained, and put together in every way that
 the chapter compares; models trained on both from random weights spend as many FLOPs in all. One table, a row for each

@@ -1,4 +1,4 @@
-"""Records what compression costs: ``python -m howmany.neighbours.record_compression data/neighbours``.
+"""Records what compression costs: ``python -m howmany.recording.compressed_models data/neighbours``.
 
 Mixtures and dense models are trained again from their rows, made smaller in every way that the chapter compares, and
 read the same held-out text. Two tables: one row a smaller model, and one row an expert.

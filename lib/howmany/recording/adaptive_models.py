@@ -1,4 +1,4 @@
-"""Records who spends compute how well: ``python -m howmany.neighbours.record_adaptive data/neighbours``.
+"""Records who spends compute how well: ``python -m howmany.recording.adaptive_models data/neighbours``.
 
 Models with a big and a small network in each layer, trained with routes by lot; every route through them on held-out
 text; oracles, which read the answers they are scored on, and the same on answers that they have not read; routers that
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from howmany.designs.sweeps import TWO_DOMAINS
-from howmany.neighbours.text_places import place_rows
+from howmany.recording.text_places import place_rows
 from moelaws.adaptive.duo import BIG, SMALL, Chooser, DuoConfig, DuoTransformer, by_lot, fixed
 from moelaws.adaptive.learned import RouterRecipe, Routers, hard_cost, keep_to, learn_routers
 from moelaws.adaptive.oracle import best_route, route_losses, routes
@@ -32,7 +32,7 @@ from moelaws.training.recipe import recipe, tiny_model
 
 Array = NDArray[np.float64]
 
-BUDGET = 6e10
+BUDGET = 2e11
 """FLOPs of each training, by what a model computes on average."""
 CONFIG = replace(tiny_model(24), n_layers=6)
 DUO = DuoConfig(CONFIG, small=CONFIG.d_ff // 16)
