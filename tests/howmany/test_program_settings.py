@@ -100,12 +100,14 @@ def test_the_rate_falls_with_sparsity_and_a_placebo_does_not() -> None:
 
 
 def test_another_device_is_compared_run_by_run() -> None:
-    found = other_device.differences(str(RUNS / "other_device.csv"), str(RUNS / "isoflop.csv"))
-    assert found["pairs"].to_dict() == {"E = 1": 3, "E = 8": 3, "E = 64": 3, "mixtures": 6}
+    first = [str(RUNS / name) for name in ("isoflop.csv", "finer.csv", "largest.csv")]
+    found = other_device.differences(str(RUNS / "other_device.csv"), first)
+    assert found.loc["mixtures", "pairs"] + found.loc["E = 1", "pairs"] == 68
     assert found.loc["E = 1", ["least", "most"]].abs().max() < 0.006
-    same = other_device.differences(str(RUNS / "isoflop.csv"), str(RUNS / "isoflop.csv"))
+    assert found.loc["mixtures", "low"] < 0 < found.loc["mixtures", "high"]
+    same = other_device.differences(first[0], [first[0], first[0]])
     assert (same["mean"] == 0).all()
-    assert len(other_device.device_table(found)) == 4
-    assert other_device.device_numbers(found)["od_pairs"] == 6
-    with pytest.raises(ValueError, match="no run_id stands in both tables"):
-        other_device.differences(str(RUNS / "other_device.csv"), str(RUNS / "repeats.csv"))
+    assert len(other_device.device_table(found)) == len(found)
+    assert other_device.device_numbers(found)["od_pairs"] == found.loc["mixtures", "pairs"]
+    with pytest.raises(ValueError, match=r"no run_id of .*other_device\.csv stands in .*repeats\.csv"):
+        other_device.differences(str(RUNS / "other_device.csv"), [str(RUNS / "repeats.csv")])

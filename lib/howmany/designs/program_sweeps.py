@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from howmany.designs.isoflop_design import PROGRAM_DESIGNS, PROGRAM_SEEDS, PROGRAMS, REPEATS, TUNING
-from howmany.designs.sweeps import isoflop_1e12
+from howmany.designs.sweeps import finer_1e12, isoflop_1e12, isoflop_1e13, largest
 from moelaws.config import ModelConfig, RunConfig
 from moelaws.counting import tokens_for_budget
 from moelaws.sweeping.sweep import SweepRun
@@ -40,12 +40,14 @@ def packages_1e15() -> list[SweepRun]:
 
 
 def other_device() -> list[SweepRun]:
-    """Runs of the study at 1e12 FLOPs again, for another device than its own: do its numbers agree?"""
-    return [
-        replace(item, sweep="other_device")
-        for item in isoflop_1e12()
-        if item.run.model.d_model == 32 and item.run.model.n_experts in (1, 8, 64)
-    ]
+    """Runs of the study again, for another device than its own: do its numbers agree?
+
+    Two dozen at its largest budget and the seeds and checks beside them, finer experts at 1e12 FLOPs, and some widths
+    of the study there.
+    """
+    narrow = [run for run in isoflop_1e12() if run.run.model.d_model == 32 and run.run.model.n_experts in (1, 8, 64)]
+    every = [*narrow, *isoflop_1e13(), *largest(), *finer_1e12()]
+    return [replace(item, sweep="other_device") for item in every]
 
 
 def packages_seeds() -> list[SweepRun]:
@@ -59,22 +61,27 @@ def packages_seeds() -> list[SweepRun]:
     ]
 
 
-def designs_1e12() -> list[SweepRun]:
-    """Other (K, G) beside those of ``packages`` at 1e12 FLOPs, and S = 127/128."""
-    return _designs_at(1e12)
-
-
-def designs_1e13() -> list[SweepRun]:
-    """Other (K, G) beside those of ``packages`` at 1e13 FLOPs, and S = 127/128."""
-    return _designs_at(1e13)
-
-
-def designs_1e14() -> list[SweepRun]:
-    """Other (K, G) beside those of ``packages`` at 1e14 FLOPs, and S = 127/128.
+def designs() -> list[SweepRun]:
+    """What ``packages`` leaves out at three budgets: other (K, G), and S = 127/128.
 
     The rule of ``finer`` holds for them too: if L* at K = G = 2 falls up to S = 127/128 at two budgets or more, the
     word "contradicted" is withdrawn for the claims that the loss falls with sparsity and that the sparsest is best.
     """
+    return [run for budget in PROGRAM_DESIGNS for run in _designs_at(budget)]
+
+
+def designs_1e12() -> list[SweepRun]:
+    """The runs of ``designs`` at 1e12 FLOPs."""
+    return _designs_at(1e12)
+
+
+def designs_1e13() -> list[SweepRun]:
+    """The runs of ``designs`` at 1e13 FLOPs."""
+    return _designs_at(1e13)
+
+
+def designs_1e14() -> list[SweepRun]:
+    """The runs of ``designs`` at 1e14 FLOPs."""
     return _designs_at(1e14)
 
 

@@ -17,7 +17,7 @@ def lowest_losses(paths: pd.DataFrame, title: str, description: str) -> alt.Face
         title: the finding.
         description: alt text.
     """
-    designs, panels = (list(dict.fromkeys(paths[name])) for name in ("budget_name", "panel"))
+    designs, panels = sorted(paths["budget_name"].unique()), list(dict.fromkeys(paths["panel"]))
     ticks = sorted({round(each) for each in paths["n_experts"]})
     name = "L* less dense (nats)"
     base = alt.Chart(paths).encode(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from howmany.figures.recipe_settings import loss_by_setting
@@ -109,9 +110,20 @@ def tuned_numbers(tuned: pd.DataFrame, limit: float, begin: str) -> dict[str, An
     }
 
 
+_CHECKED = ("learning_rate", "batch_sequences")
+
+
 def checked(checks: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     """What changed settings do at points where the rule was not made."""
-    return changed(checks, study, ["learning_rate", "batch_sequences"], POINT)
+    return changed(checks, study, _CHECKED, POINT)
+
+
+def at_recipe(runs: pd.DataFrame, study: pd.DataFrame) -> "pd.Series[bool]":
+    """Which runs have the rate and the batch that the study's have at their point: other seeds of it, and no checks."""
+    known = study.drop_duplicates([*POINT])[[*POINT, *_CHECKED]]
+    both = runs.merge(known, "left", [*POINT], suffixes=("", "_study"), validate="m:1")
+    same = [np.isclose(both[name], both[f"{name}_study"], rtol=1e-6) for name in _CHECKED]
+    return pd.Series(np.logical_and.reduce(same), index=runs.index)
 
 
 def check_numbers(moved: pd.DataFrame, limit: float) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def in_seconds(track: Track, experts: int = 16) -> Finding:
 
 
 def finer(every: pd.DataFrame) -> Finding:
-    """What finer experts change at the largest budget at which they were tried, at equal active size.
+    """What quarters of experts change at the largest budget at which they were tried, at equal active size.
 
     The table has the lowest mean loss over widths by ``experts`` (in words) and ``idle``, 1 / (1 - S), with ``low`` and
     ``high`` from the noise between seeds.
@@ -149,7 +149,8 @@ def finer(every: pd.DataFrame) -> Finding:
     Args:
         every: finished runs of all designs.
     """
-    budget = every.loc[every["top_k"] > 1, "budget"].max()
+    quarters = (every["top_k"] == 4) & (every["granularity"] == 4)
+    budget = every.loc[quarters, "budget"].max()
     both = at_one_budget(every, budget)
     both = both[both["design"].isin(DESIGNS)]
     means = at_equal_size(both, "design", PLAIN)

@@ -5,21 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from howmany.abnar import verdicts
 from howmany.claims import read_claims
-from howmany.figures.finer_paths import lowest_losses, slopes_by_design
+from howmany.figures.finer_paths import lowest_losses
 from howmany.figures.optima_by_experts import loss_change
+from howmany.measured.design_slopes import early_slopes, slope_row
 from howmany.page import listed, verdict_table
 from howmany.study import PLAIN, TEXT, Study, budget_label, designs_of, written
-from howmany.verdict import Finding, Judged, finding
+from howmany.verdict import Judged, finding
 from howmany.verdicts.finer_rule import DESIGN, SPARSE, Ruling, design_study
 from howmany.verdicts.placebo import dense_runs, placebo_studies
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
-from moelaws.fitting.least_squares import least_squares
 from moelaws.runs import finished, read_runs
 
 NEEDED = ("loss", "budget", "d_model", "sparsity", "top_k", "granularity", "active_params", "total_params")
@@ -30,9 +29,6 @@ BY_DESIGN = ("na-by-s", "loss-by-s", "s-to-one")
 
 OF_DESIGNS = ("k-and-g", "g-one")
 """Claims that hold designs against each other."""
-
-
-_SHARED = 15 / 16  # the highest sparsity that was trained with every design
 
 
 def runs_of(files: Sequence[str]) -> pd.DataFrame:
@@ -58,57 +54,14 @@ def slopes(found: Mapping[str, Study]) -> pd.DataFrame:
     """The slope of L* against sparsity, by design and budget.
 
     Returns:
-        One row a design and budget: ``design``, ``budget``; ``from`` and ``to``, the sparsities of its mixtures;
-        ``slope`` with ``low`` and ``high``, of a straight line in log2 of 1 / (1 - S), nats a doubling; ``early`` with
-        ``early_low`` and ``early_high``, the same up to S = 15/16, where all designs were tried; ``best``, the
-        sparsity with the lowest L*; ``last`` with ``last_low`` and ``last_high``, L* at the highest sparsity less the
-        lowest elsewhere, nats; ``edges``, optima that lie at an edge of the sizes tried, at which L* is a bound.
+        A row of ``slope_row`` for each design and budget.
     """
-    rows = []
-    for design, study in found.items():
-        for each in study.landscapes:
-            mixtures = each.lowest.along > 1e-9
-            s_hat, loss = each.lowest.along[mixtures], each.lowest.loss[mixtures]
-            fit = least_squares(np.column_stack([np.ones_like(s_hat), s_hat / np.log(2)]), loss)
-            if fit is None or len(s_hat) < 3:
-                continue
-            slope, last = finding("", fit.weights[1]), finding("", loss[-1] - loss[int(np.argmin(loss[:-1, 0]))])
-            sparsity = -np.expm1(-s_hat)
-            shared = np.flatnonzero(sparsity <= _SHARED + 1e-6)
-            line = least_squares(np.column_stack([np.ones(len(shared)), s_hat[shared] / np.log(2)]), loss[shared])
-            early = finding("", line.weights[1]) if line is not None else Finding("")
-            rows.append(
-                {
-                    "design": design, "budget": each.budget, "from": sparsity[0], "to": sparsity[-1],
-                    "slope": slope.value, "low": slope.low, "high": slope.high,
-                    "early": early.value, "early_low": early.low, "early_high": early.high,
-                    "best": sparsity[int(np.argmin(loss[:, 0]))],
-                    "last": last.value, "last_low": last.low, "last_high": last.high,
-                    "edges": int((~each.lowest.inside[mixtures]).sum()),
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows).sort_values(["budget", "design"], ignore_index=True)
-
-
-def slope_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The same, written out."""
-    ends = [f"{a:+.4f} [{b:+.4f}, {c:+.4f}]" for a, b, c in table[["slope", "low", "high"]].to_numpy()]
-    last = [f"{a:+.3f} [{b:+.3f}, {c:+.3f}]" for a, b, c in table[["last", "last_low", "last_high"]].to_numpy()]
-    shown = pd.DataFrame(
-        {
-            "C": table["budget"].map(budget_label),
-            "design": table["design"],
-            "S": [f"{a:.3g} to {b:.3g}" for a, b in table[["from", "to"]].to_numpy()],
-            "slope to S = .94": [
-                f"{a:+.4f} [{b:+.4f}, {c:+.4f}]" for a, b, c in table[["early", "early_low", "early_high"]].to_numpy()
-            ],
-            "slope, all S": ends,
-            "lowest at S": table["best"].map("{:.3g}".format),
-            "sparsest less best other": last,
-            "at an edge": table["edges"].astype(str),
-        }
-    )
-    return shown.set_index(["C", "design"])
+    rows = [
+        slope_row(design, each.budget, each.lowest.along, each.lowest.loss, each.lowest.inside)
+        for design, study in found.items()
+        for each in study.landscapes
+    ]
+    return pd.DataFrame(filter(None, rows)).sort_values(["budget", "design"], ignore_index=True)
 
 
 def path_figure(found: Mapping[str, Study], table: pd.DataFrame) -> alt.FacetChart:
@@ -125,22 +78,6 @@ def path_figure(found: Mapping[str, Study], table: pd.DataFrame) -> alt.FacetCha
         title=f"At K = G = 2 the loss is lowest at S = {ends}",
         description="Lowest loss less that of the dense model against one over one minus the sparsity, a line a design "
         "with 95 percent bands, a panel a budget; hollow where an optimum lies at an edge of the sizes.",
-    )
-
-
-def slope_figure(table: pd.DataFrame) -> alt.FacetChart:
-    """The slopes with their intervals, a panel a budget."""
-    below = [int((table[name] < 0).sum()) for name in ("early_high", "high")]
-    parts = (("to S = .94", ("early", "early_low", "early_high")), ("all S", ("slope", "low", "high")))
-    both = [
-        table.assign(part=part, panel=table["budget"].map(budget_name), slope=table[a], low=table[b], high=table[c])
-        for part, (a, b, c) in parts
-    ]
-    return slopes_by_design(
-        pd.concat(both),
-        title=f"Slopes below zero, of {len(table)}: {below[0]} to S = .94, {below[1]} over all S",
-        description="Slope of the lowest loss per doubling of one over one minus the sparsity, with 95 percent "
-        "intervals, by design, up to fifteen sixteenths and over all sparsities; a panel a budget.",
     )
 
 
@@ -196,15 +133,13 @@ def finding_numbers(table: pd.DataFrame, found: Mapping[str, Study]) -> dict[str
         lowest = [path.loss.min(axis=0) for path in (each.lowest, other.lowest)]
         draws = min(map(len, lowest))
         apart.append(finding(budget_label(each.budget), lowest[0][:draws] - lowest[1][:draws], "nats"))
-    here = table[table["design"] == written(DESIGN)]
+    most = min(apart, key=lambda one: one.high)
     return {
+        "fi_gain_most": f"{most.text} at {most.where}",
+        "fi_gain_count": f"{sum(one.high < 0 for one in apart)} of {len(apart)}",
         "fi_gain": listed((f"{one.text} at {one.where}" for one in apart), between="; "),
-        "fi_best": listed(
-            (f"{s:.3g} at {budget_label(c)}" for s, c in zip(here["best"], here["budget"], strict=True)), between="; "
-        ),
-        "fi_slopes_plain": _slopes(table, written(PLAIN)),
-        "fi_slopes_fine": _slopes(table, written(DESIGN)),
-        "fi_runs": f"{len(found[written(DESIGN)].every)}",
+        "fi_slopes_plain": early_slopes(table, written(PLAIN), last=True),
+        "fi_slopes_fine": early_slopes(table, written(DESIGN), last=True),
     }
 
 
@@ -216,10 +151,3 @@ def counts(every: pd.DataFrame) -> pd.DataFrame:
     return readable(
         grid.pivot_table(index=["C", "design"], columns="S", values="loss", aggfunc="size", fill_value=0), "{:.0f}"
     )
-
-
-def _slopes(table: pd.DataFrame, design: str) -> str:
-    rows = table[table["design"] == design]
-    columns = ["budget", "early", "early_low", "early_high"]
-    found = (Finding(budget_label(c), *map(float, ends)) for c, *ends in rows[columns].to_numpy())
-    return listed((f"{each.text} at {each.where}" for each in found), between="; ")

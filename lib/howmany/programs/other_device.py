@@ -1,5 +1,6 @@
 """The same runs on another device: bf16 on a GPU beside fp32 on a CPU, pair by pair."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,22 @@ from scipy.stats import t
 from moelaws.runs import finished, read_runs
 
 
-def differences(there_file: str, here_file: str) -> pd.DataFrame:
+def differences(there_file: str, here_files: Sequence[str]) -> pd.DataFrame:
     """Loss on the other device less that of the run of the same ``run_id`` here.
+
+    Args:
+        there_file: runs that were made again.
+        here_files: tables of the first time; a ``run_id`` that several hold counts once.
 
     Returns:
         One row for dense models, for mixtures and for each number of experts: ``runs``, ``pairs``, ``mean`` with the
         95 % interval ``low``, ``high`` by Student's t, the ``least`` and the ``most``, nats per token.
     """
-    there, here = (finished(read_runs(file)) for file in (there_file, here_file))
+    there = finished(read_runs(there_file))
+    here = pd.concat([finished(read_runs(file)) for file in here_files]).drop_duplicates("run_id")
     both = there.merge(here[["run_id", "loss"]], on="run_id", suffixes=("", "_here"), validate="1:1")
     if both.empty:
-        raise ValueError("no run_id stands in both tables")
+        raise ValueError(f"no run_id of {there_file} stands in {', '.join(here_files)}")
     apart = both.assign(apart=both["loss"] - both["loss_here"])
     groups = {f"E = {e}": rows for e, rows in apart.groupby("n_experts")}
     groups["mixtures"] = apart[apart["n_experts"] > 1]
@@ -52,6 +58,7 @@ def device_numbers(found: pd.DataFrame) -> dict[str, Any]:
         "od_mixed": f"{mixed['mean']:+.3f} [{mixed['low']:+.3f}, {mixed['high']:+.3f}]",
         "od_dense_most": f"{max(abs(dense['least']), abs(dense['most'])):.3f}",
         "od_least": f"{mixed['least']:+.3f}", "od_most": f"{mixed['most']:+.3f}",
-        "od_word": "beyond chance" if mixed["low"] > 0 else "not beyond chance",
+        "od_word": "beyond chance" if mixed["low"] > 0 or mixed["high"] < 0 else "that is not beyond chance",
+        "od_all": int(dense["pairs"] + mixed["pairs"]),
         "od_pairs": int(found["pairs"].loc["mixtures"]),
     }  # fmt: skip
