@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from howmany.claims import Claim, read_claims
-from howmany.measured import equal_loss_probes, experts, finer_experts, sparsity_trends
+from howmany.granularity import finer_experts
+from howmany.measured import equal_loss_probes, experts, sparsity_trends
 from howmany.page import verdict_html, verdict_table
 from howmany.serving import yun_verdicts
 from howmany.study import TEXT, study_of_runs

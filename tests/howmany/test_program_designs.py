@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from howmany.measured import design_slopes
-from howmany.programs import program_designs
+from howmany.granularity import design_slopes, program_designs
 from howmany.programs.valley import valley
 
 RUNS = Path(__file__).parents[2] / "data" / "runs"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.budget_optima import Landscape
-from howmany.measured.expert_designs import PLAIN, at_one_budget
+from howmany.granularity.expert_designs import PLAIN, at_one_budget
 from howmany.measured.own_law import laws_on_trial
 from howmany.pairs import at_equal_size
 from howmany.serving.wall_clock import Track, worth_rows

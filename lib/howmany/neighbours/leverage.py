@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from howmany.measured.finer_experts import NEEDED, runs_of
+from howmany.granularity.finer_experts import NEEDED, runs_of
 from howmany.neighbours.words import Found, verdicts, words
 from howmany.page import listed
 from howmany.study import PLAIN, Design, Study, budget_label, study_of_runs, written

@@ -11,7 +11,7 @@ from howmany.abnar import verdicts
 from howmany.claims import read_claims
 from howmany.figures.finer_paths import lowest_losses
 from howmany.figures.optima_by_experts import loss_change
-from howmany.measured.design_slopes import early_slopes, slope_row
+from howmany.granularity.design_slopes import early_slopes, slope_row
 from howmany.page import listed, verdict_table
 from howmany.study import PLAIN, TEXT, Study, budget_label, designs_of, written
 from howmany.verdict import Judged, finding

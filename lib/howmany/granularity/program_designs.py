@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.figures.finer_paths import lowest_losses
-from howmany.measured.design_slopes import early_slopes, last_steps, slope_row
+from howmany.granularity.design_slopes import early_slopes, last_steps, slope_row
 from howmany.page import listed
 from howmany.programs.collapse import kept
 from howmany.programs.program_text import LEVEL, NEEDED
