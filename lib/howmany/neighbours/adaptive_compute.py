@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from howmany.neighbours.words import Found, mean_finding, verdicts, words
+from howmany.neighbours.words import Found, mean_finding, mean_findings, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -129,56 +129,47 @@ def judged(found: Recorded, claims_file: str) -> list[Judged]:
 def _of_oracle(found: Recorded, way: str, first: str = "", fixed: str = "best fixed") -> Found:
     """What is asked of an oracle, or of what looks like one."""
     layers, routed = found.layers, found.routed
-    whole = found.by_seed("best fixed", layers)
-    lone = found.by_seed("alone", layers)
     losses = np.array([found.by_seed(way, budget) for budget in range(layers + 1)])
+    whole = {"all big in the same model": "best fixed", "all big, trained alone": "alone"}
     asked: dict[str, list[Finding]] = {
-        "one": [
-            mean_finding("all big in the same model", losses[1] - whole, "nats"),
-            mean_finding("all big, trained alone", losses[1] - lone, "nats"),
-        ],
+        "one": mean_findings({
+            words_of: losses[1] - found.by_seed(other, layers) for words_of, other in whole.items()
+        }, "nats"),
         "best_budget": [mean_finding("", losses.argmin(0).astype(float), "big networks")],
-        "router_oracle": [
-            mean_finding(f"{budget} big", found.by_seed("routers", budget) - losses[budget], "nats")
-            for budget in routed
-        ],
-    }
+        "router_oracle": mean_findings({_big(b): found.by_seed("routers", b) - losses[b] for b in routed}, "nats"),
+    }  # fmt: skip
     if first:
-        asked["unseen"] = [
-            mean_finding(
-                f"{budget} big",
-                found.by_seed(fixed, budget, "loss_second") - found.by_seed(first, budget, "loss_second"), "nats",
-            )
-            for budget in range(1, layers)
-        ]  # fmt: skip
+        left = {
+            _big(b): found.by_seed(fixed, b, "loss_second") - found.by_seed(first, b, "loss_second")
+            for b in range(1, layers)
+        }
+        asked["unseen"] = mean_findings(left, "nats")
     return asked
+
+
+def _big(budget: int) -> str:
+    return f"{budget} big"
 
 
 def _findings(found: Recorded) -> Found:
     layers, routed = found.layers, found.routed
     budgets = np.arange(1, layers)
     depths = np.array([found.by_seed("oracle", int(budget), "depth") for budget in budgets])
-    slopes = np.polyfit(budgets, depths, 1)[0]
-    ends = {place: {b: found.place("place", place, b) for b in routed} for place in ("0", "7")}
+
+    def over(way: str, other: str, at: list[int]) -> list[Finding]:
+        return mean_findings({_big(b): found.by_seed(way, b) - found.by_seed(other, b) for b in at}, "nats")
+
+    hard = found.place("correlation", "gain and hardness", routed[0], "correlation")
+    early = {_big(b): found.place("place", "0", b) - found.place("place", "7", b) for b in routed}
     return {
         **_of_oracle(found, "oracle", "oracle, first half"),
-        "depth": [mean_finding("", slopes)],
-        "router_fixed": [
-            mean_finding(f"{b} big", found.by_seed("routers", b) - found.by_seed("best fixed", b), "nats")
-            for b in routed
-        ],
-        "over_lot": [
-            mean_finding(f"{b} big", found.by_seed("by lot", b) - found.by_seed("routers", b), "nats") for b in routed
-        ],
-        "difficulty": [
-            mean_finding("", found.place("correlation", "gain and hardness", routed[0], "correlation"))
-        ],
-        "early": [mean_finding(f"{b} big", ends["0"][b] - ends["7"][b], "big networks") for b in routed],
-        "alone": [
-            mean_finding(f"{b} big", found.by_seed("best fixed", b) - found.by_seed("alone", b), "nats")
-            for b in (0, layers // 2, layers)
-        ],
-    }  # fmt: skip
+        "depth": [mean_finding("", np.polyfit(budgets, depths, 1)[0])],
+        "router_fixed": over("routers", "best fixed", routed),
+        "over_lot": over("by lot", "routers", routed),
+        "difficulty": [mean_finding("", hard)],
+        "early": mean_findings(early, "big networks"),
+        "alone": over("best fixed", "alone", [0, layers // 2, layers]),
+    }
 
 
 def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:

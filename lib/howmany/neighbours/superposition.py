@@ -1,6 +1,6 @@
 """The chapter on superposition: two models as one, against each alone, averaged, merged, and trained from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from howmany.neighbours.words import Found, mean_finding, verdicts, words
+from howmany.neighbours.words import Found, mean_findings, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -127,10 +127,9 @@ def table_of(found: Recorded) -> pd.DataFrame:
 def judged(found: Recorded, claims_file: str) -> list[Judged]:
     """The verdicts; the placebo is two models of one domain, or one with autoencoders."""
     blind = dict(_of_pairs(found, (BLIND,)))
-    blind["autoencoder"] = [
-        mean_finding(who, found.by_seed(f"{who} alone", "rebuilt") - found.by_seed("", who), "nats")
-        for who in ("speeches", "tuned")
-    ]
+    blind["autoencoder"] = mean_findings({
+        who: found.by_seed(f"{who} alone", "rebuilt") - found.by_seed("", who) for who in ("speeches", "tuned")
+    }, "nats")  # fmt: skip
     return verdicts(claims_file, _findings(found), "blended models", [blind])
 
 
@@ -138,15 +137,15 @@ def _findings(found: Recorded) -> Found:
     one = found.rows[found.rows["way"] == "speeches"].iloc[0]
     ratios = [(name, found.by_seed("tuned", "rebuilt", column=column)[0] / one[column]) for name, column in
               (("parameters", "parameters"), ("FLOPs", "flops_per_token"))]  # fmt: skip
-    alone = found.by_seed("speeches alone", f"{_LEAKS}, unbound") - found.by_seed("speeches alone", "rebuilt, unbound")
-    leaks = [
-        mean_finding(words_of, found.by_seed(pair, _LEAKS) - found.by_seed(pair, "rebuilt, looking back"), "nats")
+    leaks = {
+        words_of: found.by_seed(pair, _LEAKS) - found.by_seed(pair, "rebuilt, looking back")
         for pair, words_of in PAIRS.items()
-    ]
+    }
+    alone = found.by_seed("speeches alone", f"{_LEAKS}, unbound") - found.by_seed("speeches alone", "rebuilt, unbound")
     return {
         **_of_pairs(found, tuple(PAIRS)),
         "parameters": [Finding(name, value, value, value, "times one model") for name, value in ratios],
-        "leak": [*leaks, mean_finding("one model, loss alone", alone, "nats")],
+        "leak": mean_findings(leaks | {"one model, loss alone": alone}, "nats"),
     }
 
 
@@ -154,30 +153,33 @@ def _of_pairs(found: Recorded, pairs: Sequence[str]) -> Found:
     """What is asked of every pair of models."""
     scratch = found.by_seed("", "mixture, both")
 
-    def each(values: Any) -> list[Finding]:
-        return [mean_finding(PAIRS.get(pair, pair), values(pair), "nats") for pair in pairs]
+    def each(values: Callable[[str], Array], unit: str = "nats") -> list[Finding]:
+        return mean_findings({PAIRS.get(pair, pair): values(pair) for pair in pairs}, unit)
+
+    def over(way: str, other: str) -> list[Finding]:
+        return each(lambda pair: found.by_seed(pair, way) - found.by_seed(pair, other))
+
+    home = {
+        f"{PAIRS.get(pair, pair)}, {name}": found.by_seed(pair, "rebuilt", domain) - found.home(pair, domain)
+        for pair in pairs
+        for domain, name in (("sotu", "speeches"), ("docstrings", "documentation"))
+    }
+
+    def nearness(pair: str) -> Array:
+        near, far = (found.by_seed(pair, "rebuilt", column=column) for column in ("near", "far"))
+        return np.log(near / far)
 
     return {
-        "home": [
-            mean_finding(f"{PAIRS.get(pair, pair)}, {name}", found.by_seed(pair, "rebuilt", domain)
-                         - found.home(pair, domain), "nats")
-            for pair in pairs for domain, name in (("sotu", "speeches"), ("docstrings", "documentation"))
-        ],
-        "over_mean": each(lambda p: found.by_seed(p, "rebuilt") - found.by_seed(p, "mean of weights")),
-        "by_layer": [
-            mean_finding(PAIRS.get(pair, pair), np.ptp(found.shares(pair, "side by side"), axis=1)) for pair in pairs
-        ],
-        "autoencoder": each(lambda p: found.by_seed(p, "rebuilt") - found.by_seed(p, "side by side")),
-        "nearness": [
-            mean_finding(PAIRS.get(pair, pair), np.log(found.by_seed(pair, "rebuilt", column="near")
-                                                       / found.by_seed(pair, "rebuilt", column="far")), "times")
-            for pair in pairs
-        ],
-        "blend_mean": each(lambda p: found.by_seed(p, "blend") - found.by_seed(p, "mean of weights")),
-        "blend_merge": each(lambda p: found.by_seed(p, "blend") - found.by_seed(p, "merged outputs")),
-        "blend_scratch": each(lambda p: found.by_seed(p, "blend") - scratch),
-        "onwards_scratch": each(lambda p: found.by_seed(p, "blend, all weights") - scratch),
-    }  # fmt: skip
+        "home": mean_findings(home, "nats"),
+        "over_mean": over("rebuilt", "mean of weights"),
+        "by_layer": each(lambda pair: np.ptp(found.shares(pair, "side by side"), axis=1), ""),
+        "autoencoder": over("rebuilt", "side by side"),
+        "nearness": each(nearness, "times"),
+        "blend_mean": over("blend", "mean of weights"),
+        "blend_merge": over("blend", "merged outputs"),
+        "blend_scratch": each(lambda pair: found.by_seed(pair, "blend") - scratch),
+        "onwards_scratch": each(lambda pair: found.by_seed(pair, "blend, all weights") - scratch),
+    }
 
 
 def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:

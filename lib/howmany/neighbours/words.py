@@ -44,3 +44,20 @@ def mean_finding(where: str, values: NDArray[np.float64], unit: str = "") -> Fin
     """Mean over seeds, or layers, with its t interval."""
     reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return Finding(where, float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), unit)
+
+
+def mean_findings(named: Mapping[str, NDArray[np.float64]], unit: str = "") -> list[Finding]:
+    """Means over seeds at several places, each with its t interval by the noise of all places together.
+
+    Args:
+        named: place -> one number a seed. The noise between seeds is taken to be the same at all of them: a few seeds
+            say little about it, many places of a few seeds enough.
+        unit: of the numbers.
+    """
+    freedom = sum(len(values) - 1 for values in named.values())
+    noise = np.sqrt(sum((len(values) - 1) * values.var(ddof=1) for values in named.values()) / freedom)
+    found = []
+    for where, values in named.items():
+        middle, reach = float(values.mean()), float(stats.t.ppf(0.975, freedom) * noise / np.sqrt(len(values)))
+        found.append(Finding(where, middle, middle - reach, middle + reach, unit))
+    return found
