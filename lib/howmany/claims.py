@@ -35,6 +35,7 @@ class Claim:
         budgets: training budgets at which it is recomputed, FLOPs.
         placebo: what its rule is asked of besides, where the claim has nothing to say; see ``verdicts.placebo``.
         name: a few words for it, where a page lists or draws claims.
+        about: of what a word says nothing that a placebo gets too.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Claim:
     budgets: tuple[float, ...] = ()
     placebo: str = ""
     name: str = ""
+    about: str = "sparsity"
 
     @property
     def words(self) -> str:
@@ -126,4 +128,5 @@ def _claim(row: dict[Any, str]) -> Claim:
         budgets=tuple(float(c) for c in row.get("budgets", "").split()),
         placebo=row.get("placebo", ""),
         name=row.get("name", ""),
+        about=row.get("about") or "sparsity",
     )

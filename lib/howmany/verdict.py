@@ -17,8 +17,8 @@ Word = Literal["reproduced", "partly", "contradicted", "not resolved", "not test
 DECIDED: tuple[Word, ...] = ("reproduced", "partly", "contradicted")
 """Words that say something, unless a placebo gets them too."""
 
-SAYS_NOTHING = "says nothing of sparsity"
-"""What stands behind a word that a placebo gets too."""
+SAYS_NOTHING = "says nothing of"
+"""What stands behind a word that a placebo gets too, before what the claim is about."""
 
 _OFTEN = 0.25  # of the placebos: in more than that the same word is no accident of one draw of the noise
 
@@ -101,13 +101,13 @@ class Judged:
 
     @property
     def silent(self) -> bool:
-        """Whether the word says nothing of sparsity: a placebo gets it too."""
+        """Whether the word says nothing of what the claim is about: a placebo gets it too."""
         return self.word in DECIDED and self.alike > _OFTEN * len(self.placebos)
 
     @property
     def text(self) -> str:
         """The word, and behind it that it says nothing where a placebo gets it too."""
-        return f"{self.word}, but {SAYS_NOTHING}" if self.silent else self.word
+        return f"{self.word}, but {SAYS_NOTHING} {self.claim.about}" if self.silent else self.word
 
     @property
     def asked_placebo(self) -> str:

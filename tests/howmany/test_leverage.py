@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from howmany.neighbours import leverage
+from howmany.neighbours.printed_laws import leverage_table, leverage_zero
 from howmany.study import PLAIN
 from repository import ROOT
 
@@ -67,7 +68,7 @@ def test_words_where_the_truth_is_known(found: leverage.Leverage) -> None:
         assert made[key].text == "reproduced", key
         assert made[key].asked_placebo == "placebo 0 of 2", key
     assert made["g-still-rises"].word == "not resolved"
-    assert made["g-optimum"].word == made["one-shared"].word == "not testable here"
+    assert {"g-optimum", "one-shared"}.isdisjoint(made)  # the chapter on composition judges them
     numbers = leverage.numbers(found, list(made.values()))
     assert "one of 64, at 3e12 FLOPs" in numbers["lv_best_where"]
 
@@ -81,8 +82,8 @@ def test_table_and_figure(found: leverage.Leverage) -> None:
 
 
 def test_the_printed_law_says_what_was_computed_by_hand() -> None:
-    table = leverage.published_table()
+    table = leverage_table()
     assert list(table.loc["1e+18"]) == ["1.96", "2.86", "3.28", "3.61"]
     assert list(table.loc["1e+22"]) == ["3.56", "7.22", "9.35", "11.22"]
-    assert leverage.published_zero(12) == pytest.approx(3e13, rel=0.05)
-    assert leverage.published_zero(2) == pytest.approx(7e14, rel=0.05)
+    assert leverage_zero(12) == pytest.approx(3e13, rel=0.05)
+    assert leverage_zero(2) == pytest.approx(7e14, rel=0.05)

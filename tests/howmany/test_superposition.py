@@ -64,14 +64,14 @@ def test_words_where_two_models_are_better_than_their_mean() -> None:
     assert said["splines-help"].word == "not testable here"
     numbers = superposition.numbers(found, made)
     assert float(numbers["sp_home_tuned"]) == pytest.approx(4.0, abs=0.005)
-    assert numbers["sp_word_cheap"] == "contradicted"
+    assert numbers["sp_word_cheap"] == "contradicted, but says nothing of blending"  # whoever runs both is as dear
 
 
 def test_what_two_models_of_one_domain_get_too_says_nothing() -> None:
     said = {each.claim.key: each for each in superposition.judged(table(GAINS, GAINS), CLAIMS)}
     assert said["beats-averaging"].silent
     assert said["blend-over-mean"].silent
-    assert not said["leak"].placebos
+    assert said["leak"].asked_placebo == "placebo 0 of 1"
 
 
 def test_tables_and_figure() -> None:

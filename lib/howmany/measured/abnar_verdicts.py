@@ -193,7 +193,7 @@ def finding_numbers(found: Court) -> dict[str, Any]:
     return {
         "av_active_factor": largest.get("na-by-s", "not to be had"),
         "av_worth": largest.get("multiplier") or "not to be had",
-        "av_says_nothing": SAYS_NOTHING,
+        "av_says_nothing": f"{SAYS_NOTHING} sparsity",
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from howmany.neighbours.words import Found, mean_finding, mean_findings, verdicts, words
+from howmany.neighbours.words import Found, exchanged, mean_finding, mean_findings, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -20,6 +20,9 @@ _LINES = {
     "oracle, first half": "oracle, answers not read", "alone": "trained alone",
 }  # fmt: skip
 """Ways in the figure, as it names them."""
+
+
+_UNITS = {"over_lot": "nats", "early": "big networks", "alone": "nats"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,13 @@ def place_table(found: Recorded) -> pd.DataFrame:
 
 def judged(found: Recorded, claims_file: str) -> list[Judged]:
     """The verdicts; the placebos are routes that know nothing, and routes of another text."""
-    blind = [_of_oracle(found, "turned", "turned, first half", "turned, mean"), _of_oracle(found, "oracle, next text")]
+    blind = [
+        _of_oracle(found, "turned", "turned, first half", "turned, mean"),
+        {**_of_oracle(found, "oracle, next text"), **_of_routers(found, "by lot", "spent and hardness"),
+         "depth": [_earlier(found, "best fixed")]},
+        *({name: mean_findings(exchanged(each, seed), _UNITS[name]) for name, each in _differences(found).items()}
+          for seed in range(found.rows["seed"].nunique())),
+    ]  # fmt: skip
     return verdicts(claims_file, _findings(found), "models with two networks", blind)
 
 
@@ -152,24 +161,42 @@ def _big(budget: int) -> str:
 
 
 def _findings(found: Recorded) -> Found:
-    layers, routed = found.layers, found.routed
-    budgets = np.arange(1, layers)
-    depths = np.array([found.by_seed("oracle", int(budget), "depth") for budget in budgets])
-
-    def over(way: str, other: str, at: list[int]) -> list[Finding]:
-        return mean_findings({_big(b): found.by_seed(way, b) - found.by_seed(other, b) for b in at}, "nats")
-
-    hard = found.place("correlation", "gain and hardness", routed[0], "correlation")
-    early = {_big(b): found.place("place", "0", b) - found.place("place", "7", b) for b in routed}
     return {
         **_of_oracle(found, "oracle", "oracle, first half"),
-        "depth": [mean_finding("", np.polyfit(budgets, depths, 1)[0])],
-        "router_fixed": over("routers", "best fixed", routed),
-        "over_lot": over("by lot", "routers", routed),
-        "difficulty": [mean_finding("", hard)],
-        "early": mean_findings(early, "big networks"),
-        "alone": over("best fixed", "alone", [0, layers // 2, layers]),
+        **_of_routers(found, "routers", "gain and hardness"),
+        **{name: mean_findings(each, _UNITS[name]) for name, each in _differences(found).items()},
+        "depth": [_earlier(found, "oracle")],
     }
+
+
+def _of_routers(found: Recorded, way: str, correlated: str) -> Found:
+    """What is asked of who chooses token by token."""
+    over = {_big(b): found.by_seed(way, b) - found.by_seed("best fixed", b) for b in found.routed}
+    correlation = found.place("correlation", correlated, found.routed[0], "correlation")
+    return {
+        "router_fixed": mean_findings(over, "nats"),
+        "difficulty": [mean_finding("", correlation)],
+    }
+
+
+def _differences(found: Recorded) -> dict[str, dict[str, Array]]:
+    """Nats of a way less those of another, big networks of early tokens less late ones; a placebo exchanges them."""
+
+    def over(way: str, other: str, at: list[int]) -> dict[str, Array]:
+        return {_big(b): found.by_seed(way, b) - found.by_seed(other, b) for b in at}
+
+    return {
+        "over_lot": over("by lot", "routers", found.routed),
+        "early": {_big(b): found.place("place", "0", b) - found.place("place", "7", b) for b in found.routed},
+        "alone": over("best fixed", "alone", [0, found.layers // 2, found.layers]),
+    }
+
+
+def _earlier(found: Recorded, way: str) -> Finding:
+    """Slope of the mean place of big networks by their number."""
+    budgets = np.arange(1, found.layers)
+    depths = np.array([found.by_seed(way, int(budget), "depth") for budget in budgets])
+    return mean_finding("", np.polyfit(budgets, depths, 1)[0])
 
 
 def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:
@@ -187,6 +214,7 @@ def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:
         "ad_seeds": f"{found.rows['seed'].nunique()}",
         "ad_gain": f"{gain.mean():+.3f}",
         "ad_left": f"{left.mean():+.3f}",
+        "ad_router_gain": f"{(found.by_seed('best fixed', half) - found.by_seed('routers', half)).mean():+.3f}",
         "ad_best_of": f"{real.mean():.3f}",
         "ad_best_of_blind": f"{blind.mean():.3f}",
         "ad_all_big": f"{found.by_seed('best fixed', found.layers).mean():.3f}",

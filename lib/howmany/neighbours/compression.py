@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from howmany.neighbours.words import Found, mean_finding, verdicts, words
+from howmany.neighbours.words import Found, exchanged, mean_finding, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -28,6 +28,9 @@ _SAYING = {
     "frequency": "how often it is chosen", "weight": "how much it counts", "damage": "how far the output moves",
     "random": "by lot, the same widths",
 }  # fmt: skip
+
+
+_DRAWS = 8  # of experts exchanged
 
 
 @dataclass(frozen=True)
@@ -146,23 +149,49 @@ def plan_table(train_flops: float, serve_tokens: float, hardware: str, bits: Seq
 
 
 def judged(found: Recorded, claims_file: str) -> list[Judged]:
-    """The verdicts; where bits are shared out, beside shares by lot."""
+    """The verdicts, beside bits shared out by lot and others who know nothing; ``placebo`` in the claims names them."""
     lots = [_of_shares(found, found.draws, draw) for draw in range(found.draws(found.shared_out[0]).shape[1])]
-    return verdicts(claims_file, _findings(found), "compressed models", lots)
+    return verdicts(claims_file, _findings(found), "compressed models", [*lots, *_placebos(found)])
+
+
+def _placebos(found: Recorded) -> list[Found]:
+    """Another expert's weight, the first expert dropped, four bits for eight; two things exchanged in one seed."""
+    rng = np.random.default_rng(0)
+    dropped, first = (found.by_seed(f"{which} dropped", 32) for which in ("second", "first"))
+    made: list[Found] = [{"agreement": [mean_finding("by layer", _agreement(found, rng), "")]} for _ in range(_DRAWS)]
+    made.append({
+        "dropped": [mean_finding("", first, "nats")],
+        "eight_bits": [mean_finding("", found.by_seed("uniform", 4), "nats")],
+    })  # fmt: skip
+    for seed in range(len(dropped)):
+        turned = exchanged({"": first - dropped, **_against_dense(found)}, seed)
+        made.append({
+            "dropped_first": [mean_finding("", turned.pop(""), "nats")],
+            "dense_bytes": [mean_finding(where, values, "nats") for where, values in turned.items()],
+        })  # fmt: skip
+    return made
+
+
+def _agreement(found: Recorded, rng: np.random.Generator | None = None) -> Array:
+    """Correlation of frequency and weight in logarithms, by layer; with ``rng`` of one expert with another."""
+    used = found.experts[(found.experts["frequency"] > 0) & (found.experts["weight"] > 0)]
+    made = []
+    for _, layer in used.groupby(["seed", "layer"]):
+        weight = np.log(layer["weight"].to_numpy(float))
+        other = weight if rng is None else rng.permutation(weight)
+        made.append(np.corrcoef(np.log(layer["frequency"]), other)[0, 1])
+    return np.array(made)
 
 
 def _findings(found: Recorded) -> Found:
-    phi, weight = (found.experts[name].to_numpy(float) for name in ("frequency", "weight"))
-    used = (phi > 0) & (weight > 0)
-    groups = found.experts[used].groupby(["seed", "layer"])
-    each = np.array([np.corrcoef(np.log(g["frequency"]), np.log(g["weight"]))[0, 1] for _, g in groups])
     dropped, first = (found.by_seed(f"{which} dropped", 32) for which in ("second", "first"))
     return {
         **_of_shares(found),
-        "agreement": [mean_finding("by layer", each, "")],
+        "agreement": [mean_finding("by layer", _agreement(found), "")],
         "dropped": [mean_finding("", dropped, "nats")],
         "dropped_first": [mean_finding("", first - dropped, "nats")],
-        "dense_bytes": _against_dense(found),
+        "dense_bytes": [mean_finding(where, values, "nats") for where, values in _against_dense(found).items()]
+        or [Finding("", open="no dense model has as many bytes")],
         "eight_bits": [mean_finding("", found.by_seed("experts alone", 8), "nats")],
     }
 
@@ -188,9 +217,9 @@ def _uniform(found: Recorded, bits: float) -> Array:
     return np.exp(ends[0] + (bits - low) * (ends[1] - ends[0]))
 
 
-def _against_dense(found: Recorded) -> list[Finding]:
+def _against_dense(found: Recorded) -> dict[str, Array]:
     """Loss of the dense model less that of the mixture of as many bytes, where dense models have as many."""
-    findings = []
+    made = {}
     for bits in (1, 2, 3):
         lost = []
         for seed in sorted(found.rows["seed"].unique()):
@@ -202,8 +231,8 @@ def _against_dense(found: Recorded) -> list[Finding]:
             best = np.minimum.accumulate(dense["loss"].to_numpy(float))  # nobody spends bytes to lose
             lost.append(np.interp(np.log(mixture["bytes"]), np.log(dense["bytes"]), best) - mixture["loss"])
         if len(lost) > 1:
-            findings.append(mean_finding(f"{bits} bits", np.array(lost), "nats"))
-    return findings or [Finding("", open="no dense model has as many bytes")]
+            made[f"{bits} bits"] = np.array(lost)
+    return made
 
 
 def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:

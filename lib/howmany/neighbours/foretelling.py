@@ -1,5 +1,6 @@
 """The chapter on foretelling what a model can do: errors of each way, the lines behind them, and verdicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +109,12 @@ def judged(found: Foretold, probes: pd.DataFrame, claims_file: str, placebos: in
         refits: of each.
     """
     rng = np.random.default_rng(0)
-    exchanged = [
-        findings(_foretell(found.scores.exchanged(rng), refits, rng, "a placebo's draws")) for _ in range(placebos)
+    exchanged: list[dict[str, Sequence[Finding]]] = [
+        dict(findings(_foretell(found.scores.exchanged(rng), refits, rng, "a placebo's draws")))
+        for _ in range(placebos)
     ]
+    for number, each in enumerate(exchanged, start=1):
+        each["line_offset"] = [_offset(_relabelled(probes, np.random.default_rng(number)))]
     all_found = {**findings(found), "line_offset": [_offset(probes)]}
     return verdicts(claims_file, all_found, "runs below 1e13 FLOPs", exchanged)
 
@@ -139,6 +143,13 @@ def numbers(found: Foretold, made: list[Judged]) -> dict[str, Any]:
         "ft_word_linear": said["linear"],
         "ft_word_domain": said["domains-beat-mean"],
     }
+
+
+def _relabelled(probes: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The probes with numbers of experts exchanged between the models of a budget."""
+    runs = probes.drop_duplicates("run").set_index("run")
+    labels = runs.groupby("budget")["n_experts"].transform(lambda group: rng.permutation(group.to_numpy()))
+    return probes.assign(n_experts=probes["run"].map(labels))
 
 
 def _offset(probes: pd.DataFrame) -> Finding:

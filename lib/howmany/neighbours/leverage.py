@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.granularity.finer_experts import NEEDED, runs_of
+from howmany.neighbours.printed_laws import leverage_zero
 from howmany.neighbours.words import Found, verdicts, words
 from howmany.page import listed
 from howmany.study import PLAIN, Design, Study, budget_label, study_of_runs, written
@@ -18,9 +19,7 @@ from howmany.verdict import Finding, Judged, finding, trend
 from howmany.verdicts.finer_rule import design_study
 from howmany.verdicts.multiplier import leverage_path
 from howmany.verdicts.placebo import dense_runs
-from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
-from moelaws.laws import law
 from moelaws.surfaces.polynomial import Array
 
 DESIGNS: tuple[Design, ...] = (PLAIN, (2, 2.0), (4, 4.0))
@@ -209,32 +208,6 @@ def _rows(found: Leverage) -> Any:
                     yield design, budget, ratio, *np.exp([draws[0], *np.quantile(usable[1:], [0.025, 0.975])]), beyond
 
 
-def published_table(
-    budgets: tuple[float, ...] = (1e18, 1e20, 1e22), granularity: float = 12, ratios: tuple[int, ...] = (8, 32, 64, 128)
-) -> pd.DataFrame:
-    """What the printed law says in the range of its runs."""
-    tian = law("tian2025")
-    values = tian.published["table2"]
-    rows = [
-        {"C": f"{budget:.0e}"} | {
-            f"1 of {ratio}": float(tian.predict(
-                values, {"activation_ratio": [1 / ratio], "granularity": [granularity], "train_flops": [budget]}
-            )[0]) for ratio in ratios
-        } for budget in budgets
-    ]  # fmt: skip
-    return readable(pd.DataFrame(rows).set_index("C"), "{:.2f}")
-
-
-def published_zero(granularity: float, ratio: float = 64) -> float:
-    """Budget below which the printed law has a mixture lose to dense models, FLOPs."""
-    tian = law("tian2025")
-    values = tian.published["table2"]
-    log_c = np.linspace(8, 24, 3201)
-    about = {"activation_ratio": np.full_like(log_c, 1 / ratio), "granularity": np.full_like(log_c, granularity)}
-    found = tian.predict(values, about | {"train_flops": 10**log_c})
-    return float(10 ** np.interp(0.0, np.log(np.asarray(found)), log_c))
-
-
 def _sparse(found: Leverage) -> list[Finding]:
     """Leverage of one expert of 64, of full width."""
     return [_of(budget_label(c), [found.at(PLAIN, c, _SPARSE)], _value) for c in found.budgets]
@@ -252,8 +225,8 @@ def numbers(found: Leverage, made: Sequence[Judged]) -> dict[str, Any]:
         "lv_best_where": f"{written(best[3])}, one of {best[5]:.3g}, at {budget_label(best[4])} FLOPs",
         "lv_by_c": listed((f"{one.where}: {one.text}" for one in by_key["el-by-c"].findings), between="; "),
         "lv_sparse": listed((f"{one.text} at {one.where}" for one in _sparse(found)), between="; "),
-        "lv_zero_fine": f"{published_zero(12):.0e}".replace("e+", "e"),
-        "lv_zero_coarse": f"{published_zero(2):.0e}".replace("e+", "e"),
+        "lv_zero_fine": f"{leverage_zero(12):.0e}".replace("e+", "e"),
+        "lv_zero_coarse": f"{leverage_zero(2):.0e}".replace("e+", "e"),
         "lv_word_sparsity": said["el-rises-with-sparsity"],
         "lv_word_c": said["el-by-c"],
         "lv_word_g": said["g-rises"],
