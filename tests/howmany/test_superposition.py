@@ -71,7 +71,7 @@ def test_what_two_models_of_one_domain_get_too_says_nothing() -> None:
     said = {each.claim.key: each for each in superposition.judged(table(GAINS, GAINS), CLAIMS)}
     assert said["beats-averaging"].silent
     assert said["blend-over-mean"].silent
-    assert said["leak"].asked_placebo == "placebo 0 of 1"
+    assert said["leak"].asked_placebo == "placebo 0 of 3"
 
 
 def test_tables_and_figure() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from howmany.neighbours.words import Found, mean_findings, verdicts, words
+from howmany.neighbours.words import Found, exchanged, mean_findings, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
 from moelaws.charts.theme import CATEGORIES
@@ -130,30 +130,33 @@ def judged(found: Recorded, claims_file: str) -> list[Judged]:
     one = found.rows[found.rows["way"] == "speeches"].iloc[0]
     two = found.by_seed("tuned", "merged outputs", column="parameters")[0] / one["parameters"]
     blind["parameters"] = [Finding("outputs merged", two, two, two, "times one model")]
-    blind["leak"] = mean_findings({
-        words_of: found.by_seed(pair, "rebuilt, looking back") - found.by_seed(pair, "rebuilt")
-        for pair, words_of in PAIRS.items()
-    }, "nats")  # fmt: skip
     blind["autoencoder"] = mean_findings({
         who: found.by_seed(f"{who} alone", "rebuilt") - found.by_seed("", who) for who in ("speeches", "tuned")
     }, "nats")  # fmt: skip
-    return verdicts(claims_file, _findings(found), "blended models", [blind])
+    seeds = range(found.rows["seed"].nunique())
+    turned = [{"leak": mean_findings(exchanged(_leaks(found), seed), "nats")} for seed in seeds]
+    return verdicts(claims_file, _findings(found), "blended models", [blind, *turned])
 
 
 def _findings(found: Recorded) -> Found:
     one = found.rows[found.rows["way"] == "speeches"].iloc[0]
     ratios = [(name, found.by_seed("tuned", "rebuilt", column=column)[0] / one[column]) for name, column in
               (("parameters", "parameters"), ("FLOPs", "flops_per_token"))]  # fmt: skip
+    return {
+        **_of_pairs(found, tuple(PAIRS)),
+        "parameters": [Finding(name, value, value, value, "times one model") for name, value in ratios],
+        "leak": mean_findings(_leaks(found), "nats"),
+    }
+
+
+def _leaks(found: Recorded) -> dict[str, Array]:
+    """Nats of an autoencoder that sees the next token, less those of one as wide that looks back."""
     leaks = {
         words_of: found.by_seed(pair, _LEAKS) - found.by_seed(pair, "rebuilt, looking back")
         for pair, words_of in PAIRS.items()
     }
     alone = found.by_seed("speeches alone", f"{_LEAKS}, unbound") - found.by_seed("speeches alone", "rebuilt, unbound")
-    return {
-        **_of_pairs(found, tuple(PAIRS)),
-        "parameters": [Finding(name, value, value, value, "times one model") for name, value in ratios],
-        "leak": mean_findings(leaks | {"one model, loss alone": alone}, "nats"),
-    }
+    return leaks | {"one model, loss alone": alone}
 
 
 def _of_pairs(found: Recorded, pairs: Sequence[str]) -> Found:
