@@ -65,6 +65,16 @@ def test_several_laws_answer_together() -> None:
     assert found.to_dict()["points"][0]["at"] == {"active_params": 1e9, "tokens": 1e10}
 
 
+def test_of_a_wide_table_of_many_points_a_screenful_is_printed() -> None:
+    points = RUNS.assign(**{f"note {i}": "x" * 500 for i in range(9)})
+    text = str(predict(FIT, pd.concat([points] * 2, ignore_index=True)))
+    assert max(map(len, text.splitlines())) < 200
+    assert text.splitlines()[-1] == "(the first 40 of 120)"
+    assert "tokens" in text
+    assert "note" not in text
+    assert "why" in str(predict(FIT, {"active_params": 1e9, "tokens": 1e10, "why": "mine"}))
+
+
 @pytest.mark.parametrize(
     ("points", "said"),
     [

@@ -100,7 +100,7 @@ def numbers(played: pd.DataFrame) -> dict[str, Any]:
     on = played[played["board"] == GOING_ON].groupby("strategy")["rmse_log"].median()
     if len(on):
         found |= {"nr_on": f"{100 * on[DESIGNED]:.2f}", "nr_on_random": f"{100 * on[RANDOM]:.2f}",
-                  "nr_on_grid": f"{100 * on[GRID]:.2f}"}  # fmt: skip
+                  "nr_on_grid": f"{100 * on[GRID]:.2f}", "nr_on_optimal": f"{100 * on[OPTIMAL]:.2f}"}  # fmt: skip
     return found
 
 

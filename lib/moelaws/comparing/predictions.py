@@ -17,6 +17,8 @@ from moelaws.fitting.table import complete
 
 _SLACK = 1.02
 """Beyond the runs' range by more than this factor a prediction is an extrapolation."""
+_FEW_MORE, _MOST_SHOWN = 3, 40
+"""Columns beside those that a law reads that a reader may have named on purpose; points that are printed."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +34,7 @@ class Predictions:
         level: of the intervals.
         derived: column -> formula, of points' columns that followed from others.
         discrepancy: whether a process of what the law misses stands beside it, and why; empty where nobody asked.
+        columns: those that the laws read: of a wide table only these are printed.
     """
 
     law: str
@@ -40,6 +43,7 @@ class Predictions:
     level: float
     derived: Mapping[str, str]
     discrepancy: str = ""
+    columns: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what ``moelaws predict --json`` writes, as ``data/predict.schema.json`` has it."""
@@ -60,7 +64,10 @@ class Predictions:
         }
 
     def __str__(self) -> str:
-        shown = self.table.copy()
+        named = [*self.columns, self.target, "mean_low", "mean_high", "run_low", "run_high", "beyond"]
+        wide = self.columns and self.table.shape[1] > len(named) + _FEW_MORE
+        shown = self.table[[name for name in self.table.columns if name in named] if wide else self.table.columns]
+        shown = shown.head(_MOST_SHOWN).copy()
         share = f"{100 * self.level:g} %"
         for name, title in (("mean", f"{share} of the law"), ("run", f"{share} of a run")):
             low, high = shown.pop(f"{name}_low"), shown.pop(f"{name}_high")
@@ -73,7 +80,10 @@ class Predictions:
         shown["beyond the runs in"] = [", ".join(each) or "-" for each in shown.pop("beyond")]
         with pd.option_context("display.width", 200, "display.max_columns", None):
             said = f"{self.law}\n{self.discrepancy}\n" if self.discrepancy else f"{self.law}\n"
-            return said + "\n".join(line.rstrip() for line in shown.to_string(index=False).splitlines())
+            lines = [line.rstrip() for line in shown.to_string(index=False).splitlines()]
+        if len(self.table) > _MOST_SHOWN:
+            lines.append(f"(the first {_MOST_SHOWN} of {len(self.table)})")
+        return said + "\n".join(lines)
 
     __repr__ = __str__
 
@@ -137,7 +147,8 @@ def predict(
         run_high=run["high"],
         beyond=pd.Series(_beyond(table, results[0]), index=table.index),
     )
-    return Predictions(name, found, target, level, derived, said)
+    read = {column for each in results for column in each.law.columns(table).values()}
+    return Predictions(name, found, target, level, derived, said, tuple(sorted(read)))
 
 
 def _said(source: Comparison, names: list[str]) -> str:
