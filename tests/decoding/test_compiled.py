@@ -13,13 +13,13 @@ from numba import njit
 from moelaws.config import ModelConfig
 from moelaws.decoding import engine as engines
 from moelaws.decoding.cache import CacheError
-from moelaws.decoding.compiled import compilation
 from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
-from moelaws.decoding.compiled.tiles import MOST_ROWS, VECTOR, WIDE, exponential, tile
 from moelaws.decoding.compiled.working_memory import SCORES as COMPILED_SCORES
 from moelaws.decoding.decoder import Decoder
 from moelaws.decoding.engine import EngineError, EngineWarning, make_decoder
 from moelaws.decoding.generate import generate
+from moelaws.kernels import compilation
+from moelaws.kernels.tiles import MOST_ROWS, VECTOR, WIDE, exponential, tile
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.router import SCORES
 
@@ -215,16 +215,16 @@ def test_without_numba_torch_decodes_and_says_so(monkeypatch: pytest.MonkeyPatch
 def test_compiled_code_lies_where_the_user_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(compilation.numba.config, "CACHE_DIR", "")
     monkeypatch.setenv("MOELAWS_CACHE", str(tmp_path))
-    folder = compilation._folder()
+    folder = compilation._folder((), {})
     assert folder is not None
     assert folder.parent == tmp_path / "compiled"
     monkeypatch.setattr(compilation.numba.config, "CACHE_DIR", str(tmp_path / "numba"))
-    folder = compilation._folder()
+    folder = compilation._folder((), {})
     assert folder is not None
     assert folder.parent == tmp_path / "numba" / "compiled"
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(compilation.numba.config, "CACHE_DIR", str(tmp_path / "file"))
-    assert compilation._folder() is None  # then it is compiled, and not kept
+    assert compilation._folder((), {}) is None  # then it is compiled, and not kept
 
 
 def test_tiles_are_products_in_vector_registers() -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from command_line import exit_code
+from moelaws import __version__
 from moelaws.cli import main
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.models.checkpoint import load_checkpoint
@@ -54,6 +55,20 @@ def test_the_smallest_are_chosen_and_their_models_kept(
         again = validate(model, load_corpus("sotu"), 512)
         assert again.loss == pytest.approx(runs.set_index("run_id").loc[run_id, "loss"], abs=1e-6)
         assert (tmp_path / run_id / "tokenizer.json").exists()
+
+
+def test_a_row_of_another_release_says_why_it_is_not_equal(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = pd.read_csv(table)
+    runs["code_version"] = "0.1.0+1234567"
+    runs["loss"] += 1e-9
+    old = tmp_path / "old.csv"
+    runs.to_csv(old, index=False)
+    assert main(["rerun", str(old), "--smallest", "--sample", "1"]) == 0
+    row, why = capsys.readouterr().out.splitlines()
+    assert row.endswith("within three seed deviations")
+    assert why == f"not equal by moelaws: recorded with 0.1.0, at whose commit the bits are equal; here {__version__}"
 
 
 def test_a_wrong_record_is_found(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, seed, whole
-from moelaws.quote import shown
+from moelaws.quote import plain, shown
 from moelaws.runs import RunTableError, load_runs
 from moelaws.runs.reading.rename import parse_map
 from moelaws.stages import counted
@@ -45,11 +45,13 @@ def run(options: argparse.Namespace) -> int:
     if options.save is not None:
         for run_id in chosen["run_id"]:
             check_folder(options.save / run_id)
-    disagree = 0
+    disagree, others = 0, {}
     trained = rerun(chosen, _whole(loaded.runs, options), options.device)
     for item in counted(trained, "training the runs again", len(chosen)):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"
         disagree += not (item.equal if options.exact else item.agrees)
+        if not item.equal:
+            others |= item.differs
         print(
             f"{item.row['run_id']}  C {item.row['train_flops']:.2g}  E {item.row['n_experts']:<3} "
             f"d {item.row['d_model']:<4} recorded {item.row['loss']:.6f}  found {item.loss:.6f}  {verdict}",
@@ -60,6 +62,9 @@ def run(options: argparse.Namespace) -> int:
             text = load_text(item.result.run.corpus, model.config.vocab_size)
             # Not the row's word for it, which may be any path.
             save_checkpoint(model, options.save / item.result.run.run_id, getattr(text, "tokenizer_file", None))
+    for name, (recorded, now) in others.items():
+        commit = ", at whose commit the bits are equal" if name == "moelaws" else ""
+        print(f"not equal by {name}: recorded with {plain(recorded, 80)}{commit}; here {now}")
     if disagree:
         print(f"moelaws: {disagree} of the runs are not what {options.table.name} says")
     return int(disagree > 0)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moelaws.config import ModelConfig
-from moelaws.models.norm import RMSNorm, normalise, normalise_backward_
-from moelaws.models.product import linear, on_cpu, product, weight_gradient
+from moelaws.models.norm import NORM_EPSILON, RMSNorm, normalise, normalise_backward_
+from moelaws.models.product import compiles, linear, on_cpu, product, weight_gradient
 
 
 def rotary_table(config: ModelConfig, positions: Tensor) -> Tensor:
@@ -60,6 +60,11 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, turn_TJ: Tensor) -> Tensor:
         """Mix the time steps of each sequence, each seeing itself and its past."""
+        if compiles(x_BTD):
+            from moelaws.models.compiled_layers import CompiledAttention
+
+            gains = () if self.q_norm is None or self.k_norm is None else (self.q_norm.gain, self.k_norm.gain)
+            return CompiledAttention.apply(x_BTD, self.w_qkv, self.w_out, turn_TJ, self.n_heads, NORM_EPSILON, *gains)
         q_BTD, k_BTD, v_BTD = self.queries_keys_values(x_BTD, turn_TJ)
         y_BHTP = F.scaled_dot_product_attention(self.split(q_BTD), self.split(k_BTD), self.split(v_BTD), is_causal=True)
         return self.project(y_BHTP)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from moelaws.config import ModelConfig
 from moelaws.models.feedforward import RowsByExpert, feed_forward, networks, networks_backward, swiglu
-from moelaws.models.product import on_cpu
+from moelaws.models.product import compiles, on_cpu
 from moelaws.models.router import RouterStatistics, route
 
 # With fewer multiply-adds in an expert's product, one grouped product for all experts beats a product for each.
@@ -56,6 +56,10 @@ def experts_by_group(x_TD: Tensor, gates_TK: Tensor, ids_TK: Tensor, w_in_EDN: T
     Returns:
         The weighted sum over each token's K experts, T x D.
     """
+    if compiles(x_TD):
+        from moelaws.models.compiled_layers import CompiledNetworks
+
+        return CompiledNetworks.apply(x_TD, gates_TK, ids_TK, w_in_EDN, w_out_EFD)
     if on_cpu(x_TD):
         return _Experts.apply(x_TD, gates_TK, ids_TK, w_in_EDN, w_out_EFD)
     n_tokens, top_k = ids_TK.shape

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moelaws.models.product import on_cpu, product, weight_gradient
+from moelaws.models.product import compiles, on_cpu, product, weight_gradient
 
 
 def swiglu(gate_up_MN: Tensor) -> Tensor:
@@ -22,6 +22,10 @@ def swiglu(gate_up_MN: Tensor) -> Tensor:
 
 def feed_forward(x_MD: Tensor, w_in_EDN: Tensor, w_out_EFD: Tensor) -> Tensor:
     """Send every row through the one network there is (E = 1); returns M x D."""
+    if compiles(x_MD):
+        from moelaws.models.compiled_layers import CompiledNetworks
+
+        return CompiledNetworks.apply(x_MD, None, None, w_in_EDN, w_out_EFD)
     if on_cpu(x_MD):
         return _FeedForward.apply(x_MD, w_in_EDN, w_out_EFD)
     return swiglu(x_MD @ w_in_EDN[0]) @ w_out_EFD[0]

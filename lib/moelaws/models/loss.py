@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moelaws.models.product import linear, on_cpu, product, weight_gradient
+from moelaws.models.product import compiles, linear, on_cpu, product, weight_gradient
 
 # Logits of this many rows fit into a core's own cache; those of a whole batch do not.
 _ROWS = 256
@@ -23,6 +23,10 @@ def cross_entropy(features_RD: Tensor, unembedding_VD: Tensor, targets_R: Tensor
         unembedding_VD: one row a token id.
         targets_R: the ids that came next.
     """
+    if compiles(features_RD):
+        from moelaws.models.compiled_layers import CompiledLoss
+
+        return CompiledLoss.apply(features_RD, unembedding_VD, targets_R)
     if on_cpu(features_RD):
         return _CrossEntropy.apply(features_RD, unembedding_VD, targets_R)
     return F.cross_entropy(F.linear(features_RD, unembedding_VD).float(), targets_R)
@@ -35,6 +39,10 @@ def token_losses(features_RD: Tensor, unembedding_VD: Tensor, targets_R: Tensor)
     Args:
         features_RD, unembedding_VD, targets_R: as in ``cross_entropy``.
     """
+    if compiles(features_RD):
+        from moelaws.models.compiled_layers import next_token_losses
+
+        return next_token_losses(features_RD, unembedding_VD, targets_R)
     parts = zip(features_RD.split(_ROWS), targets_R.split(_ROWS), strict=True)
     losses = [F.cross_entropy(linear(x_RD, unembedding_VD).float(), t_R, reduction="none") for x_RD, t_R in parts]
     return torch.cat(losses)

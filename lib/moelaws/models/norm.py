@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moelaws.models.product import on_cpu
+from moelaws.models.product import compiles, on_cpu
 
 NORM_EPSILON = 1e-5
 
@@ -24,9 +24,21 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension."""
+        if compiles(x):
+            return self.after(x)[1]
         if on_cpu(x):
             return _RMSNorm.apply(x, self.gain)
         return F.rms_norm(x, self.gain.shape, self.gain.to(x.dtype), NORM_EPSILON)
+
+    def after(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The residual stream with a branch added to it, and that normalised: one pass where it is compiled."""
+        if compiles(x):
+            from moelaws.models.compiled_layers import CompiledNorm
+
+            total, y = CompiledNorm.apply(x, branch, self.gain, NORM_EPSILON)
+            return total, y
+        total = x if branch is None else x + branch
+        return total, self(total)
 
 
 def normalise(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,20 @@
 Torch multiplies fp32 matrices on the CPU with MKL, which on processors of other makers than Intel's leaves half of
 the vector unit idle; oneDNN, which torch carries too, does not. ``benchmarks/train_speed.py`` prints both.
 
-The layers of this package have two forms. The plain one is ordinary torch; it is the definition, and what a GPU
-runs. The other, for the CPU, is an autograd function with a backward pass of its own: fewer passes over memory, and
-these products. Tests hold the two equal. ``on_cpu`` says which one runs.
+The layers of this package have three forms. The plain one is ordinary torch; it is the definition, and what a GPU
+runs. On one thread of a CPU they are compiled (``compiled_layers``), where numba can be had. With several threads, or
+without numba, they are autograd functions with a backward pass of their own: fewer passes over memory than the plain
+ones, and these products. Tests hold all of them equal. ``on_cpu`` and ``compiles`` say which one runs.
 
 Shape suffixes: R rows, K inputs, N outputs.
 """
 
+import importlib.util
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,11 +31,38 @@ _onednn = (
     else None
 )
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
+_uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
 
 
 def on_cpu(x: Tensor) -> bool:
     """Whether the CPU's forms of the layers apply to this tensor."""
     return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not _plain.get()
+
+
+def compiles(x: Tensor) -> bool:
+    """Whether the compiled forms of the layers apply to this tensor: fp32, on one thread of a CPU."""
+    return (
+        x.dtype == torch.float32
+        and torch.get_num_threads() == 1
+        and on_cpu(x)
+        and not _uncompiled.get()
+        and _has_numba()
+    )
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+@contextmanager
+def uncompiled_layers() -> Iterator[None]:
+    """Within this context nothing is compiled: layers run as they do with several threads, or without numba."""
+    token = _uncompiled.set(True)
+    try:
+        yield
+    finally:
+        _uncompiled.reset(token)
 
 
 @contextmanager

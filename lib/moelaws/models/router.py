@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moelaws.models.product import linear, on_cpu, product, weight_gradient
+from moelaws.models.product import compiles, linear, on_cpu, product, weight_gradient
 
 _FEW = 4  # experts a token, up to which they are chosen one after another
 _FEW_ROWS = 32  # tokens, up to which topk is quicker all the same
@@ -89,7 +89,13 @@ def route(
     Returns:
         gates_TK, the weight of each chosen expert, and the statistics of the choice.
     """
-    if scores == "softmax" and on_cpu(x_TD):
+    if scores == "softmax" and compiles(x_TD):
+        from moelaws.models.compiled_layers import CompiledRouter
+
+        gates_TK, ids_TK, probs_TE, load_E, load_balance, router_z = CompiledRouter.apply(
+            x_TD, weight_ED, top_k, bias_E
+        )
+    elif scores == "softmax" and on_cpu(x_TD):
         gates_TK, ids_TK, probs_TE, load_E, load_balance, router_z = _Softmax.apply(x_TD, weight_ED, top_k, bias_E)
     else:
         # The router works in fp32 whatever the rest does: a rounded logit changes which expert is chosen.

@@ -32,8 +32,9 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, turn_TJ: Tensor) -> tuple[Tensor, RouterStatistics | None]:
         """One block; returns the residual stream and the router's statistics."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), turn_TJ)
-        y_RD, statistics = self.experts(self.experts_norm(x_BTD).flatten(0, 1))
+        x_BTD, normal_BTD = self.attention_norm.after(x_BTD)
+        x_BTD, normal_BTD = self.experts_norm.after(x_BTD, self.attention(normal_BTD, turn_TJ))
+        y_RD, statistics = self.experts(normal_BTD.flatten(0, 1))
         return x_BTD + y_RD.view_as(x_BTD), statistics
 
 

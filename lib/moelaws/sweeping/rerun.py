@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 
+from moelaws import __version__
 from moelaws.config import ModelConfig, TrainConfig
 from moelaws.field import described
+from moelaws.provenance import machine
 from moelaws.runs import pooled_noise, seed_spread
 from moelaws.runs.configured import with_later_columns
 from moelaws.sweeping.executors import check_device
@@ -44,6 +47,22 @@ class Rerun:
         return self.result.status == self.row["status"] and (
             self.loss == self.row["loss"] or (math.isnan(self.loss) and math.isnan(self.row["loss"]))
         )
+
+    @property
+    def differs(self) -> dict[str, tuple[str, str]]:
+        """What decides the last bits and is another than when the row was made: recorded, and now.
+
+        A release adds floating-point numbers in the same order from its first commit to its last; a row of another
+        release is equal at the commit that its ``code_version`` names, and here within chance.
+        """
+        now = {
+            "moelaws": __version__, "torch": torch.__version__, "machine": machine(), "device": self.result.device,
+            "threads": self.result.threads,
+        }  # fmt: skip
+        release = str(self.row.get("code_version", "")).partition("+")[0]
+        row = self.row | {"moelaws": release, "torch": self.row.get("torch_version", "")}
+        before = {name: str(row.get(name, "")) for name in now}
+        return {name: (before[name], str(value)) for name, value in now.items() if before[name] != str(value)}
 
     @property
     def agrees(self) -> bool:

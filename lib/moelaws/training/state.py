@@ -194,6 +194,7 @@ def _fingerprint() -> str:
     """Hash of the code that decides what the next step does."""
     package = Path(moelaws.__file__).parent
     files = [package / "config.py", package / "counting.py", *sorted((package / "models").glob("*.py"))]
+    files += sorted((package / "kernels").glob("*.py"))
     files += [package / "text" / f"{name}.py" for name in ("batches", "synthetic")]
     files += [package / "training" / f"{name}.py" for name in ("replay", "state", "step", "train")]
     files += [package / "reshape" / "upcycle.py"]

@@ -15,7 +15,8 @@ from moelaws.decoding.compiled.places import (
     ROW_STEP,
     D,
 )
-from moelaws.decoding.compiled.vectors import normalise, part, softmax, turn_pairs, weigh
+from moelaws.decoding.compiled.vectors import normalise, softmax, turn_pairs, weigh
+from moelaws.kernels.memory import part
 
 
 @part

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moelaws.decoding.cache import CacheError, KeyValueCache
 from moelaws.decoding.compiled import places as at
-from moelaws.decoding.compiled.compilation import compiled_step
+from moelaws.decoding.compiled.compiled_step import compiled_step
 from moelaws.decoding.compiled.flat_cache import FlatCache, make_flat_cache
 from moelaws.decoding.compiled.packed import pack, padded
 from moelaws.decoding.compiled.working_memory import working_memory

@@ -56,8 +56,9 @@ from moelaws.decoding.compiled.places import (
     WRONG_EXPERT,
     D,
 )
-from moelaws.decoding.compiled.vectors import F32, floats, normalise, part, product, view, whole_numbers
+from moelaws.decoding.compiled.vectors import normalise, product
 from moelaws.decoding.compiled.waiting import wait_for_all
+from moelaws.kernels.memory import F32, floats, part, view, whole_numbers
 
 
 @part

@@ -33,9 +33,10 @@ from moelaws.decoding.compiled.places import (
     TOP_K,
     D,
 )
-from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
-from moelaws.decoding.compiled.vectors import F32, LEAST, add, copy, gate, normalise, part, product, softmax
+from moelaws.decoding.compiled.vectors import add, copy, gate, normalise, product, softmax
 from moelaws.decoding.compiled.waiting import wait_for_all
+from moelaws.kernels.memory import F32, LEAST, part
+from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
 
 
 @part

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from moelaws.config import ModelConfig
 from moelaws.decoding.cache import KeyValueCache, make_cache
-from moelaws.decoding.compiled.tiles import PANEL
+from moelaws.kernels.tiles import PANEL
 
 
 @dataclass(kw_only=True)

@@ -29,7 +29,7 @@ from moelaws.decoding.compiled.places import (
     SHARED_STEP,
     STRIDE,
 )
-from moelaws.decoding.compiled.tiles import PANEL, VECTOR
+from moelaws.kernels.tiles import PANEL, VECTOR
 from moelaws.models import ExpertsLayer, Transformer
 
 LINE = 16  # numbers in a cache line of 64 bytes, where every matrix begins

@@ -4,62 +4,14 @@ Memory is flat and arrays carry no shape: a place is an array and where in it.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
-from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
+from moelaws.kernels.memory import F32, LEAST, part, view
+from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
 from moelaws.models.norm import NORM_EPSILON
 
-# Functions that only compiled ones call: sums may be reordered, and no way in from Python is made.
-part: Any = njit(fastmath=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-F32 = np.float32
 _EPSILON = np.float32(NORM_EPSILON)
-LEAST = np.float32(-3e38)
-
-
-def _array(context: Any, builder: Any, kind: Any, first: Any, count: Any) -> Any:
-    """A flat array that owns nothing: ``count`` numbers from the pointer on."""
-    array = context.make_array(kind)(context, builder)
-    size = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
-    populate_array(array, data=first, shape=[count], strides=[size], itemsize=size, meminfo=None)
-    return array._getvalue()
-
-
-@intrinsic
-def view(typing: Any, x: Any, at: Any, count: Any) -> Any:
-    """``x[at : at + count]``, unchecked: what a compiler can see through."""
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = context.make_array(signature.return_type)(context, builder, arguments[0])
-        number = context.get_data_type(signature.return_type.dtype)
-        first = builder.gep(whole.data, [arguments[1]], source_etype=number)
-        return _array(context, builder, signature.return_type, first, arguments[2])
-
-    return x(x, types.int64, types.int64), lower
-
-
-def _memory(dtype: Any) -> Any:
-    @intrinsic
-    def memory(typing: Any, address: Any) -> Any:
-        kind = types.Array(dtype, 1, "C")
-
-        def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], context.get_data_type(dtype).as_pointer())
-            return _array(context, builder, kind, pointer, context.get_constant(types.intp, _LONG))
-
-        return kind(address), lower
-
-    return memory
-
-
-_LONG = 1 << 40  # of memory whose length nobody looks at
-floats, whole_numbers = _memory(types.float32), _memory(types.int64)
-"""The memory at an address, as an array of such numbers."""
 
 
 @part

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from moelaws.config import ModelConfig
 from moelaws.decoding.compiled.packed import Packed, padded
 from moelaws.decoding.compiled.places import HIDDEN_STEP, N_EXPERTS, ROUTER, SHARED, SHARED_STEP
-from moelaws.decoding.compiled.tiles import MOST_ROWS, PANEL
+from moelaws.kernels.tiles import MOST_ROWS, PANEL
 
 _SCORES = {"softmax": 0, "sigmoid": 1}
 """What makes scores of a router's logits, and how ``dispatch.route`` is told."""

@@ -1,10 +1,11 @@
-"""Products of a few rows, a tile in registers at a time: the inner loop of compiled decoding, as LLVM sees it.
+"""Products of a few rows, a tile in registers at a time: the inner loop of decoding and training, as LLVM sees it.
 
 numba compiles plain loops, and whether they end up in vector registers is LLVM's choice. Here the choice is ours: a
 tile's sums are vectors from its first multiplication to its last. LLVM still picks the instructions, so the same
 lines serve AVX-512, AVX2 and NEON.
 
-A tile is up to ``MOST_ROWS`` rows by ``WIDE`` or 1 vectors of ``VECTOR`` numbers; y[r, n] = sum_k x[r, k] w[k, n].
+A tile is up to ``MOST_ROWS`` rows by ``WIDE`` or 1 vectors of ``VECTOR`` numbers; y[r, n] = sum_k x[r, k] w[k, n],
+or, across, y[r, n] += sum_k x[k, r] w[k, n].
 """
 
 from typing import Any
@@ -42,6 +43,7 @@ _POINTER = ir.PointerType()
 _LANES = ir.VectorType(_FLOAT, VECTOR)
 _TILE = ir.FunctionType(_VOID, [_POINTER, _I64, _POINTER, _I64, _POINTER, _I64, _I64])
 _TILES = ir.FunctionType(_VOID, [*_TILE.args, _I64, _I64])
+_NAMES = ("tile", "tile_across")
 
 
 def _float_at(builder: ir.IRBuilder, base: ir.Value, index: ir.Value) -> ir.Value:
@@ -53,9 +55,9 @@ def _splat(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, VECTOR), [0] * VECTOR))
 
 
-def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
+def _tile(module: ir.Module, rows: int, vectors: int, across: bool) -> ir.Function:
     """The function for tiles of one shape: (y, step of y, x, step of x, w, step of w, depth)."""
-    name = f"moelaws_tile_{rows}_{vectors}"
+    name = f"moelaws_{_NAMES[across]}_{rows}_{vectors}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, _TILE, name)
@@ -74,11 +76,17 @@ def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
     builder = ir.IRBuilder(entry)
     zero = ir.Constant(_LANES, [0.0] * VECTOR)
     sums = [builder.alloca(_LANES) for _ in range(unroll * rows * vectors)]
-    for total in sums:
-        builder.store(zero, total)
     k_at = builder.alloca(_I64)
     builder.store(_I64(0), k_at)
-    x_rows = [_float_at(builder, x, builder.mul(x_step, _I64(r))) for r in range(rows)]
+    x_rows = [_float_at(builder, x, _I64(r) if across else builder.mul(x_step, _I64(r))) for r in range(rows)]
+    places = [
+        _float_at(builder, _float_at(builder, y, builder.mul(y_step, _I64(r))), _I64(v * VECTOR))
+        for r in range(rows)
+        for v in range(vectors)
+    ]
+    for number, total in enumerate(sums):
+        added = across and number < len(places)
+        builder.store(builder.load(places[number], typ=_LANES, align=4) if added else zero, total)
     builder.branch(head)
 
     def advance(k: ir.Value, slot: int) -> None:
@@ -87,7 +95,8 @@ def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
             for line in range(0, 4 * PANEL, _LINE):
                 ahead = _float_at(builder, row_of_w, _I64((_AHEAD + line) // 4))
                 builder.call(prefetch, [ahead, _I32(0), _I32(3), _I32(1)])
-        factors = [_splat(builder, builder.load(_float_at(builder, row, k), typ=_FLOAT, align=4)) for row in x_rows]
+        at = builder.mul(k, x_step) if across else k
+        factors = [_splat(builder, builder.load(_float_at(builder, row, at), typ=_FLOAT, align=4)) for row in x_rows]
         for v in range(vectors):
             weight = builder.load(_float_at(builder, row_of_w, _I64(v * VECTOR)), typ=_LANES, align=4)
             for r, factor in enumerate(factors):
@@ -109,20 +118,18 @@ def _tile(module: ir.Module, rows: int, vectors: int) -> ir.Function:
     if unroll > 1:
         loop(rest, tail, done, 1)
     builder.position_at_end(done)
-    for r in range(rows):
-        row_of_y = _float_at(builder, y, builder.mul(y_step, _I64(r)))
-        for v in range(vectors):
-            total = builder.load(sums[r * vectors + v], typ=_LANES)
-            for slot in range(1, unroll):
-                total = builder.fadd(total, builder.load(sums[(slot * rows + r) * vectors + v], typ=_LANES))
-            builder.store(total, _float_at(builder, row_of_y, _I64(v * VECTOR)), align=4)
+    for number, place in enumerate(places):
+        total = builder.load(sums[number], typ=_LANES)
+        for slot in range(1, unroll):
+            total = builder.fadd(total, builder.load(sums[slot * len(places) + number], typ=_LANES))
+        builder.store(total, place, align=4)
     builder.ret_void()
     return function
 
 
-def _tiles(module: ir.Module) -> ir.Function:
+def _tiles(module: ir.Module, across: bool) -> ir.Function:
     """The function for tiles of any shape: the same, and (rows, vectors)."""
-    name = "moelaws_tiles"
+    name = f"moelaws_{_NAMES[across]}s"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, _TILES, name)
@@ -139,11 +146,55 @@ def _tiles(module: ir.Module) -> ir.Function:
             case = function.append_basic_block(f"tile_{count}_{width}")
             switch.add_case(_I64(count * (WIDE + 1) + width), case)
             builder.position_at_end(case)
-            builder.call(_tile(module, count, width), arguments)
+            builder.call(_tile(module, count, width, across), arguments)
             builder.branch(done)
     builder.position_at_end(done)
     builder.ret_void()
     return function
+
+
+def _transpose(module: ir.Module) -> ir.Function:
+    """The function that transposes a square: (y, step of y, x, step of x)."""
+    name = "moelaws_transpose"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(_VOID, [_POINTER, _I64, _POINTER, _I64]), name)
+    function.linkage = "linkonce_odr"
+    y, y_step, x, x_step = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    rows = [_float_at(builder, x, builder.mul(x_step, _I64(r))) for r in range(VECTOR)]
+    lanes = [builder.load(row, typ=_LANES, align=4) for row in rows]
+    # Squares of half the size change places, corner by corner, until they are single numbers.
+    half = VECTOR // 2
+    while half:
+        for r in (r for r in range(VECTOR) if not r & half):
+            pair = lanes[r], lanes[r + half]
+            for number, shift in ((r, 0), (r + half, half)):
+                order = [(i & ~half | shift) + (VECTOR if i & half else 0) for i in range(VECTOR)]
+                lanes[number] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_I32, VECTOR), order))
+        half //= 2
+    for r, lane in enumerate(lanes):
+        builder.store(lane, _float_at(builder, y, builder.mul(y_step, _I64(r))), align=4)
+    builder.ret_void()
+    return function
+
+
+def _lowered(arrays: tuple[Any, Any, Any], across: bool) -> tuple[Any, Any]:
+    """The signature and the code of an intrinsic."""
+    y, x, w = arrays
+    signature = types.void(y, types.int64, types.int64, x, types.int64, types.int64, w, types.int64, types.int64,
+                           types.int64, types.int64, types.int64)  # fmt: skip
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = []
+        for first in (0, 3, 6):
+            array = context.make_array(signature.args[first])(context, builder, arguments[first])
+            base = builder.bitcast(array.data, _POINTER)
+            places += [_float_at(builder, base, arguments[first + 1]), arguments[first + 2]]
+        builder.call(_tiles(builder.module, across), [*places, *arguments[9:]])
+        return context.get_dummy_value()
+
+    return signature, lower
 
 
 @intrinsic
@@ -159,16 +210,27 @@ def tile(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step:
         rows: 1 to ``MOST_ROWS``.
         vectors: 1 or ``WIDE``.
     """
-    signature = types.void(y, types.int64, types.int64, x, types.int64, types.int64, w, types.int64, types.int64,
-                           types.int64, types.int64, types.int64)  # fmt: skip
+    return _lowered((y, x, w), across=False)
+
+
+@intrinsic
+def tile_across(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, w: Any, w_at: Any,
+                w_step: Any, depth: Any, rows: Any, vectors: Any) -> Any:  # fmt: skip
+    """y += x^T w for one tile: ``x_step`` leads from one k to the next, and the rows' numbers lie side by side."""
+    return _lowered((y, x, w), across=True)
+
+
+@intrinsic
+def transpose(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any) -> Any:
+    """y = x^T for a square of ``VECTOR`` rows and columns."""
+    signature = types.void(y, types.int64, types.int64, x, types.int64, types.int64)
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         places = []
-        for first in (0, 3, 6):
+        for first in (0, 3):
             array = context.make_array(signature.args[first])(context, builder, arguments[first])
-            base = builder.bitcast(array.data, _POINTER)
-            places += [_float_at(builder, base, arguments[first + 1]), arguments[first + 2]]
-        builder.call(_tiles(builder.module), [*places, *arguments[9:]])
+            places += [_float_at(builder, array.data, arguments[first + 1]), arguments[first + 2]]
+        builder.call(_transpose(builder.module), places)
         return context.get_dummy_value()
 
     return signature, lower
@@ -178,7 +240,7 @@ def tile(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step:
 def exponential(typing: Any, x: Any) -> Any:
     """e to the x for one float32, relative error 2e-7, no branch and no call: loops of it stay in vector registers.
 
-    2^n times a polynomial on half an octave around 1; below e^-87 it is that, above e^88 that.
+    2^n times a polynomial on half an octave around 1; below e^-87 it is that, above e^88 that; of nan it is nan.
     """
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -186,9 +248,10 @@ def exponential(typing: Any, x: Any) -> Any:
             kind = ir.FunctionType(_FLOAT, [_FLOAT] * arity)
             return get_or_insert_function(builder.module, kind, f"llvm.{name}.f32")
 
-        fma, floor = function("fma", 3), function("floor", 1)
-        x = builder.call(function("minnum", 2), [arguments[0], _FLOAT(88.0)])
-        x = builder.call(function("maxnum", 2), [x, _FLOAT(-87.0)])
+        fma, floor, x = function("fma", 3), function("floor", 1), arguments[0]
+        # Comparisons, not minnum and maxnum: what is not a number stays so, and is found at the end of a step.
+        for relation, limit in ((">", 88.0), ("<", -87.0)):
+            x = builder.select(builder.fcmp_ordered(relation, x, _FLOAT(limit)), _FLOAT(limit), x)
         n = builder.call(floor, [builder.call(fma, [x, _FLOAT(1.44269504), _FLOAT(0.5)])])
         r = builder.call(fma, [n, _FLOAT(-0.693359375), x])  # ln 2 in two parts: the first times n is exact
         r = builder.call(fma, [n, _FLOAT(2.12194440e-4), r])
