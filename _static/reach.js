@@ -14,7 +14,21 @@
       }
     }
   }
+  // What a link leads to is open, whatever it is folded behind; a public name's signature stands above what is.
+  function open() {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place) return;
+    const own = place.matches("dt.sig") ? place.nextElementSibling?.querySelector(":scope > details") : null;
+    let closed = own && !own.open;
+    if (own) own.open = true;
+    for (let each = place.closest("details"); each; each = each.parentElement.closest("details")) {
+      closed = closed || !each.open;
+      each.open = true;
+    }
+    if (closed) place.scrollIntoView();
+  }
   document.addEventListener("DOMContentLoaded", function () {
+    open();
     // Docutils calls references a list, and their entries no items of one.
     for (const list of document.querySelectorAll('div.citation-list[role="list"]')) list.removeAttribute("role");
     for (const entry of document.querySelectorAll('[role="doc-biblioentry"]')) entry.removeAttribute("role");
@@ -22,5 +36,6 @@
   });
   window.addEventListener("load", reach);
   window.addEventListener("resize", reach);
+  window.addEventListener("hashchange", open);
   window.addEventListener("chartdrawn", reach);
 })();

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repository import ROOT
 
-PAGES = ("README.md", "running.md", "clusters.md", "teaching.md")
+PAGES = ("README.md", "running.md", "own_runs.md", "clusters.md", "teaching.md")
 SHELL = ("sh", "bash")
 # Words that begin a command where prose has it between backticks.
 PROGRAMS = ("moelaws", "make", "pip", "dask", "papermill", "conda", "python", "jupytext", "sbatch")

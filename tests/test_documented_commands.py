@@ -1,4 +1,4 @@
-"""Every command of README, running, clusters and teaching: run where it is cheap, else parsed by its own parser."""
+"""Every command that the pages show: run where it is cheap, else parsed by its own parser."""
 
 import argparse
 import ast
@@ -16,7 +16,7 @@ import yaml
 
 from bookbuild.command import add_actions
 from bookbuild.pages.address import repository_address
-from documented import Command, blocks, commands_of, shell_commands, with_my_sweeps
+from documented import PAGES, Command, blocks, commands_of, shell_commands, with_my_sweeps
 from moelaws.cli import main, make_parser
 from moelaws.cli.sweep import find_sweep
 from moelaws.laws import law
@@ -41,7 +41,7 @@ NO_COMMANDS = {("moelaws", "needs"), ("python", "-m", "moelaws.cli")}
 
 
 def test_there_are_commands_on_every_page() -> None:
-    assert {command.page for command in COMMANDS} == {"README.md", "running.md", "clusters.md", "teaching.md"}
+    assert {command.page for command in COMMANDS} == set(PAGES)
     assert len(COMMANDS) > 50
 
 
@@ -312,8 +312,8 @@ def test_a_reader_trains_on_a_text_of_their_own(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_reader_brings_runs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = block_with("running.md", "--map 'loss=val/loss")
-    commands = [c.words for c in commands_of("running.md", block) if c.words[0] == "moelaws"]
+    block = block_with("own_runs.md", "--map 'loss=val/loss")
+    commands = [c.words for c in commands_of("own_runs.md", block) if c.words[0] == "moelaws"]
     theirs = dict(pair.split("=", 1) for pair in commands[0][commands[0].index("--map") + 1].split(","))
     runs = read_runs(ROOT / "data/runs/isoflop.csv")
     runs = runs[runs["budget"].isin(sorted(runs["budget"].unique())[:2])]

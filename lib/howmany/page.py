@@ -92,6 +92,20 @@ def verdict_line(found: Judged) -> str:
     return ", ".join(part for part in (verdict_html(found), found.share, found.asked_placebo) if part)
 
 
+def verdict_cell(found: Judged, *more: str) -> str:
+    """A verdict in a table of many: the word, behind which the rest unfolds; HTML.
+
+    Args:
+        found: the verdict.
+        more: what else is said of it, each on a line of its own, as HTML.
+    """
+    asked = ", ".join(part for part in (found.share, found.asked_placebo) if part)
+    lines = [part for part in (asked, *more) if part]
+    if not lines:
+        return verdict_html(found)
+    return f"<details><summary>{verdict_html(found)}</summary><small>{'<br>'.join(lines)}</small></details>"
+
+
 def verdict_html(found: Judged) -> str:
     """A verdict as every page shows it: the word, marked with its claim and with whose verdict it is.
 

@@ -8,12 +8,14 @@ from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
+from sphinx import addnodes
 
 from bookbuild.pages.definitions import definitions
 from bookbuild.pages.head import LONGEST, description, tags
-from bookbuild.pages.numerals import unbroken
+from bookbuild.pages.numerals import printed
 from bookbuild.pages.prose import prose
 from bookbuild.pages.reading_time import reading
+from bookbuild.site.described import OPENING, fold
 
 
 def document(text: str) -> nodes.document:
@@ -72,19 +74,20 @@ def test_terms_are_found_by_their_anchors() -> None:
     assert definitions(page) == {"term-expert": "One of several networks."}
 
 
-def test_numbers_with_an_exponent_stay_on_one_line() -> None:
+def test_numbers_are_written_as_print_has_them() -> None:
     kept = '<span class="number">{}</span>'
-    assert unbroken("<td>2.1e-04</td>") == f"<td>{kept.format('2.1e-04')}</td>"
-    assert unbroken("<p>[-1E-5, 3e+02]</p>") == f"<p>[{kept.format('-1E-5')}, {kept.format('3e+02')}]</p>"
+    assert printed("<td>2.1e-04</td>") == f"<td>{kept.format('2.1e−4')}</td>"
+    assert printed("<p>[-1E-5, 3e+02]</p>") == f"<p>[{kept.format('−1e−5')}, 3e2]</p>"
+    assert printed("<td>1.32e+10</td><td>-0.5 [-1, -.2]</td>") == "<td>1.32e10</td><td>−0.5 [−1, −.2]</td>"
     for same in (
         "<pre>a = 1e-3</pre>",
-        '<a title="1e-3" href="x1e-3.html">1e13</a>',
+        '<a title="1e-3" href="x1e-3.html">1e-13</a>',
         "<script>{'a': 1e-3}</script>",
-        "<p>v1e-3x, 12-13, 1e-3a</p>",
+        "<p>v1e-3x, 12-13, 1e-3a, CC-BY-4.0, 2024-05-01, <em>GPT</em>-2, <code>-1</code></p>",
     ):
-        assert unbroken(same) == same
+        assert printed(same) == same
     after = "<p><code>x</code><pre>1e-3</pre> 1e-3</p>"
-    assert unbroken(after) == f"<p><code>x</code><pre>1e-3</pre> {kept.format('1e-3')}</p>"
+    assert printed(after) == f"<p><code>x</code><pre>1e-3</pre> {kept.format('1e−3')}</p>"
 
 
 def test_a_search_knows_prose_and_no_code() -> None:
@@ -106,3 +109,21 @@ def test_pages_of_the_book_say_it(book_site: Path) -> None:
     assert re.search(r'<meta property="og:title" content="[^"<]*IsoFLOP', page)
     question = (book_site / "chapters" / "question.html").read_text(encoding="utf-8")
     assert re.search(r'<a [^>]*href="[^"]*glossary\.html#term-[^>]*title="[^"]{20,}"', question)
+
+
+def test_what_is_said_of_a_public_name_is_folded_behind_its_first_sentence() -> None:
+    page = document("Words\n=====\n")
+    described = addnodes.desc(objtype="function")
+    member = addnodes.desc(objtype="method")
+    member += [addnodes.desc_signature(), addnodes.desc_content("", nodes.paragraph("", "a"), nodes.paragraph("", "b"))]
+    content = addnodes.desc_content("", nodes.paragraph("", "Do it."), nodes.paragraph("", "At length."), member)
+    described += [addnodes.desc_signature(), content]
+    short = addnodes.desc(objtype="function")
+    short += [addnodes.desc_signature(), addnodes.desc_content("", nodes.paragraph("", "No more."))]
+    page += [described, short]
+    fold(page)
+    opening, first, after, *rest, closing = content.children
+    assert (opening.astext(), after.astext(), closing.astext()) == (OPENING, "</summary>", "</details>")
+    assert (first.astext(), rest[0].astext(), rest[1]) == ("Do it.", "At length.", member)
+    assert len(short.children[-1].children) == 1
+    assert len(member.children[-1].children) == 2

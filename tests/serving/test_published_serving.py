@@ -30,7 +30,7 @@ def test_the_recorded_comparison_is_todays() -> None:
     assert found["all"]["median_error"] == pytest.approx(recorded["all"]["median_error"], abs=2e-3)
     # The pages say how far off it is.
     stated = f"{recorded['all']['median_error']:.0%} in the median".replace("%", " %")
-    for page in ("benchmarks/README.md", "running.md"):
+    for page in ("benchmarks/README.md", "own_runs.md"):
         assert stated in (ROOT / page).read_text(), page
 
 

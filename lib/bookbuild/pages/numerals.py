@@ -1,11 +1,17 @@
-"""Numbers that stay on one line: a Sphinx extension, for browsers break 2.1e-04 behind its minus."""
+"""Numbers as print has them: a Sphinx extension.
+
+A minus is no hyphen, 1.32e+10 is 1.32e10, and 2.1e−4 stays on one line.
+"""
 
 import re
 from typing import Any
 
-_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d.]*e[-+−]\d+(?!\w)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"(?<![\w.])(?P<sign>[-+−]?)(?P<digits>\d[\d.]*)e(?P<side>[-+−]?)0*(?P<power>\d+)(?!\w)", re.IGNORECASE
+)
+_MINUS = re.compile(r"(?<![\w.)\]%/–−-])-(?=\.?\d)")
 _TAG = re.compile(r"(<[^>]*>)")
-_OPENS = re.compile(r"<(/?)(pre|script|style|math|svg|textarea)\b")
+_OPENS = re.compile(r"<(/?)(pre|script|style|math|svg|textarea|code|a)\b")
 """Elements whose text is not the author's to set, or that break no line."""
 
 
@@ -15,18 +21,26 @@ def setup(app: Any) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def unbroken(body: str) -> str:
-    """A page's HTML with each number that has a signed exponent in an element of its own."""
+def printed(body: str) -> str:
+    """A page's HTML with its numbers as print has them; those with a signed exponent in an element of their own."""
     parts, inside = _TAG.split(body), 0
     for place, part in enumerate(parts):
         if place % 2:
             if tag := _OPENS.match(part):
                 inside += -1 if tag[1] else 1
-        elif not inside:
-            parts[place] = _NUMBER.sub(r'<span class="number">\g<0></span>', part)
+        elif not inside and part:
+            # A hyphen right behind an element belongs to the word that it ends: <em>GPT</em>-2.
+            word = part[: place > 0 and parts[place - 1].startswith("</") and part.startswith("-")]
+            parts[place] = word + _NUMBER.sub(_number, _MINUS.sub("−", part[len(word) :]))
     return "".join(parts)
+
+
+def _number(found: re.Match[str]) -> str:
+    sign, side = (found[name].replace("-", "−") for name in ("sign", "side"))
+    text = f"{sign}{found['digits']}e{side.replace('+', '')}{found['power']}"
+    return f'<span class="number">{text}</span>' if side == "−" else text
 
 
 def _write(app: Any, name: str, template: str, context: dict[str, Any], page: Any) -> None:
     if "body" in context:
-        context["body"] = unbroken(context["body"])
+        context["body"] = printed(context["body"])

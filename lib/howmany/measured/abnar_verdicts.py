@@ -1,6 +1,6 @@
 """Abnar's claims, one by one: words of each study, sentences that contradict each other, and the slope of the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -12,9 +12,9 @@ import pandas as pd
 from howmany.abnar import loss_slopes, verdicts
 from howmany.claims import Claim
 from howmany.figures.verdict_words import fitted_observed, slope_by_budget, slope_table, verdict_grid, verdict_points
-from howmany.page import listed, verdict_line
+from howmany.page import listed, verdict_cell
 from howmany.study import TEXT
-from howmany.verdict import SAYS_NOTHING, Finding, Judged
+from howmany.verdict import DECIDED, SAYS_NOTHING, Finding, Judged
 from howmany.verdicts.abnar_court import Court
 from howmany.verdicts.placebo import KINDS
 
@@ -44,25 +44,31 @@ def study_table(found: Court) -> pd.DataFrame:
 
 
 def placebo_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Which placebo each claim with a rule is asked of besides."""
+    """Which placebo each claim with a rule is asked of besides; texts are HTML."""
     kinds = [kind for kind in KINDS if any(claim.placebo == kind for claim in claims)]
     return pd.DataFrame(
         {
-            "placebo": kind,
-            "what is in it": KINDS[kind],
-            "claims": listed((claim.words for claim in claims if claim.placebo == kind), between="; "),
+            "placebo": escape(kind),
+            "what is in it": escape(KINDS[kind]),
+            "claims": _asked(claim.words for claim in claims if claim.placebo == kind),
         }
         for kind in kinds
     )
 
 
-def verdict_table(found: Court) -> pd.DataFrame:
-    """A row a claim, a column a study: word, measurement, reason; texts are HTML."""
-    return pd.DataFrame(
+def verdict_tables(found: Court) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a claim, a column a study: the word, behind which measurement and reason unfold; texts are HTML.
+
+    Returns:
+        The claims of which our runs say something, and all others.
+    """
+    table = pd.DataFrame(
         {"claim": f"{escape(claim.statement)} ({escape(claim.where)})" + _remark(claim)}
         | {name: _cell(found.judged[name][k], name == found.own) for name in found.columns}
         for k, claim in enumerate(found.claims)
     )
+    says = [each.word in DECIDED and not each.silent for each in found.judged[found.text]]
+    return table[says], table[[not each for each in says]]
 
 
 def verdict_numbers(found: Court) -> dict[str, Any]:
@@ -204,20 +210,23 @@ def solution_numbers(found: Court) -> dict[str, Any]:
     return {"av_solution": "; ".join(answers)}
 
 
+def _asked(names: Iterable[str]) -> str:
+    known = [escape(name) for name in names]
+    return f"<details><summary>{len(known)}</summary>{'; '.join(known)}</details>"
+
+
 def _remark(claim: Claim) -> str:
     # What a reader must know of a claim that is judged; of the others it is the reason.
-    return f"<br><small>{escape(claim.note)}</small>" if claim.note and claim.quantity else ""
+    if not claim.note or not claim.quantity:
+        return ""
+    return f"<details><summary><small>how it is read</small></summary><small>{escape(claim.note)}</small></details>"
 
 
 def _cell(found: Judged, own: bool) -> str:
     if not found.findings and found.claim.quantity and own:
         return "-"
-    lines = [escape(f"{each.where}: {each.text}") for each in found.findings if each.text]
-    measured = "<br>".join(lines)
-    if len(lines) > 1:
-        measured = f"<details><summary>{len(lines)} numbers</summary>{measured}</details>"
-    parts = (verdict_line(found), escape(found.reason), f"<small>{measured}</small>" if measured else "")
-    return "<br>".join(part for part in parts if part)
+    numbers = [escape(f"{each.where}: {each.text}") for each in found.findings if each.text]
+    return verdict_cell(found, escape(found.reason), *numbers)
 
 
 def _second(found: Court) -> str:

@@ -259,6 +259,12 @@ def numbers(found: Recorded, made: list[Judged]) -> dict[str, Any]:
         "cp_flat": f"{(phi.max() / phi.mean()).mean():.1f}",
         "cp_dropped": f"{found.by_seed('second dropped', 32).mean():+.3f}",
         "cp_first": f"{found.by_seed('first dropped', 32).mean():+.3f}",
+        "cp_mixed": next(
+            f"{one.text} at {one.where}"
+            for each in made
+            if each.claim.key == "mixed-beats-uniform"
+            for one in reversed(each.findings)
+        ),
         "cp_word_mixed": said["mixed-beats-uniform"],
         "cp_word_importance": said["importance-counts"],
         "cp_word_agreement": said["frequency-not-weight"],

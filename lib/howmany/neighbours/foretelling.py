@@ -16,6 +16,9 @@ from howmany.verdict import Finding, Judged, finding
 from moelaws.charts.tables import readable
 from moelaws.stages import counted
 
+_ENDS = (0.025, 0.975)
+"""Quantiles of a 95 % interval."""
+
 READING = ("recall", "mention", "same words", "same order")
 
 
@@ -59,7 +62,7 @@ def error_table(found: Foretold) -> pd.DataFrame:
     """Mean and median error of each way, in percent of the score."""
     median = found.table.groupby("way")["error"].median()
     rows = [
-        (way, WAYS[way], 100 * errors[0], *(100 * np.quantile(errors[1:], [0.025, 0.975])), 100 * median[way])
+        (way, WAYS[way], 100 * errors[0], *(100 * np.quantile(errors[1:], _ENDS)), 100 * median[way])
         for way, errors in found.errors.items()
     ]
     columns = ["way", "how", "mean error %", "from", "to", "median %"]
@@ -69,7 +72,7 @@ def error_table(found: Foretold) -> pd.DataFrame:
 def error_figure(found: Foretold) -> alt.LayerChart:
     """The same as points with intervals; guessing is left out, being far off."""
     rows = [
-        (way, "knows no law" if way == "no change" else "forecast", errors[0], *np.quantile(errors[1:], [0.025, 0.975]))
+        (way, "knows no law" if way == "no change" else "forecast", errors[0], *np.quantile(errors[1:], _ENDS))
         for way, errors in found.errors.items()
         if way != "chance"
     ]
@@ -125,7 +128,12 @@ def numbers(found: Foretold, made: list[Judged]) -> dict[str, Any]:
     losses = table.drop_duplicates("n_experts")
     off = (losses["forecast_loss"] - losses["loss"]).to_numpy(float)
     errors = {way: 100 * values[0] for way, values in found.errors.items()}
-    return {
+    ends = {way: 100 * np.quantile(values[1:], _ENDS) for way, values in found.errors.items()}
+    ranges = {
+        f"ft_{key}_range": f"{errors[way]:.1f} % [{ends[way][0]:.1f}, {ends[way][1]:.1f}]"
+        for key, way in (("two", "two steps"), ("one", "one step"), ("same", "no change"))
+    }
+    return ranges | {
         "ft_models": f"{len(found.scores.loss_M)}",
         "ft_targets": f"{len(losses)}",
         "ft_probes": f"{len(found.scores.names)}",

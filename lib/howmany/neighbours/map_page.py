@@ -1,6 +1,7 @@
-"""The page that maps the neighbours: who varies what, and what they agree on, written from two tables.
+"""The page that maps the neighbours: what they agree on, and who varies what, written from two tables.
 
-``python -m howmany.neighbours.map_page`` writes its two tables between their marks, after a change of the data.
+``python -m howmany.neighbours.map_page`` writes the table of papers and the list of statements between their
+marks, after a change of the data.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ FACTORS = {
 }  # fmt: skip
 """What a paper can vary, as the page's columns name it."""
 
-_MARKS = ("% who", "% what", "% end")
+_WHAT, _WHO, _END = "% what", "% who", "% end"
 
 
 def paper_table(folder: Path) -> str:
@@ -33,30 +34,33 @@ def paper_table(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def statement_table(folder: Path) -> str:
-    """What they agree on, each with the chapter that tests it and our runs' word; MyST."""
+def statement_list(folder: Path) -> str:
+    """What they agree on, by the chapter that tests it, each statement with our runs' word; MyST."""
     rows = pd.read_csv(folder / "neighbour_statements.csv", dtype=str, keep_default_na=False)
-    lines = ["| statement | who says so | who doubts it | tested in | our models' word |", "|---|---|---|---|---|"]
-    for row in rows.to_dict("records"):
-        says, against = (
-            ", ".join(f"{{cite:t}}`{key}`" for key in keys.split()) for keys in (row["says"], row["against"])
-        )
-        word = f"{{glue:text}}`chapters/{row['chapter']}:{row['word']}`"
-        lines.append(f"| {row['statement']} | {says} | {against} | {{doc}}`chapters/{row['chapter']}` | {word} |")
-    return "\n".join(lines)
+    lines: list[str] = []
+    for chapter, statements in rows.groupby("chapter", sort=False):
+        lines += [f"{{doc}}`chapters/{chapter}`", ""]
+        for row in statements.to_dict("records"):
+            says, against = (
+                ", ".join(f"{{cite:t}}`{key}`" for key in keys.split()) for keys in (row["says"], row["against"])
+            )
+            word = f"{{glue:text}}`chapters/{chapter}:{row['word']}`"
+            doubt = f"; doubted by {against}" if against else ""
+            lines += [f"- {row['statement']}: *{word}*.", f"  Said by {says}{doubt}."]
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def mapped(page: str, folder: Path) -> str:
-    """The page with both tables as the data have them."""
-    who, what, end = _MARKS
-    before, _, rest = page.partition(f"{who}\n")
-    _, _, rest = rest.partition(f"{end}\n")
-    between, _, rest = rest.partition(f"{what}\n")
-    _, _, after = rest.partition(f"{end}\n")
-    if who not in page or what not in page or page.count(end) < 2:
-        raise ValueError(f"the page lacks a mark: expected {', '.join(_MARKS)}")
-    tables = paper_table(folder), statement_table(folder)
-    return f"{before}{who}\n\n{tables[0]}\n\n{end}\n{between}{what}\n\n{tables[1]}\n\n{end}\n{after}"
+    """The page with its table of papers and its list of statements as the data have them."""
+    parts, rest = [], page
+    for mark, made in ((_WHAT, statement_list(folder)), (_WHO, paper_table(folder))):
+        before, found, rest = rest.partition(f"{mark}\n")
+        _, ended, rest = rest.partition(f"{_END}\n")
+        if not found or not ended:
+            raise ValueError(f"the page lacks a mark: expected {_WHAT}, {_END}, {_WHO}, {_END}, in this order")
+        parts.append(f"{before}{mark}\n\n{made}\n\n{_END}\n")
+    return "".join(parts) + rest
 
 
 if __name__ == "__main__":

@@ -151,8 +151,8 @@ def form_table(fits: Mapping[str, FitResult]) -> pd.DataFrame:
     rows = {
         name: {
             "parameters": len(f.params),
-            "RMSE of ln L, fitted (%)": 100 * f.quality.rmse_log,
-            "RMSE of ln L, held out (%)": 100 * _held(f),
+            "RMSE of ln L, fitted (%)": f"{100 * f.quality.rmse_log:.2f}",
+            "RMSE of ln L, held out (%)": f"{100 * _held(f):.2f}",
             "status": f.status,
         }
         for name, f in fits.items()

@@ -1,6 +1,5 @@
 """A plan on a page: its advice under each law, how far laws and assumptions move it, and what cannot be met."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,7 +23,14 @@ Forecasters = Mapping[str, Forecaster]
 
 CENTRAL = "as above"
 
-_FIELDS = ("n_experts", "total_params", "active_params", "tokens", "total_dollars")
+_QUANTITIES = {
+    "n_experts": "experts E",
+    "total_params": "total parameters N",
+    "active_params": "active parameters N_a",
+    "tokens": "tokens D",
+    "total_dollars": "dollars in all",
+}
+"""Fields in which advice is compared, in words."""
 
 
 def forecasters(law_fit: str = "") -> dict[str, Forecaster]:
@@ -77,26 +83,31 @@ def plan_numbers(found: Plan) -> dict[str, Any]:
         for key, row in (("dense", _dense(first)), ("save", first.cheapest))
     } | {
         "pl_saved": ", ".join(f"{factor:.0f}" for factor in saved),
-        **{f"pl_{name}": f"{ratios[name]:.1f}" for name in _FIELDS},
+        **{f"pl_{name}": f"{ratios[name]:.1f}" for name in _QUANTITIES},
     }
 
 
-def notes(found: Plan) -> str:
-    """What is to be known about each law's advice, and why a law has none."""
-    said = [(each.law, note) for each in found.laws for note in each.notes] + [*found.refused.items()]
-    return "\n".join(textwrap.fill(f"{law}: {note}", 76) for law, note in said)
+def notes(found: Plan) -> list[tuple[str, str]]:
+    """What is to be known about each law's advice, and why a law has none; what holds of several is said once."""
+    laws: dict[str, list[str]] = {}
+    for law, note in [(each.law, note) for each in found.laws for note in each.notes] + [*found.refused.items()]:
+        laws.setdefault(note, []).append(law)
+    return [(", ".join(names), note) for note, names in laws.items()]
 
 
 def tokens_each(found: Plan) -> pd.DataFrame:
     """Tokens for each active parameter in the advice to save."""
     far = {each.law: each.cheapest.tokens / each.cheapest.active_params for each in found.laws}
-    return pd.DataFrame({"tokens per active parameter, to save": far}).round(0)
+    return readable(pd.DataFrame({"tokens per active parameter, to save": far}), "{:,.0f}")
 
 
 def apart(found: Plan) -> pd.DataFrame:
     """How far the laws disagree, a row a quantity."""
-    rows = [asdict(one) | {"ratio": one.ratio} for one in found.disagreement]
-    return readable(pd.DataFrame(rows).set_index("field"))
+    rows = {
+        _QUANTITIES.get(one.field, one.field): {"lowest": one.low, "highest": one.high, "factor": one.ratio}
+        for one in found.disagreement
+    }
+    return readable(pd.DataFrame(rows).T)
 
 
 def options(found: Plan) -> pd.DataFrame:
@@ -196,7 +207,7 @@ def moved_numbers(plans: Mapping[str, Plan | PlanError]) -> dict[str, Any]:
     return {"pl_other": listed((f'"{name}"' for name in other), between="; ")}
 
 
-def refusals(request: Request, deployment: Deployment, laws: Forecasters) -> Iterator[str]:
+def refusals(request: Request, deployment: Deployment, laws: Forecasters) -> Iterator[tuple[str, str]]:
     """What a plan says when it cannot be made: a loss too low, too little memory, no budget."""
     one = dict(list(laws.items())[:1])
     impossible = {
@@ -207,11 +218,11 @@ def refusals(request: Request, deployment: Deployment, laws: Forecasters) -> Ite
         try:
             ask(asked, where, one)
         except PlanError as error:
-            yield textwrap.fill(f"{what}: {error}", 76)
+            yield what, str(error)
     try:
         replace(request, train_flops=0)
     except PlanError as error:
-        yield textwrap.fill(f"no budget: {error}", 76)
+        yield "no budget", str(error)
 
 
 def solution_numbers(found: Plan, models: pd.DataFrame, laws: Forecasters) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 from moelaws.charts.serving_costs import step_parts, time_per_token
 from moelaws.optimum.family import alternating
 from moelaws.serving.cost import CHAT
-from moelaws.serving.hardware import ACCELERATORS
+from moelaws.serving.hardware import ACCELERATORS, TYPICAL
 from moelaws.serving.roofline import (
     Machine,
     activation_seconds,
@@ -59,6 +59,28 @@ def sheet() -> pd.DataFrame:
             "$ an hour, assumed": table["dollars_per_hour"],
         }
     )
+
+
+def assumptions() -> pd.DataFrame:
+    """What programs are assumed to reach of a data sheet, in words and units."""
+    shares = {
+        "matrix products in serving": TYPICAL.arithmetic,
+        "memory bandwidth": TYPICAL.bandwidth,
+        "the link's bandwidth": TYPICAL.link,
+        "matrix products in training": TYPICAL.training,
+        "reading beside multiplying": TYPICAL.overlap,
+    }
+    seconds = {
+        "a step: scheduling, sampling": TYPICAL.seconds_per_step,
+        "a layer: launches": TYPICAL.seconds_per_layer,
+        "a routed layer: routing, sorting": TYPICAL.seconds_per_routed_layer,
+        "an expert that is touched": TYPICAL.seconds_per_expert,
+        "an all-reduce: latency": TYPICAL.link_seconds,
+    }
+    written = {f"{name}, share": f"{share:.0%}" for name, share in shares.items()} | {
+        name: f"{1e6 * each:,.0f} µs" for name, each in seconds.items()
+    }
+    return pd.Series(written, name="assumed").to_frame()
 
 
 def alone_numbers(models: Models, machine: Machine, gpus: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from howmany.claims import Claim
 from howmany.measured.experts import NEEDED, with_plan
-from howmany.page import listed, verdict_line
+from howmany.page import listed, verdict_cell
 from howmany.verdict import Judged, judge
 from howmany.verdicts.own_family import Own, placebos_of
 from howmany.verdicts.own_family import verdicts as by_runs
@@ -229,6 +229,4 @@ def _text(found: Judged) -> str:
 
 
 def _cell(found: Judged) -> str:
-    text = _text(found) if found.findings else found.reason
-    small = f"<small>{escape(text)}</small>" if text else ""
-    return "<br>".join(part for part in (verdict_line(found), small) if part)
+    return verdict_cell(found, escape(_text(found) if found.findings else found.reason))

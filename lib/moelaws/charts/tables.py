@@ -1,5 +1,6 @@
 """Tables on a page: numbers as text, so that every kind of page shows them alike."""
 
+import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -14,15 +15,21 @@ def readable(table: pd.DataFrame, default: str = "{:.3g}", forms: Mapping[str, s
         forms: column -> its own format.
 
     Returns:
-        A table of text, to be shown as it is; NaN is empty.
+        A table of text, to be shown as it is; NaN is empty, and 1.5e+10 is 1.5e10. So is an index of such numbers.
     """
     forms = forms or {}
 
+    def text(number: float, form: str) -> str:
+        return "" if pd.isna(number) else re.sub(r"e\+0*(?=\d)", "e", form.format(number))
+
     def write(column: pd.Series, form: str) -> pd.Series:
-        return column.map(lambda number: "" if pd.isna(number) else form.format(number)).astype(object)
+        return column.map(lambda number: text(number, form)).astype(object)
 
     written = {
         name: write(column, forms.get(str(name), default)) if pd.api.types.is_numeric_dtype(column) else column
         for name, column in table.items()
     }
-    return pd.DataFrame(written, index=table.index)
+    shown = pd.DataFrame(written, index=table.index)
+    if pd.api.types.is_float_dtype(table.index):
+        shown.index = table.index.map(lambda number: text(number, "{:g}"))
+    return shown
