@@ -40,16 +40,17 @@ def folded(title: str, table: pd.DataFrame, markup: bool = False, index: bool = 
     return HTML(f'<details class="folded"><summary>{escape(title)}</summary>{written}</details>')
 
 
-def html(table: pd.DataFrame, escape: bool = True) -> "HTML":
-    """A table of sentences as a page shows it, with lines that break and without an index.
+def html(table: pd.DataFrame, escape: bool = True, index: bool = False) -> "HTML":
+    """A table of sentences as a page shows it, whole, with lines that break.
 
     Args:
         table: texts.
         escape: whether ``<`` means itself; texts that bring tags of their own have escaped the rest.
+        index: whether the index is a part of it.
     """
     from IPython.display import HTML
 
-    return HTML(table.to_html(index=False, border=0, escape=escape))
+    return HTML(table.to_html(index=index, border=0, escape=escape))
 
 
 def rows(records: Iterable[Sequence[Any]], columns: Sequence[str]) -> "HTML":

@@ -113,17 +113,23 @@ def test_pages_of_the_book_say_it(book_site: Path) -> None:
 
 def test_what_is_said_of_a_public_name_is_folded_behind_its_first_sentence() -> None:
     page = document("Words\n=====\n")
-    described = addnodes.desc(objtype="function")
+    described = addnodes.desc(objtype="class")
+    fields = addnodes.desc_parameterlist("", "", addnodes.desc_parameter("", "a=1"), addnodes.desc_parameter("", "b"))
     member = addnodes.desc(objtype="method")
     member += [addnodes.desc_signature(), addnodes.desc_content("", nodes.paragraph("", "a"), nodes.paragraph("", "b"))]
     content = addnodes.desc_content("", nodes.paragraph("", "Do it."), nodes.paragraph("", "At length."), member)
-    described += [addnodes.desc_signature(), content]
+    described += [addnodes.desc_signature("", "", addnodes.desc_name("", "Law"), fields), content]
     short = addnodes.desc(objtype="function")
     short += [addnodes.desc_signature(), addnodes.desc_content("", nodes.paragraph("", "No more."))]
     page += [described, short]
     fold(page)
     opening, first, after, *rest, closing = content.children
     assert (opening.astext(), after.astext(), closing.astext()) == (OPENING, "</summary>", "</details>")
-    assert (first.astext(), rest[0].astext(), rest[1]) == ("Do it.", "At length.", member)
+    assert described.children[0].astext() == "Law"
+    assert (first.astext(), [each.astext() for each in rest[:2]], rest[2]) == (
+        "Do it.",
+        ["Fields: a=1, b", "At length."],
+        member,
+    )
     assert len(short.children[-1].children) == 1
     assert len(member.children[-1].children) == 2

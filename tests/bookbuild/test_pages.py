@@ -102,6 +102,10 @@ def test_a_profile_that_no_chapter_defines_is_refused(small_book: Path):
             nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
             "a Jupyter widget",
         ),
+        (
+            nbformat.v4.new_output("display_data", data={"text/html": "<table><td>the law has no val...</td></table>"}),
+            "a table whose sentences pandas has cut",
+        ),
     ],
 )
 def test_what_does_not_belong_on_a_page_is_named_with_its_cell(output: nbformat.NotebookNode, message: str):

@@ -1,11 +1,15 @@
 """What a page may show: charts with words for those who cannot see them, no warnings, no paths of the machine."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 EXCUSED = {"remove-output", "remove-cell", "remove-stderr"}
 """Tags of cells whose standard error never reaches the page."""
+
+
+_CUT = re.compile(r"\w ?\.\.\.</t[dh]>")
 
 
 def objections(page: str, notebook: Any, root: Path) -> list[str]:
@@ -42,6 +46,8 @@ def _findings(cell: Any, root: Path) -> Iterator[str]:
         html = data.get("text/html", "")
         if "vegaEmbed" in html:
             yield "shows a chart that loads its scripts from elsewhere; call moelaws.charts.enable() before it"
+        if "<table" in html and _CUT.search(html):
+            yield "shows a table whose sentences pandas has cut (...); show it by howmany.page.html"
         text = output.get("text", "") + "".join(str(c) for kind, c in data.items() if kind.startswith("text/"))
         for path in {str(root), str(Path.home())} - {"/", "/root"}:
             if path in text:

@@ -33,7 +33,16 @@ def fold(document: nodes.document) -> None:
             continue
         said = nodes.inline("", "", *first.children)
         content.children = []
-        content += [_html(OPENING), said, _html("</summary>"), *rest, _html("</details>")]
+        content += [_html(OPENING), said, _html("</summary>"), *_made_of(described), *rest, _html("</details>")]
+
+
+def _made_of(described: addnodes.desc) -> list[nodes.Node]:
+    """What a class is made of, taken from its name's line: a result's fields are read where they are explained."""
+    lists = list(described.children[0].findall(addnodes.desc_parameterlist)) if described["objtype"] == "class" else []
+    for each in lists:
+        each.parent.remove(each)
+    fields = [", ".join(field.astext() for field in each.children) for each in lists]
+    return [nodes.paragraph("", "Fields: ", nodes.literal("", text)) for text in fields if text]
 
 
 def _html(text: str) -> nodes.raw:
