@@ -225,7 +225,20 @@ def test_the_command(parents: tuple[Transformer, Transformer], tmp_path: Path, c
     one, other, out = (str(tmp_path / name) for name in ("one", "other", "out"))
     save_checkpoint(parents[0], one)
     save_checkpoint(parents[1], other)
-    line = ["blend", one, other, "--out", out, "--text", "zipf-markov:V=32", "--steps", "3", "--sequences", "2"]
+    line = [
+        "blend",
+        one,
+        other,
+        "--out",
+        out,
+        "--loss",
+        "--text",
+        "zipf-markov:V=32",
+        "--steps",
+        "3",
+        "--sequences",
+        "2",
+    ]
     assert main([*line, "--json", str(tmp_path / "said.json")]) == 0
     said = capsys.readouterr().out
     count = count_parameters(replace(DENSE, n_experts=2, top_k=2, renormalize_top_k=True))
@@ -233,6 +246,7 @@ def test_the_command(parents: tuple[Transformer, Transformer], tmp_path: Path, c
     assert load_checkpoint(out).config.n_experts == 2
     found = json.loads((tmp_path / "said.json").read_text())
     assert len(found["shares"]) == 4
+    assert f"one {found['loss_one']:.4f}, other {found['loss_other']:.4f}, blend {found['loss_blend']:.4f}" in said
     assert main([*line[:-4], "--steps", "0"]) == 0
     assert "0.50, 0.50, 0.50, 0.50" in capsys.readouterr().out
 

@@ -1,6 +1,8 @@
 """Few bits: exact sizes, the best shares of bits, and a checkpoint that is as small as it is said to be."""
 
 import itertools
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from moelaws.reshape.fewer_experts import merge, prune
 from moelaws.reshape.importance import damage, visits
 from moelaws.reshape.second_choice import second_dropped, weight_ratios
 from moelaws.reshape.upcycle import ReshapeError, largest_difference, upcycle
+from moelaws.text.text import load_text
 
 MODEL = ModelConfig(vocab_size=96, d_model=24, n_layers=2, n_heads=2, d_ff=40, n_experts=6, top_k=2, context=32)
 
@@ -293,6 +296,60 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "expected a number > 0 and at most 8, found '0'" in capsys.readouterr().err
     assert main([*line, "--bits", "0.5"]) == 2
     assert "bits = 0.5: expected a number from 1 to 8" in capsys.readouterr().err
+
+
+def test_the_command_shares_out_a_whole_mean_and_says_what_it_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Transformer(replace(MODEL, vocab_size=1024))
+    save_checkpoint(model, tmp_path / "model")
+    line = ["compress", str(tmp_path / "model"), "--out", str(tmp_path / "small"), "--sequences", "4"]
+    words = [*line, "--bits", "2", "--choices", "1,2,3", "--loss", "--json", str(tmp_path / "said.json")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "of 1 bit," in said
+    found = json.loads((tmp_path / "said.json").read_text())
+    assert {width for layer in found["bits"] for width in layer} > {2}
+    assert all(sum(layer) <= 12 for layer in found["bits"])
+    assert f"nats: before {found['loss_before']:.4f}, after {found['loss_after']:.4f}" in said
+    windows = load_text("sotu").validation_windows(32, 16_384)
+    with torch.no_grad():
+        again = load_checkpoint(tmp_path / "small").loss(*(torch.from_numpy(windows[:, cut]) for cut in HALVES))[0]
+    assert found["loss_after"] == pytest.approx(float(again), abs=1e-5)
+    assert main([*line, "--bits", "3", "--choices", "1,2"]) == 2
+    assert "bits = 3: expected 1 to 2, the widths shared out" in capsys.readouterr().err
+    assert main([*line, "--merge"]) == 2
+    assert "--merge: expected --keep as well" in capsys.readouterr().err
+
+
+def test_experts_are_judged_in_the_tokens_of_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tokenizers of as many ids: the one beside the model counts, not the one that the text would get."""
+    texts = {}
+    for name, words_of in (("own", "abc abd"), ("other", "xyz xyw")):
+        texts[name] = tmp_path / f"{name}.txt"
+        texts[name].write_text("\n\n".join(words_of * 200 + str(number) for number in range(30)))
+    own = load_text(texts["own"], 300)
+    model = Transformer(replace(MODEL, vocab_size=own.vocab_size))
+    save_checkpoint(model, tmp_path / "model", own.tokenizer_file)
+    seen = []
+    monkeypatch.setattr(
+        sys.modules["moelaws.reshape.compress"],
+        "visits",
+        lambda model, windows: seen.append(windows) or visits(model, windows),
+    )
+    line = ["compress", str(tmp_path / "model"), "--out", str(tmp_path / "small"), "--bits", "2.5", "--sequences", "2"]
+    assert main([*line, "--text", str(texts["other"])]) == 0
+    assert set("".join(own.decode(seen[0].numpy().astype("uint16").flatten()))) <= set("xyzw 0123456789\n")
+    capsys.readouterr()
+    save_checkpoint(model, tmp_path / "broken")
+    (tmp_path / "broken" / "tokenizer.json").write_text("[]")
+    assert main([line[0], str(tmp_path / "broken"), *line[2:], "--text", str(texts["other"])]) == 2
+    assert "tokenizer.json: no tokenizer as the tokenizers library saves it" in capsys.readouterr().err
+
+
+HALVES = (slice(None, -1), slice(1, None))
 
 
 @pytest.mark.parametrize("token", [-1, 1 << 20])

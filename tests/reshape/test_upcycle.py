@@ -45,7 +45,8 @@ def test_the_mixture_says_what_the_dense_model_says(
 ) -> None:
     mixture = upcycle(dense, n_experts, top_k, scores=scores)
     assert (mixture.config.n_experts, mixture.config.top_k) == (n_experts, top_k)
-    assert largest_difference(dense, mixture) < 1e-4
+    # What is left is the rounding of logits as large as 12, and with K = 1 of gates that are 1/E to six digits.
+    assert largest_difference(dense, mixture) < (1e-4 if top_k == 1 else 1e-5)
     used = [router.load_E.gt(0).sum() for router in mixture(torch.arange(256).view(8, 32))[1]]
     assert min(used) > 1, "the router sends all tokens to one expert"
 

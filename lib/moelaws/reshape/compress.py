@@ -27,9 +27,9 @@ class Widths:
     """How many bits a weight gets.
 
     Attributes:
-        experts: mean bits of the experts' weights: a whole number gives all experts the same, a fraction shares them
-            out by importance, within each layer.
-        choices: the widths that are shared out.
+        experts: mean bits of the experts' weights. A whole number gives all experts the same, unless ``choices`` says
+            otherwise; a fraction is shared out by importance, within each layer.
+        choices: the widths that are shared out; if none are named, 1, 2 and 3.
         exponents: of activation frequency, routing weight and damage in the importance of an expert's bits: the cost
             of expert i at j bits is phi^a w^b eps^c (Huang et al. 2024, Eq. 4, who take 1, 1 and 2).
         rest: bits of attention and embeddings; 32 leaves them as they are. Routers and norms always stay.
@@ -37,7 +37,7 @@ class Widths:
     """
 
     experts: float = 8
-    choices: tuple[int, ...] = (1, 2, 3)
+    choices: tuple[int, ...] | None = None
     exponents: tuple[float, float, float] = (1.0, 1.0, 2.0)
     rest: int = 8
     group: int = 32
@@ -45,17 +45,26 @@ class Widths:
     def __post_init__(self) -> None:
         if not 1 <= self.experts <= MOST_BITS:
             raise ReshapeError(f"bits = {self.experts:g}: expected a number from 1 to {MOST_BITS}, bits of a weight")
-        if not self.choices or any(not 1 <= width <= MOST_BITS for width in self.choices):
+        if not self.offered or any(not 1 <= width <= MOST_BITS for width in self.offered):
             raise ReshapeError(f"choices = {self.choices}: expected whole numbers from 1 to {MOST_BITS}, bits")
         if self.rest != 32 and not 1 <= self.rest <= MOST_BITS:
             raise ReshapeError(f"rest_bits = {self.rest}: expected a whole number from 1 to {MOST_BITS}, or 32")
         if self.group < 1:
             raise ReshapeError(f"group = {self.group}: expected at least one weight to a scale")
-        shared_out = self.experts != int(self.experts)
-        if shared_out and not min(self.choices) <= self.experts <= max(self.choices):
+        if self.shared_out and not min(self.offered) <= self.experts <= max(self.offered):
             raise ReshapeError(
-                f"bits = {self.experts:g}: expected {min(self.choices)} to {max(self.choices)}, the widths shared out"
+                f"bits = {self.experts:g}: expected {min(self.offered)} to {max(self.offered)}, the widths shared out"
             )
+
+    @property
+    def shared_out(self) -> bool:
+        """Whether experts get bits by their importance."""
+        return self.choices is not None or self.experts != int(self.experts)
+
+    @property
+    def offered(self) -> tuple[int, ...]:
+        """The widths that are shared out."""
+        return (1, 2, 3) if self.choices is None else self.choices
 
 
 @dataclass(frozen=True)
@@ -93,9 +102,10 @@ def stored_bytes(config: ModelConfig, packed: Mapping[str, BitPlanes] | None = N
 def compress(model: Transformer, windows: Any = None, widths: Widths | None = None) -> Compressed:
     """Round a model's weights to few bits, symmetrically, a scale for each group of a row.
 
-    With a mean width that is no whole number, each layer's bits are shared out among its experts so that the sum of
-    phi^a w^b eps^c over the experts is least: phi how often an expert is chosen, w how much it then counts, eps how far
-    the layer's output moves if it alone has so many bits. The best widths are found exactly.
+    With a mean width that is no whole number, or with ``Widths.choices``, each layer's bits are shared out among its
+    experts so that the sum of phi^a w^b eps^c over the experts is least: phi how often an expert is chosen, w how much
+    it then counts, eps how far the layer's output moves if it alone has so many bits. The best widths are
+    found exactly.
 
     Args:
         model: a mixture, or a dense model with a whole number of bits; it is left as it is.
@@ -126,22 +136,22 @@ def compress(model: Transformer, windows: Any = None, widths: Widths | None = No
 
 def expert_bits(model: Transformer, windows: Any, widths: Widths) -> NDArray[np.int64]:
     """Bits of each expert of each layer; no rows for a dense model."""
-    if widths.experts == int(widths.experts):
+    if not widths.shared_out:
         layers = layers_with_experts(model) if model.config.is_moe else []
         return np.full((len(layers), model.config.n_experts), int(widths.experts), dtype=np.int64)
     if windows is None:
         raise ReshapeError(f"bits = {widths.experts:g}: no text to judge the experts by; expected windows of token ids")
     costs = importance(visits(model, torch.as_tensor(windows)), widths)
-    return np.stack([spend_bits(costs_EJ, widths.choices, widths.experts) for costs_EJ in costs])
+    return np.stack([spend_bits(costs_EJ, widths.offered, widths.experts) for costs_EJ in costs])
 
 
 def importance(seen: Sequence[Visits], widths: Widths) -> list[NDArray[np.float64]]:
-    """Cost of each expert of a layer at each of ``widths.choices``: phi^a w^b eps^c, E x J, one array a layer."""
+    """Cost of each expert of a layer at each of ``widths.offered``: phi^a w^b eps^c, E x J, one array a layer."""
     a, b, c = widths.exponents
     costs = []
     for each in seen:
         eps_EJ = damage(each, lambda expert, each=each: [  # type: ignore[misc]
-            _expert_in_bits(each, expert, bits, widths.group) for bits in widths.choices
+            _expert_in_bits(each, expert, bits, widths.group) for bits in widths.offered
         ])  # fmt: skip
         phi_E, w_E = each.frequency_E, each.weight_E
         costs.append(((phi_E**a * w_E**b).unsqueeze(1) * eps_EJ**c).numpy())

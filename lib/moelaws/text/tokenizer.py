@@ -92,7 +92,8 @@ def detokenize(tokenizer: "Tokenizer", tokens: NDArray[np.uint16]) -> tuple[str,
 def bytes_of_tokens(tokenizer: "Tokenizer") -> NDArray[np.int64]:
     """Bytes of text that each token id stands for; 0 for end-of-text."""
     # In a byte-level BPE each character of a token's name stands for one byte of text.
-    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
-    for name, token in tokenizer.get_vocab().items():
+    vocabulary = tokenizer.get_vocab()
+    lengths = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64)
+    for name, token in vocabulary.items():
         lengths[token] = 0 if name == END_OF_TEXT else len(name)
     return lengths

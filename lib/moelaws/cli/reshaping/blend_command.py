@@ -4,7 +4,15 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from moelaws.cli.reshaping.checkpoints import add_folders, open_model, require_one_tokenizer, tokenizer_of
+from moelaws.cli.reshaping.checkpoints import (
+    add_folders,
+    add_loss,
+    held_out_losses,
+    open_model,
+    require_one_tokenizer,
+    text_for,
+    tokenizer_of,
+)
 from moelaws.cli.values import path, seed, whole
 from moelaws.document import check_json, write_json
 
@@ -24,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=whole(0, 1_000_000), default=200, help="of learning; 0: half of each everywhere (default 200)"
     )
     parser.add_argument("--sequences", type=whole(1, 4096), default=16, help="read in a step (default 16)")
+    add_loss(parser)
     parser.add_argument("--seed", type=seed, default=0, help="of new routers and of the order of the text")
     parser.add_argument("--json", type=path, metavar="OUT", help="write the shares to this file too")
     parser.set_defaults(run=run)
@@ -47,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         mixture, shares = found.model, list(found.shares)
     else:
         mixture, shares = blend(one, other, 0.5, options.top_k, options.seed), spread(0.5, config)
+    losses = held_out_losses(options, {"one": one, "other": other, "blend": mixture})
     save_checkpoint(mixture, options.out, tokenizer_of(options.model))
     before, after = count_parameters(one.config), count_parameters(config)
     times = forward_flops_per_token(config) / forward_flops_per_token(one.config)
@@ -59,15 +69,14 @@ def run(options: argparse.Namespace) -> int:
         write_json(
             options.json, "blend",
             {"shares": shares, "n_experts": config.n_experts, "top_k": config.top_k, "parameters": after.total,
-             "flops_per_token": forward_flops_per_token(config)},
+             "flops_per_token": forward_flops_per_token(config)}
+            | {f"loss_{name}": loss for name, loss in losses.items()},
         )  # fmt: skip
     return 0
 
 
 def _batches(options: argparse.Namespace, config: "ModelConfig") -> Iterator[Any]:
     """Training text in the models' tokens."""
-    from moelaws.text.text import load_text
-
-    text = load_text(options.text, config.vocab_size)
+    text = text_for(options, config, options.steps * options.sequences * config.context)
     text.require(options.sequences, config.context)
     return text.batches(options.sequences, config.context, options.seed)

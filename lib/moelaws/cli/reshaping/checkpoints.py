@@ -1,16 +1,25 @@
-"""Checkpoint folders that a command reads and writes: never one over the other, never over what is somebody's."""
+"""Checkpoint folders that a command reads and writes: never one over the other, never over what is somebody's.
+
+And what a model loses on the way: ``--loss``.
+"""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moelaws.cli.values import path
+from moelaws.stages import stage
 from moelaws.sweeping.executors import require_training
 
 if TYPE_CHECKING:
+    from moelaws.config import ModelConfig
     from moelaws.models import Transformer
+    from moelaws.text.text import Text
 
 _TOKENIZER = "tokenizer.json"
+_HELD_OUT = 16_384
+"""Tokens that ``--loss`` reads."""
 
 
 def add_folders(parser: argparse.ArgumentParser, what: str) -> None:
@@ -70,3 +79,52 @@ def require_one_tokenizer(one: Path, other: Path) -> None:
             f"{other}: its {_TOKENIZER} is not that of {one}; expected two models of one tokenizer, or a token would "
             "mean two things"
         )
+
+
+def add_loss(parser: argparse.ArgumentParser) -> None:
+    """Add ``--loss``; the parser has ``--text``."""
+    parser.add_argument("--loss", action="store_true", help="also say the loss on held-out text, before and after")
+
+
+def text_for(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> "Text":
+    """What ``--text`` names, in the tokens of the model that is read.
+
+    Args:
+        options: with ``text`` and ``model``.
+        config: of the model.
+        tokens: that are read of it; of a text that must be spelled anew no more than twice as many are.
+
+    Raises:
+        ValueError: no such text, or a tokenizer that cannot be used.
+    """
+    from moelaws.text.corpus import Corpus
+    from moelaws.text.spelling import spelled
+    from moelaws.text.text import load_text
+
+    text, own = load_text(options.text, config.vocab_size), tokenizer_of(options.model)
+    if own is None or not isinstance(text, Corpus) or own.read_bytes() == text.tokenizer_file.read_bytes():
+        return text
+    return spelled(text, own, 2 * tokens)
+
+
+def held_out_losses(options: argparse.Namespace, models: Mapping[str, "Transformer"]) -> dict[str, float]:
+    """The loss of each model on what ``--text`` holds out, said in one line; nothing without ``--loss``.
+
+    Raises:
+        ValueError: no such text, or one in other tokens than the models'.
+    """
+    if not options.loss:
+        return {}
+    import torch
+
+    config = next(iter(models.values())).config
+    text = text_for(options, config, _HELD_OUT)
+    windows = torch.from_numpy(text.validation_windows(config.context, _HELD_OUT))
+    found = {}
+    for name, model in models.items():
+        with stage(f"reading held-out text, {name}"), torch.no_grad():
+            parts = [model.token_losses(part[:, :-1], part[:, 1:])[0].double() for part in windows.split(16)]
+            found[name] = float(torch.cat(parts).mean())
+    said = ", ".join(f"{name} {loss:.4f}" for name, loss in found.items())
+    print(f"loss on {windows[:, 1:].numel():,} held-out tokens of {options.text}, nats: {said}")
+    return found
