@@ -23,8 +23,14 @@ JOBS = 2
 # Modules of long tests that share nothing: any process may take any of them.
 SPREAD = {"test_book", "test_book_faults", "test_signals", "test_sweep_faults"}
 
-# Modules that take longest come first, after the book: one that began last would be waited for.
-LONG = ("test_dask", "test_signals", "test_sweep_faults")
+# Modules that take longest come first, after the books: one that began last would be waited for.
+LONG = ("test_dask", "test_signals", "test_sweep_faults", "test_one_verdict", "test_probes", "test_resume")
+
+# What takes seconds to import, or to begin: the modules whose tests ask for it share a process.
+DEAR = ("transformers",)
+
+BOOKS = ("book_site", "small_site")
+"""The built books that tests look at; the first takes longest."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -91,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     What needs a CUDA device is left out where there is none, and what takes minutes where nobody asks for it: chosen
     here, not skipped by the test. The tests of a module share a process, because they share what it makes; so do
-    those that look at a built book, which come first, because they take longest.
+    those that look at a built book, which come first, because they take longest, and those that ask for what is dear.
     """
     left_out = [item for item in items if item.get_closest_marker("cuda") and not _cuda()]
     if "validate" not in config.option.markexpr:
@@ -101,14 +107,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    dear = {item.path: name for item in items for name in DEAR if name in getattr(item, "fixturenames", ())}
     for item in items:
-        module = item.path.stem
-        if _looks_at_a_book(item):
-            item.add_marker(pytest.mark.xdist_group("book"))
+        module, books = item.path.stem, _books(item)
+        if books:
+            # Nobody who looks at the small book waits until the other is built.
+            item.add_marker(pytest.mark.xdist_group(min(books, key=BOOKS.index)))
             item.add_marker(pytest.mark.timeout(1800))
         elif module not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(module))
-    items.sort(key=lambda item: (not _looks_at_a_book(item), item.path.stem not in LONG))
+            item.add_marker(pytest.mark.xdist_group(dear.get(item.path, module)))
+    items.sort(key=lambda item: (*(book not in _books(item) for book in BOOKS), item.path.stem not in LONG))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -127,16 +135,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
-def _looks_at_a_book(item: pytest.Item) -> bool:
-    return bool(_books(item))
-
-
 def _books(item: pytest.Item) -> set[str]:
     """Which of the built books a test looks at."""
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     parts = chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in parameters)
     named = {name for name in (*getattr(item, "fixturenames", ()), *parts) if isinstance(name, str)}
-    return named & {"book_site", "small_site"}
+    return named & {*BOOKS}
 
 
 @lru_cache
