@@ -185,6 +185,8 @@ def test_speedup_says_the_factor_in_seconds_of_a_device_that_the_runs_never_saw(
         (["compare", "runs.csv", *MAP, "--hold-out", "budget", "--hold-out", "budget"], "held out twice"),
         (["compare", "runs.csv", *MAP, "--objective", "mse"], "objective 'mse'"),
         (["compare", "runs.csv", *MAP, "--formula", "E + A/N"], "--formula needs --variables"),
+        (["compare", "runs.csv", *MAP, "--formula", "E*F", "--variables", "N=x"], "none of 'N', which --variables"),
+        (["predict", "runs.csv", *MAP, "--formula", "1", "--variables", "N=x", "--at", "x=1"], "none of 'N', which"),
         (["compare", "runs.csv", *MAP, "--laws", "hoffmann2022,hoffmann2022"], "two laws are called"),
         (["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "5"], "no run with E = 5"),
         (["speedup", "runs.csv", *MAP, "--budget", "1e30", "--of", "4"], "1e+30 is outside"),

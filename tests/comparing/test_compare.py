@@ -55,6 +55,11 @@ def test_every_law_that_the_table_can_identify_and_why_not_the_others() -> None:
     assert "not asked, column 'n_experts' does not vary: clark2022" in str(found)
 
 
+def test_a_law_that_nothing_of_a_run_enters_is_refused() -> None:
+    found = compare([law_from_formula("constant", "E*F", {}), "hoffmann2022"], grid_of_runs(), hold_out=(), starts=2)
+    assert found.refused == {"constant": "it has no variable: nothing of a run enters it"}
+
+
 def test_laws_of_one_form_are_one_fit() -> None:
     runs = grid_of_runs().assign(active_params=lambda t: t["total_params"], dense_params=lambda t: t["total_params"])
     for name, twin in SAME_FORM.items():

@@ -148,6 +148,7 @@ def _changed(folder: Path, **fields: Any) -> Path:
         ({"num_hidden_layers": 1}, "llama.cpp's olmoe has no place for it"),
         ({"intermediate_size": 25}, "has shape (24, 16), expected (25, 16)"),
         ({"vocab_size": "many"}, "'vocab_size': expected a whole number"),
+        ({"num_experts_per_tok": 99}, "num_experts_per_tok = 99: expected at most num_experts ="),
     ],
 )  # fmt: skip
 def test_what_olmoe_cannot_hold_is_named(

@@ -199,6 +199,8 @@ def fits() -> Iterator[Input]:
 
 
 def formulas(rng: random.Random) -> Iterator[Input]:
-    for text in mutations.formulas(rng):
-        line = ("fit", "good.csv", "--formula", text, "--variables", "N=total_params,D=tokens", "--starts", "4")
-        yield Input(line, "a formula")
+    more = {"compare": ("--laws", "hoffmann2022"), "predict": ("--at", "total_params=1e8,tokens=1e9")}
+    for number, text in enumerate(mutations.formulas(rng)):
+        command = ("fit", "compare", "fit", "predict")[number % 4]
+        line = (command, "good.csv", "--formula", text, "--variables", "N=total_params,D=tokens", "--starts", "4")
+        yield Input((*line, *more.get(command, ())), "a formula")

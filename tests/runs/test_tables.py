@@ -59,6 +59,8 @@ def gzipped(data: bytes) -> bytes:
         ("runs.tsv", "loss\ttokens\n3.5\t1000\n3.25\t2000\n"),
         ("runs.txt", "loss|tokens\n3.5|1000\n3.25|2000\n"),
         ("runs.csv", "sep=;\nloss;tokens\n3,5;1000\n3,25;2000\n"),
+        ("runs.csv", "# by me\n\n#on Monday\nloss,tokens\n3.5,1000\n3.25,2000\n"),
+        ("runs.csv", "# by me\nloss;tokens\n3,5;1000\n3,25;2000\n"),
         ("runs.csv", "\ufeffloss,tokens\n3.5,1000\n3.25,2000\n"),
         ("runs.csv", "loss,tokens\n3.5,1000\n3.25,2000\n".encode("utf-16")),
         ("runs.csv", "loss\ttokens\n3.5\t1000\n3.25\t2000\n".encode("utf-16-le")),

@@ -85,6 +85,8 @@ def _chosen(laws: Iterable[Law | str] | Law | str | None) -> list[Law]:
 
 
 def _why_not(law: Law, prepared: Prepared) -> str:
+    if not prepared.data:
+        return "it has no variable: nothing of a run enters it"
     runs, parameters = len(prepared.target), len(law.parameters)
     points = len(np.unique(np.stack(list(prepared.data.values()), axis=1), axis=0))
     if runs < parameters + 2:

@@ -3,6 +3,7 @@
 import argparse
 
 from moelaws.laws import Law, law_from_formula
+from moelaws.quote import shown
 from moelaws.runs.reading.rename import our_name, parse_map
 
 
@@ -45,4 +46,8 @@ def _own(name: str, text: str, columns: dict[str, str]) -> Law:
 
     used = set(names(parse(text)))
     # Several formulas share one --variables; each takes the letters that occur in it.
-    return law_from_formula(name, text, {letter: column for letter, column in columns.items() if letter in used})
+    taken = {letter: column for letter, column in columns.items() if letter in used}
+    if not taken:
+        asked = ", ".join(map(shown, columns))
+        raise ValueError(f"--formula {shown(text)}: none of {asked}, which --variables names, occurs in it")
+    return law_from_formula(name, text, taken)

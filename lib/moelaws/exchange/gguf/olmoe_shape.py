@@ -66,10 +66,13 @@ def read_shape(file: Path) -> OlmoeShape:
             raise ExportError(f"{file}: {key} = {shown(value)}: llama.cpp's olmoe has {expected!r} alone")
     if width % heads or (width // heads) % 2:
         raise fields.wrong("num_attention_heads", f"a divisor of hidden_size = {width} that leaves even heads")
+    n_experts = fields.whole("num_experts", most=10**6)
+    if top_k > n_experts:
+        raise fields.wrong("num_experts_per_tok", f"at most num_experts = {n_experts}")
     end = content.get("eos_token_id")
     return OlmoeShape(
         vocab_size=fields.whole("vocab_size"), width=width, layers=fields.whole("num_hidden_layers", most=MOST_LAYERS),
-        heads=heads, hidden=fields.whole("intermediate_size"), n_experts=fields.whole("num_experts", most=10**6),
+        heads=heads, hidden=fields.whole("intermediate_size"), n_experts=n_experts,
         top_k=top_k, context=fields.whole("max_position_embeddings", absent=2048), theta=theta, epsilon=epsilon,
         tied=fields.flag("tie_word_embeddings"), end=end if isinstance(end, int) else 0,
     )  # fmt: skip

@@ -87,6 +87,7 @@ def _table(records: Iterator[tuple[int, list[str]]], separator: str, name: str, 
     filled = ((number, cells) for number, cells in records if any(cells))
     if asked:
         next(filled)
+    filled = _below_comments(filled)
     at, header = next(filled, (0, []))
     if not header:
         raise RunTableError(f"{name}: the file is empty; a header with column names was expected")
@@ -124,7 +125,8 @@ def _separator(text: str, name: str) -> str:
     found: list[tuple[bool, int, int, str]] = []
     for separator in SEPARATORS:
         try:
-            rows = [cells for _, cells in islice(_records(head, separator, name), _LOOKED_AT + 1) if any(cells)]
+            first = islice(_records(head, separator, name), _LOOKED_AT + 1)
+            rows = [cells for _, cells in _below_comments(each for each in first if any(each[1]))]
         except RunTableError:
             continue
         if len(head) < len(text) and len(rows) > 1:
@@ -138,6 +140,20 @@ def _separator(text: str, name: str) -> str:
         # A single column fits everything; it is what remains when nothing else does.
         found.append((equal and width > 1, width if equal or width > 1 else 0, -len(found), separator))
     return max(found)[3] if found else ","
+
+
+def _below_comments(records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Leave out lines above the header that begin with # and have fewer cells than the first that does not."""
+    above: list[tuple[int, list[str]]] = []
+    for record in records:
+        if record[1][0].startswith("#"):
+            above.append(record)
+            continue
+        yield from (each for each in above if len(each[1]) >= len(record[1]))
+        yield record
+        yield from records
+        return
+    yield from above
 
 
 def _records(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
