@@ -27,6 +27,7 @@ import numba
 import numpy as np
 import torch
 
+from moelaws.allocator import in_large_pages
 from moelaws.config import ModelConfig
 from moelaws.decoding.compiled import places as at
 from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
@@ -83,8 +84,13 @@ class Copy:
         packed, config = pack(model), model.config
         cache = 2 * config.n_layers * batch * (PROMPT + NEW // 2) * config.d_model
         # The cache lies behind the weights here.
-        self.source = np.concatenate((packed.weights, np.ones(cache, np.float32)))
-        self.target = np.ones_like(self.source)
+        # In the pages that the weights have, too.
+        self.source, self.target = (
+            np.frombuffer(in_large_pages(4 * (len(packed.weights) + cache)), np.float32) for _ in range(2)
+        )
+        self.source[:] = 1
+        self.target[:] = 1
+        self.source[: len(packed.weights)] = packed.weights
         always = [(len(packed.weights), cache), (packed.unembedding, len(packed.weights) - packed.unembedding)]
         for row in packed.plan:
             always.append((row[at.QKV], row[at.EXPERTS] - row[at.QKV]))

@@ -52,7 +52,7 @@ ALLOWED = {
         "workers",
     },
     "probing": {"config", "counting", "files", "models", "provenance", "runs", "sweeping", "text", "training"},
-    "decoding": {"config", "exchange", "files", "kernels", "models"},
+    "decoding": {"allocator", "config", "exchange", "files", "kernels", "models"},
     "measuring": {
         "allocator", "config", "counting", "decoding", "files", "models", "provenance", "runs", "serving", "text",
         "training",

@@ -42,9 +42,9 @@ def on_cpu(x: Tensor) -> bool:
 def compiles(x: Tensor) -> bool:
     """Whether the compiled forms of the layers apply to this tensor: fp32, on one thread of a CPU."""
     return (
-        x.dtype == torch.float32
+        on_cpu(x)
+        and x.dtype == torch.float32
         and torch.get_num_threads() == 1
-        and on_cpu(x)
         and not _uncompiled.get()
         and _has_numba()
     )

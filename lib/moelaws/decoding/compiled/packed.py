@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moelaws.allocator import in_large_pages
 from moelaws.decoding.compiled.places import (
     BIAS,
     EXPERTS,
@@ -86,7 +87,7 @@ class _Memory:
 
     def joined(self) -> NDArray[np.float32]:
         """All parts; memory of its own, so that no part is left."""
-        whole = torch.empty(self.length)
+        whole = torch.from_numpy(np.frombuffer(in_large_pages(4 * self.length), np.float32))
         begin = 0
         while self._parts:
             part = self._parts.pop(0)
