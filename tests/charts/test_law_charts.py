@@ -114,4 +114,6 @@ def test_every_figure_can_be_drawn():
 def test_readable_numbers():
     table = pd.DataFrame({"n": [1234.5, 0.1], "loss": [2.34567, 2.0], "law": ["a", "b"]})
     text = readable(table, forms={"loss": "{:.2f}"})
-    assert text.to_dict("list") == {"n": ["1.23e+03", "0.1"], "loss": ["2.35", "2.00"], "law": ["a", "b"]}
+    assert text.to_dict("list") == {"n": ["1,230", "0.1"], "loss": ["2.35", "2.00"], "law": ["a", "b"]}
+    huge = pd.DataFrame({"d": [6.5e10]}, index=pd.Index([1e20], name="C"))
+    assert readable(huge).to_dict() == {"d": {"1e20": "6.5e10"}}

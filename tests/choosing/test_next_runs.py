@@ -102,6 +102,9 @@ def test_each_kind_of_question_gets_runs_that_lower_its_error(ask):
     assert (np.diff(found.table["error_after"]) <= 0).all()
     assert (found.answer["low"] < found.answer["value"]).all()
     assert found.asked in str(found)
+    page = found._repr_html_()
+    assert found.asked in page
+    assert page.count("<table") == 2
 
 
 def test_from_nothing_a_design_is_within_the_limits():

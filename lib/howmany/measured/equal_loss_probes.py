@@ -142,6 +142,7 @@ def penalty_table(found: pd.DataFrame, together: EqualLoss) -> pd.DataFrame:
     some = knowing(found)
     nats = pd.DataFrame([*some[some["penalty"].notna()].to_dict("records"), asdict(together)])
     table = nats.assign(probe=_panels(nats)).set_index("probe")[["penalty", "penalty_low", "penalty_high"]]
+    table.columns = ["sparse models' loss in nats", "from", "to"]
     return readable(table, "{:+.3f}")
 
 

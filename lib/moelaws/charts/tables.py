@@ -15,12 +15,18 @@ def readable(table: pd.DataFrame, default: str = "{:.3g}", forms: Mapping[str, s
         forms: column -> its own format.
 
     Returns:
-        A table of text, to be shown as it is; NaN is empty, and 1.5e+10 is 1.5e10. So is an index of such numbers.
+        A table of text, to be shown as it is; NaN is empty, 1.5e+03 is 1,500 and 1.5e+10 is 1.5e10.
+        An index of such numbers is written, too.
     """
     forms = forms or {}
 
     def text(number: float, form: str) -> str:
-        return "" if pd.isna(number) else re.sub(r"e\+0*(?=\d)", "e", form.format(number))
+        if pd.isna(number):
+            return ""
+        written = form.format(number)
+        if "e+" in written and abs(number) < 1e7 and written.endswith(tuple("0123456789")):
+            return f"{float(written):,.0f}"
+        return re.sub(r"e\+0*(?=\d)", "e", written)
 
     def write(column: pd.Series, form: str) -> pd.Series:
         return column.map(lambda number: text(number, form)).astype(object)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ class NextRuns:
             "warnings": list(self.warnings),
             "versions": {"moelaws": __version__, "numpy": np.__version__},
         }
+
+    def _repr_html_(self) -> str:
+        said = [self.finding, self.discrepancy, *(f"Beware: {each}" for each in self.warnings)]
+        tables = [shown for shown in (shown_runs(self.table), shown_answer(self.answer)) if len(shown)]
+        return "".join(
+            [*(f"<p>{escape(each)}</p>" for each in said), *(each.to_html(index=False, border=0) for each in tables)]
+        )
 
     def __str__(self) -> str:
         lines = [self.finding, self.discrepancy, *(f"Beware: {each}" for each in self.warnings)]
