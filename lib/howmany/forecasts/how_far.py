@@ -1,6 +1,6 @@
 """How far laws see on the book's runs: errors at the budget after those they know, alone and beside a process."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +53,13 @@ class Ladder:
         return self.scores[(self.scores["steps"] == 1) & (self.scores["known"] >= ENOUGH)]
 
 
-def ladders(files: Mapping[str, str], starts: int) -> list[Ladder]:
-    """The rolling origin on several texts: name -> run table."""
-    made = []
+def ladders(files: Mapping[str, str], starts: int, only: Collection[str] = ()) -> list[Ladder]:
+    """The rolling origin on several texts: name -> run table; by all laws, or by those named."""
+    made, laws = [], [each for each in LAWS if not only or law_name(each) in only]
     for name, file in files.items():
         runs = kept(read_runs(file, required=NEEDED))
         noise = pooled_noise(seed_spread(runs)) / float(runs["loss"].mean())
-        made.append(Ladder(name, runs, rolling_origin(runs, LAWS, starts=starts), noise))
+        made.append(Ladder(name, runs, rolling_origin(runs, laws, starts=starts), noise))
     return made
 
 
@@ -117,7 +117,8 @@ def error_table(made: list[Ladder], steps: int = 1) -> pd.DataFrame:
                 law: f"{100 * pairs.loc[law, False]:.2g} → {100 * pairs.loc[law, True]:.2g}" for law in pairs.index
             }
             columns[f"{each.name}, {budget_name(float(str(asked)))}"] = written
-    return pd.DataFrame(columns).loc[lambda t: [*dict.fromkeys([*map(law_name, LAWS), MEAN, QUADRATIC, CONSTANT])]]
+    order = dict.fromkeys([*map(law_name, LAWS), MEAN, QUADRATIC, CONSTANT])
+    return pd.DataFrame(columns).loc[lambda table: [name for name in order if name in table.index]]
 
 
 def law_name(law: Any) -> str:

@@ -1,6 +1,6 @@
 """Forecasts of program text that were committed before its runs: how they turned out, and why they missed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -185,10 +185,10 @@ def fall_table(table: pd.DataFrame) -> pd.DataFrame:
     ).set_index("step")
 
 
-def ladder(runs_file: str, starts: int) -> pd.DataFrame:
-    """The rolling origin on this table, a decade a step: laws that know tokens, and what must be beaten."""
+def ladder(runs_file: str, starts: int, only: Collection[str] = ()) -> pd.DataFrame:
+    """The rolling origin on this table, a decade a step: laws that know tokens (or those named), and their rivals."""
     runs = finished(read_runs(runs_file, required=NEEDED))
-    return rolling_origin(runs[~collapsed(runs)], (*LAWS, "gadre2024"), starts=starts)
+    return rolling_origin(runs[~collapsed(runs)], only or (*LAWS, "gadre2024"), starts=starts)
 
 
 def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
