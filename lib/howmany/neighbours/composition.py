@@ -168,7 +168,8 @@ def numbers(layers: Cells, shapes: Cells, shapes_file: str, said: Found, made: S
             f"{each.value:.0f} [{each.low:.0f}, {each.high:.0f}] at {each.where}" for each in said["best_active"]
         ),
         "co_cut": listed(_cut(layers), between="; "),
-        "co_shared": listed((f"{each.text} ({each.where})" for each in said["shared_gain"]), between="; "),
+        "co_shared": _mean(said["shared_gain"]).text,
+        "co_cells": f"{len(said['shared_gain'])}",
         "co_noise": f"{layers.noise:.3f}",
         "co_rank": said["rank"][0].text,
         "co_seeds": listed(f"{value:.2f} at d = {width}" for width, value in alike.items()),
@@ -194,6 +195,13 @@ def numbers(layers: Cells, shapes: Cells, shapes_file: str, said: Found, made: S
 
 def _label(budget: Any) -> str:
     return budget_label(float(budget))
+
+
+def _mean(findings: Sequence[Finding]) -> Finding:
+    """The mean of findings of different runs."""
+    middle = float(np.mean([each.value for each in findings]))
+    reach = float(np.sqrt(sum((each.high - each.value) ** 2 for each in findings))) / len(findings)
+    return Finding("", middle, middle - reach, middle + reach, findings[0].unit)
 
 
 def _cut(layers: Cells) -> list[str]:
