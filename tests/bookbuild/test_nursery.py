@@ -17,6 +17,7 @@ from bookbuild.execution.execute import MANY
 from bookbuild.execution.notebooks import INPUTS, executed_notebooks
 from bookbuild.pages.chapter import read_page
 from moelaws.process import Habits, TiedProcess
+from small_sweep import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nurseries are used on Linux")
 
@@ -63,15 +64,17 @@ def printed(book: Path, name: str) -> str:
     return "".join(out.get("text", "") for cell in kept(book, name).cells for out in cell.get("outputs", []))
 
 
-def test_a_kernel_of_many_is_as_one_by_itself(small_book: Path) -> None:
+def test_a_kernel_of_many_is_as_one_by_itself(small_book: Path, tmp_path: Path) -> None:
     (small_book / "data" / "x.csv").write_text("1")
+    orphan = tmp_path / "orphan"
     law = f"import sys\nsys.path.insert(0, {str(small_book / 'lib')!r})\n__import__('law').exponent"
     chapters(
         small_book, alone=ASKED, asked=ASKED, drawn=DRAWN, again=DRAWN,
         reads=f"print(open('../data/x.csv').read())\n{law}",
         dying="import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-        # The process that kernels come from: the chapters after it have another one.
-        worse="import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)",
+        # The process that kernels come from, with which this one ends: the chapters after it have another one.
+        worse=f"import os, signal, time\nopen({str(orphan)!r}, 'w').write(str(os.getpid()))\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)",
     )  # fmt: skip
     assert execute(small_book, "alone") == []
     many = ("drawn", "dying", "again", "worse", "asked", "reads")
@@ -79,6 +82,7 @@ def test_a_kernel_of_many_is_as_one_by_itself(small_book: Path) -> None:
     wrong = execute(small_book, *many)
     assert [reason.partition(":")[0] for reason in wrong] == ["chapters/dying.md", "chapters/worse.md"]
     assert all("cell 2/2 failed: DeadKernelError" in reason for reason in wrong)
+    until(lambda: not psutil.pid_exists(int(orphan.read_text())), "the end of a kernel without its nursery")
 
     assert printed(small_book, "asked") == printed(small_book, "alone")
     assert json.loads(printed(small_book, "alone"))[1].replace("|", "/") == str(small_book / "chapters")

@@ -45,7 +45,7 @@ def _divide(line: socket.socket) -> dict[str, Any]:
     codes: dict[int, int | None] = {}
     with line.makefile("rw", encoding="utf-8") as orders:
         for text in orders:
-            order = json.loads(text)
+            order = json.loads(text) | {"nursery": os.getpid()}
             if "ended" in order:
                 answer = _look(codes, order["ended"])
             elif (answer := os.fork()) == 0:
@@ -55,8 +55,9 @@ def _divide(line: socket.socket) -> dict[str, Any]:
             print(json.dumps(answer), file=orders, flush=True)
     for pid in codes:
         if _look(codes, pid) is None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):  # it is not yet the first of its group
                 os.killpg(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     os._exit(0)
 
 
@@ -71,9 +72,10 @@ def _become_kernel(order: dict[str, Any]) -> None:
     """Be what a Python would be that was started with these arguments, in this environment and folder."""
     os.setsid()
     os.environ.clear()
-    os.environ.update(order["environment"], JPY_PARENT_PID=str(os.getppid()))
+    os.environ.update(order["environment"])
     os.chdir(order["folder"])
-    sys.argv = [LAUNCHER, *order["arguments"]]
+    # It ends when the nursery does. From the environment it would have been read when ipykernel was loaded.
+    sys.argv = [LAUNCHER, *order["arguments"], f"--IPKernelApp.parent_handle={order['nursery']}"]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # or kernels would draw the same numbers
     if "sitecustomize" in sys.modules:
