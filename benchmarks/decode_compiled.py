@@ -8,10 +8,11 @@ is in a processor's cache is so for all. Seconds are the processor time of one t
 medians of ratios of neighbours in time.
 
     OMP_NUM_THREADS=1 python benchmarks/decode_compiled.py [--widths 64 128 256] [--rounds 30] [--out FILE]
+
+Points are written as they come; the same command goes on where it was stopped (--again begins anew).
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -20,12 +21,14 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import torch
+from unfinished import begun, write
 
 from moelaws.allocator import in_large_pages
 from moelaws.config import ModelConfig
@@ -36,7 +39,7 @@ from moelaws.decoding.decoder import Decoder
 from moelaws.decoding.sampling import choose
 from moelaws.kernels.tiles import VECTOR
 from moelaws.models import Transformer
-from moelaws.provenance import machine
+from moelaws.provenance import code_version, machine
 from moelaws.training.recipe import tiny_model
 
 RESULTS = Path(__file__).parent / "results" / "decode_compiled.json"
@@ -195,6 +198,7 @@ def summary(
         **dict(zip(("d_model", "n_experts", "batch"), setting, strict=True)),
         "milliseconds": {name: round(1e3 * value, 4) for name, value in median.items()},
         "least_milliseconds": {name: round(1e3 * min(values), 4) for name, values in taken.items()},
+        "load": round(os.getloadavg()[0], 2),
         "megabytes": round(read / 1e6, 3), "gigabytes_per_second": round(read / median[OURS] / 1e9, 1),
         "copy_gigabytes_per_second": round(2 * read / median[COPY] / 1e9, 1),
         "gigaflops": round(flops / median[OURS] / 1e9, 1),
@@ -234,20 +238,21 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--again", action="store_true", help="measure points again that the file has")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    compiling = seconds_until_ready()
-    points = [
-        point(width, n_experts, batch, options.rounds)
-        for width in options.widths for n_experts in EXPERTS for batch in options.batches
-    ]  # fmt: skip
     stamp = {"machine": machine(), "vector": VECTOR, "torch": torch.__version__, "numba": numba.__version__,
-             "python": platform.python_version(), "load": round(os.getloadavg()[0], 2), "clock": "processor",
-             "seconds_until_ready": compiling}  # fmt: skip
-    result = {"stamp": stamp, "prompt": PROMPT, "new": NEW, "rounds": options.rounds, "bars": BARS, "points": points}
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+             "python": platform.python_version(), "code": code_version(), "clock": "processor"}  # fmt: skip
+    asked = {"stamp": stamp, "prompt": PROMPT, "new": NEW, "rounds": options.rounds, "bars": BARS}
+    result = begun(options.out, asked, options.again)
+    done = {(p["d_model"], p["n_experts"], p["batch"]) for p in result["points"]}
+    for setting in product(options.widths, EXPERTS, options.batches):
+        if setting not in done:
+            result["points"].append(point(*setting, options.rounds))
+            write(options.out, result)
+    result["seconds_until_ready"] = seconds_until_ready()
+    write(options.out, result, finished=True)
 
 
 if __name__ == "__main__":

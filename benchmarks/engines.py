@@ -7,7 +7,9 @@ time of one thread; what is reported are medians, and medians of ratios of neigh
 in fp32 throughout, as ours; ``llama.cpp fp16`` is its own default, whose cache and attention are in fp16.
 
     npm install @node-llama-cpp/linux-x64@3.22.1
-    OMP_NUM_THREADS=1 python benchmarks/engines.py [--widths 64 128] [--rounds 12] [--out FILE]
+    OMP_NUM_THREADS=1 python benchmarks/engines.py [--widths 64 128 256] [--rounds 12] [--out FILE]
+
+Points are written as they come; the same command goes on where it was stopped (--again begins anew).
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from unfinished import begun, write
 
 from moelaws.decoding.engine import make_decoder
 from moelaws.decoding.foreign.llama_decoder import LlamaDecoder
@@ -33,6 +36,8 @@ from moelaws.text.corpus import load_corpus
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 EXPERTS, BATCHES = (8, 32), (1, 8, 32)
+BARS = {1: 2.5, 8: 2.2, 32: 2.0}
+"""Of a batch: how many times our time llama.cpp takes, at least."""
 PROMPT, NEW = 64, 32
 OURS, EXACT, DEFAULT, THEIRS = "ours", "llama.cpp", "llama.cpp fp16", "transformers"
 TURN_SECONDS = 10e-3
@@ -111,33 +116,48 @@ def point(ready: dict[str, Any], ids_BT: torch.Tensor, rounds: int) -> dict[str,
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--widths", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--experts", type=int, nargs="+", default=EXPERTS)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--again", action="store_true", help="measure points again that the file has")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    requests = requests_of(load_corpus())
-    points = []
-    for width in options.widths:
-        for n_experts in options.experts:
-            ready = engines(trained_model(width, n_experts))
-            for batch in options.batches:
-                ids_BT = requests.draw(batch, PROMPT + NEW)
-                found = {"d_model": width, "n_experts": n_experts, "batch": batch}
-                found |= {"greedy": agreement(ready, ids_BT), **point(ready, ids_BT, options.rounds)}
-                found["load"] = round(os.getloadavg()[0], 2)
-                points.append(found)
-                _print(found)
     stamp = {
         "machine": machine(), "torch": torch.__version__, "transformers": version("transformers"),
         "llama.cpp": library_file().name, "python": platform.python_version(), "code": code_version(),
         "clock": "processor", "threads": 1,
     }  # fmt: skip
-    result = {"stamp": stamp, "prompt": PROMPT, "new": NEW, "rounds": options.rounds, "points": points}
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    asked = {"stamp": stamp, "prompt": PROMPT, "new": NEW, "rounds": options.rounds}
+    result = begun(options.out, asked, options.again)
+    done = {(p["d_model"], p["n_experts"], p["batch"]) for p in result["points"]}
+    requests = requests_of(load_corpus())
+    for width in options.widths:
+        for n_experts in options.experts:
+            batches = [batch for batch in options.batches if (width, n_experts, batch) not in done]
+            ready = engines(trained_model(width, n_experts)) if batches else {}
+            for batch in batches:
+                ids_BT = requests.draw(batch, PROMPT + NEW)
+                found = {"d_model": width, "n_experts": n_experts, "batch": batch}
+                found |= {"greedy": agreement(ready, ids_BT), **point(ready, ids_BT, options.rounds)}
+                found["load"] = round(os.getloadavg()[0], 2)
+                result["points"].append(found)
+                _print(found)
+                write(options.out, result)
+    result["worst"] = worst(result["points"])
+    print(json.dumps(result["worst"]))
+    write(options.out, result, finished=True)
+
+
+def worst(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures that the bars speak of: the least ratio of each batch, and whether all greedy tokens were ours."""
+    ratios = {batch: [p["over_ours"][EXACT] for p in points if p["batch"] == batch] for batch in BARS}
+    return {
+        "llama.cpp over ours": {batch: min(values, default=None) for batch, values in ratios.items()},
+        "met": {batch: bool(values) and min(values) >= BARS[batch] for batch, values in ratios.items()},
+        "greedy tokens equal": all(p["greedy"][name]["equal_answers"] == 1 for p in points for name in (EXACT, THEIRS)),
+    }
 
 
 def _print(found: dict[str, Any]) -> None:

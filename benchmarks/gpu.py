@@ -28,6 +28,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from moelaws import __version__
 from moelaws.config import ModelConfig, RunConfig, TrainConfig
 from moelaws.files import write_whole
 from moelaws.measuring.step_time import step_time
@@ -110,13 +111,24 @@ def product_flops(device: torch.device, size: int) -> float:
 
 
 def missing(device: torch.device, sizes: Sizes, table: pd.DataFrame) -> Iterator[tuple[ModelConfig, int]]:
-    """The models and batches that were not measured yet."""
-    known = set(table[KEY].itertuples(index=False, name=None)) if len(table) else set()
+    """The models and batches that were not measured yet, or by another release."""
+    ours = [release(code) == __version__ for code in table["code_version"]] if len(table) else []
+    known = set(table.loc[ours, KEY].itertuples(index=False, name=None)) if len(table) else set()
     for tokens in sizes.tokens:
         for width in sizes.widths:
             for experts in sizes.experts:
                 if (name_of(device), width, *experts, tokens) not in known:
                     yield tiny_model(width, *experts), tokens
+
+
+def release(code: str) -> str:
+    """Of a row's code: one release takes one step in one way."""
+    return str(code).partition("+")[0]
+
+
+def without(table: pd.DataFrame, row: dict[str, object]) -> pd.DataFrame:
+    """The table less the row that another one takes the place of."""
+    return table[(table[KEY] != pd.Series({name: row[name] for name in KEY})).any(axis=1)] if len(table) else table
 
 
 def with_dense(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +159,7 @@ def steps(device: torch.device, sizes: Sizes, file: Path) -> None:
             "device": name_of(device), **found, "product_gflops": peak / 1e9,
             "torch_version": torch.__version__, "code_version": code_version(),
         }  # fmt: skip
-        table = with_dense(pd.concat([table, pd.DataFrame([row])], ignore_index=True))
+        table = with_dense(pd.concat([without(table, row), pd.DataFrame([row])], ignore_index=True))
         write_whole(file, table.to_csv(index=False, float_format="%.6g"))
         shown = ("d_model", "n_experts", "top_k", "tokens", "dense_step_ms", *(c for c in row if c.endswith("_ms")))
         print("steps:", ", ".join(f"{name} {row[name]:.4g}" for name in dict.fromkeys(shown)), flush=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from unfinished import begun, write
 
 from moelaws.allocator import keep_freed_memory
 from moelaws.config import ModelConfig, TrainConfig
@@ -217,7 +218,7 @@ def main() -> None:
     stamp = {"machine": machine(), "torch": torch.__version__, "transformers": transformers.__version__,
              "python": platform.python_version(), "code": code_version()}  # fmt: skip
     asked = {"stamp": stamp, "sequences": options.sequences, "context": CONTEXT, "rounds": options.rounds}
-    result = asked | {"points": [] if options.again else points_before(options.out, asked)}
+    result = begun(options.out, asked, options.again)
     done = {(p["d_model"], p["n_experts"], p["top_k"]) for p in result["points"]}
     peers = Peers([OURS, THEIRS, THEIRS_KEEPING] + [THEIRS_COMPILED] * (not options.no_compile))
     for width in options.widths:
@@ -226,19 +227,12 @@ def main() -> None:
                 model = tiny_model(width, n_experts, top_k)
                 seconds = peers.measure(model, options.sequences, options.rounds)
                 result["points"].append(point_of(model, options.sequences, seconds))
-                options.out.write_text(json.dumps(result, indent=1) + "\n")
+                write(options.out, result)
     peers.close()
     result["peak_gflops"] = {name: round(value / 1e9, 1) for name, value in peak().items()}
     result["summary"] = summary(result)
     print(json.dumps({"peak_gflops": result["peak_gflops"], **result["summary"]}, indent=1))
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def points_before(file: Path, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Points of a run of the same code, machine and settings that was stopped; a finished one begins anew."""
-    before = json.loads(file.read_text()) if file.exists() else {}
-    same = all(before.get(key) == value for key, value in asked.items()) and "summary" not in before
-    return list(before["points"]) if same else []
+    write(options.out, result, finished=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from moelaws.kernels.compilation import compiled
 
 _KERNELS = (
     residual.forward, residual.backward, mixing.forward, mixing.backward, networks.forward, networks.backward,
-    softmax_router.forward, softmax_router.backward, next_token.losses_and_slopes,
+    networks.moves, softmax_router.forward, softmax_router.backward, next_token.losses_and_slopes,
 )  # fmt: skip
 _FRACTIONS = {"epsilon", "by_balance", "by_z"}  # what is neither an address nor a whole number
 

@@ -82,6 +82,22 @@ def activate_backward(by_hidden, by_hidden_at, act, act_at, by_act, by_act_at, h
     return total
 
 
+def moves(x, ids, order, counts, out, work, tokens, top_k, width, experts):
+    """All addresses: what ``forward`` moves, with nothing computed between; out is each token K times over."""
+    x, ids, order, counts = floats(x), whole_numbers(ids), whole_numbers(order), whole_numbers(counts)
+    out, work = floats(out), floats(work)
+    bring_together(ids, order, counts, tokens * top_k, experts)
+    fill(out, 0, tokens * width)
+    for first in range(0, tokens * top_k, BLOCK):
+        rows = BLOCK if tokens * top_k - first > BLOCK else tokens * top_k - first
+        gather(work, 0, x, order, first, top_k, rows, width)
+        for r in range(rows):
+            to = view(out, order[first + r] // top_k * width, width)
+            source = view(work, r * width, width)
+            for i in range(width):
+                to[i] += source[i]
+
+
 def forward(x, gates, ids, order, counts, w_in, w_out, out, hidden, work, tokens, top_k, width, inner, experts):
     """All addresses: out = sum over a token's experts of gate times network; ``hidden`` M x N is kept for backward.
 

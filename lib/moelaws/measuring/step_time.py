@@ -1,8 +1,8 @@
 """How long a training step takes, and what of it is the price of routing, part by part."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -89,7 +89,7 @@ def step_time(model: ModelConfig, tokens: int, device: str = "cpu", repeats: int
         keep_freed_memory()
     sequences = max(1, tokens // model.context)
     tokens = sequences * model.context
-    with _quiet(place):
+    with _quiet(place), _one_thread():
         works = {"step": _whole(model, sequences, place)}
         if model.is_moe:
             active = _active(model)
@@ -110,6 +110,16 @@ def _active(model: ModelConfig) -> ModelConfig:
 def _quiet(place: torch.device) -> "torch.cuda.StreamContext | nullcontext[None]":
     """On a GPU, a stream that graphs can be recorded on."""
     return torch.cuda.stream(torch.cuda.Stream(place)) if place.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

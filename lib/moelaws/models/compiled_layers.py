@@ -113,6 +113,31 @@ class CompiledNetworks(torch.autograd.Function):
         return by_x, by_gates, None, by_w_in, by_w_out
 
 
+class CompiledMoves(torch.autograd.Function):
+    """The moves of ``CompiledNetworks``, without its products."""
+
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor, ids_TK: Tensor, experts: int) -> Tensor:
+        ctx.experts = experts
+        ctx.save_for_backward(ids_TK)
+        return _moved(x_TD, ids_TK, experts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_out_TD: Tensor) -> tuple[Tensor | None, ...]:
+        (ids_TK,) = ctx.saved_tensors
+        return _moved(by_out_TD, ids_TK, ctx.experts), None, None
+
+
+def _moved(x_TD: Tensor, ids_TK: Tensor, experts: int) -> Tensor:
+    plan = torch.empty(ids_TK.numel() + experts, dtype=torch.int64)
+    order_M, counts_E = plan.split([ids_TK.numel(), experts])
+    out_TD, work = torch.empty_like(x_TD), x_TD.new_empty(networks.BLOCK * x_TD.shape[1])
+    call(networks.moves, x_TD.contiguous(), ids_TK.contiguous(), order_M, counts_E, out_TD, work,
+         *ids_TK.shape, x_TD.shape[1], experts)  # fmt: skip
+    return out_TD
+
+
 class CompiledRouter(torch.autograd.Function):
     """Softmax, the K best, and the losses of both."""
 

@@ -87,6 +87,10 @@ def there_and_back(x_TD: Tensor, ids_TK: Tensor, w_in_EDN: Tensor) -> Tensor:
     Returns:
         Each token K times over, T x D; its gradient moves as much.
     """
+    if compiles(x_TD):
+        from moelaws.models.compiled_layers import CompiledMoves
+
+        return CompiledMoves.apply(x_TD, ids_TK, len(w_in_EDN))
     if on_cpu(x_TD):
         return _Moves.apply(x_TD, ids_TK, w_in_EDN.detach())
     n_tokens, top_k = ids_TK.shape

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moelaws.config import ModelConfig
+from moelaws.exchange.families import FAMILIES
+from moelaws.exchange.published_models import find_published
 from moelaws.json_file import read_object
 from moelaws.quote import shown
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 _TINY = {"d": "d_model", "E": "n_experts", "K": "top_k", "G": "granularity", "V": "vocab_size", "T": "context"}
 _DIGITS = 9
 _EXPECTED = "a checkpoint's folder, tiny:d=64,E=8,K=1, or a JSON file of a configuration"
+_OTHERS = "the only layout that is read and run; --predict foresees other models on --hardware NAME"
 
 
 def open_model(
@@ -30,11 +33,14 @@ def open_model(
     from moelaws.measuring.requests import requests_of, uniform_requests
     from moelaws.measuring.subjects import COPIES, random_decoder
     from moelaws.models.checkpoint import load_checkpoint
+    from moelaws.models.layout import CONFIG
     from moelaws.text.corpus import VOCAB_SIZE, load_corpus
 
     if not name:
         raise ValueError(f"no name of a model; expected {_EXPECTED}")
     if not name.startswith("tiny:") and Path(name).is_dir():
+        if (Path(name) / CONFIG).is_file():
+            parse_config(str(Path(name) / CONFIG))  # whether it is one that is run here
         decoder = make_decoder(load_checkpoint(name, COPIES).to(device), engine, threads)
         vocab_size = decoder.config.vocab_size
         requests = requests_of(load_corpus()) if vocab_size == VOCAB_SIZE else uniform_requests(vocab_size)
@@ -63,10 +69,15 @@ def parse_config(name: str) -> ModelConfig:
             values[_TINY[letter]] = int(number)
         return tiny_model(**values)
     if not Path(name).exists():
+        if find_published(name):
+            raise ValueError(f"{name}: a published model; expected one in the OLMoE layout, {_OTHERS}")
         raise ValueError(f"{name}: No such file or folder; expected {_EXPECTED}")
     fields = read_object(Path(name))
     if "model_type" in fields or "architectures" in fields:
-        from moelaws.models.layout import config_of
+        from moelaws.models.layout import LAYOUT, OURS, config_of
 
+        kind = fields.get("model_type")
+        if isinstance(kind, str) and kind in FAMILIES and kind not in (LAYOUT, OURS):
+            raise ValueError(f"{name}: model_type = {shown(kind)}: expected {LAYOUT!r}, {_OTHERS}")
         return config_of(fields, name)
     return ModelConfig.from_dict(fields)

