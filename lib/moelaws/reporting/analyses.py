@@ -14,6 +14,7 @@ from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.compute_multiplier import Speedup
 from moelaws.comparing.configuration import DENSE, CurveOptions
 from moelaws.comparing.speedup import speedup
+from moelaws.comparing.unseen import Unseen
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.result import FitResult
 from moelaws.laws import Law
@@ -57,7 +58,7 @@ class ReportOptions:
     """
 
     bootstrap: int = 300
-    hold_out: tuple[str, ...] | None = None
+    hold_out: tuple[str | Unseen, ...] | None = None
     seed: int = 0
     variable: str = ""
     laws: tuple[Law | str, ...] | None = None

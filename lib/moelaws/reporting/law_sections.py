@@ -8,6 +8,7 @@ from moelaws.charts.pictures.budget_cuts import budget_cut, optima_over_budgets
 from moelaws.charts.pictures.contests import errors_by_law
 from moelaws.charts.pictures.design import NAMES
 from moelaws.charts.pictures.multiplier import best_loss_by_budget
+from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.comparison_text import average_lines, held_out_lines, r2_text, refused_lines, shown_comparison
 from moelaws.fitting.result import FitResult
 from moelaws.reporting.analyses import Analyses, interval, number, open_parameters
@@ -107,12 +108,12 @@ def laws_section(found: Analyses) -> Section:
         split = contest.unseen[0]
         row = contest.table.iloc[0]
         finding = (
-            f"Of {len(contest.contenders)} laws {first.law.name} foresees best what was held out ({split.words}): it"
+            f"{_best_of(contest, 'foresees best what was held out')} ({split.words}): it"
             f" misses by {100 * row[f'{split.name}_rmse_log']:.2f} %, R2 {r2_text(row[f'{split.name}_r2'])}, and"
             f" {row[f'{split.name}_coverage']:.0%} of these runs lie inside its 95 % intervals."
         )
     else:
-        finding = f"{first.law.name} has the lowest AICc of {len(contest.contenders)} laws; nothing could be held out."
+        finding = f"{_best_of(contest, 'has the lowest AICc')}; nothing was held out."
     shown = shown_comparison(contest)
     figures = [figure(errors_by_law(contest.table, [each.name for each in contest.unseen], 240),
                       "What each law misses, in the fit and where it had not seen the runs.", "laws")]  # fmt: skip
@@ -124,6 +125,12 @@ def laws_section(found: Analyses) -> Section:
     tables = [Table.of(shown, "Errors are of ln L; 'AICc +' is above the least"), _coefficients(first.result)]
     return Section("laws", title, finding, said, tables, _there(figures), [f"{read}."],
                    [(first.law.name, first.law.mathml())])  # fmt: skip
+
+
+def _best_of(contest: Comparison, does: str) -> str:
+    """What the best law does; one law alone is no contest."""
+    name, count = contest.contenders[0].law.name, len(contest.contenders)
+    return f"Of {count} laws {name} {does}" if count > 1 else f"{name} was the one law asked"
 
 
 def _words_of(column: str) -> str:

@@ -4,17 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from moelaws.cli.instrument.own_laws import add_formula, own_laws
+from moelaws.cli.instrument.held_out import add_hold_out, held_out_of
+from moelaws.cli.instrument.own_laws import add_laws, laws_of
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
 from moelaws.comparing.compare import compare
-from moelaws.comparing.unseen import HELD_OUT, Unseen
 from moelaws.document import check_json, write_json
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.fitting.objective import FitError
-from moelaws.laws import Law, LawError, law
-from moelaws.runs import ConditionError, Loaded, finished
+from moelaws.laws import LawError
+from moelaws.runs import ConditionError, finished
 
 _MOST_STARTS = 100_000
 
@@ -22,15 +22,8 @@ _MOST_STARTS = 100_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_table(parser)
-    parser.add_argument("--laws", metavar="NAME,...", help="these laws only (default: all that the table can identify)")
-    add_formula(parser, several=True)
-    parser.add_argument(
-        "--hold-out",
-        action="append",
-        metavar="WHAT",
-        help="budget (the largest), sparsity (the highest), none, or a condition on rows: 'seed == 3'; may be given"
-        " several times (default: budget and sparsity)",
-    )
+    add_laws(parser)
+    add_hold_out(parser)
     parser.add_argument(
         "--fitter",
         choices=("certified", "published"),
@@ -50,13 +43,13 @@ def run(options: argparse.Namespace) -> int:
     """Compare and print; write files only when everything went well."""
     check_json(options.json, "compare")
     check_plot(options.plot)
-    laws = _laws(options)
+    laws = laws_of(options)
     loaded = load_table(options, any_sign=("loss",) if options.formula else ())
     name, runs = Path(options.table).name, finished(loaded.runs)
     more: dict[str, Any] = {"objective": options.objective}
     more |= {} if options.starts is None else {"starts": options.starts}
     try:
-        found = compare(laws, runs, _held_out(options.hold_out, loaded), options.fitter, **more)
+        found = compare(laws, runs, held_out_of(options, loaded), options.fitter, **more)
         record = found.to_dict()
     except (FitError, LawError, ConditionError) as error:
         raise FitError(f"{name}: {error}") from None
@@ -69,26 +62,3 @@ def run(options: argparse.Namespace) -> int:
     say(loaded, {})
     print(found)
     return 0
-
-
-def _laws(options: argparse.Namespace) -> list[Law] | None:
-    own = own_laws(options)
-    if options.laws is not None:
-        return [*(law(name) for name in options.laws.split(",") if name), *own]
-    if own:
-        from moelaws.laws import LAWS
-
-        return [*(each for each in LAWS.values() if each.target == "loss"), *own]
-    return None
-
-
-def _held_out(words: list[str] | None, loaded: Loaded) -> tuple[str | Unseen, ...] | None:
-    """What to hold out; conditions may name columns as the file does."""
-    if words is None:
-        return None
-    rows = finished(loaded.runs).index
-    return tuple(
-        word if word in HELD_OUT else Unseen(word, word, loaded.where(word).loc[rows].to_numpy(bool))
-        for word in words
-        if word != "none"
-    )

@@ -1,8 +1,8 @@
-"""A law of the reader's own, from what the command line says of it."""
+"""Which laws a command asks: by name, and of the reader's own."""
 
 import argparse
 
-from moelaws.laws import Law, law_from_formula
+from moelaws.laws import LAWS, Law, law, law_from_formula
 from moelaws.quote import shown
 from moelaws.runs.reading.rename import our_name, parse_map
 
@@ -20,6 +20,24 @@ def add_formula(parser: argparse.ArgumentParser, several: bool = False) -> None:
     else:
         parser.add_argument("--formula", help=example)
     parser.add_argument("--variables", metavar="N=COLUMN,...", help="columns of the formula's variables")
+
+
+def add_laws(parser: argparse.ArgumentParser) -> None:
+    """Add ``--laws`` and ``--formula``, of a command that asks several laws."""
+    parser.add_argument("--laws", metavar="NAME,...", help="these laws only (default: all that the table can identify)")
+    add_formula(parser, several=True)
+
+
+def laws_of(options: argparse.Namespace) -> list[Law] | None:
+    """The laws that ``--laws`` and ``--formula`` name; ``None`` where neither does.
+
+    Raises:
+        ValueError: a name that no law has, or what ``own_laws`` refuses.
+    """
+    own = own_laws(options)
+    if options.laws is not None:
+        return [*(law(name) for name in options.laws.split(",") if name), *own]
+    return [*(each for each in LAWS.values() if each.target == "loss"), *own] if own else None
 
 
 def own_laws(options: argparse.Namespace) -> list[Law]:

@@ -4,10 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from moelaws.cli.instrument.held_out import add_hold_out, held_out_of
+from moelaws.cli.instrument.own_laws import add_laws, laws_of
 from moelaws.cli.table import add_table, load_table, say, use_our_names
 from moelaws.cli.values import path, seed, whole
 from moelaws.files import check_beginning
-from moelaws.laws import law
 from moelaws.quote import plain
 from moelaws.reporting.analyses import ReportOptions
 from moelaws.reporting.page import BEGINNING
@@ -19,13 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_table(parser)
     parser.add_argument("--out", type=path, required=True, metavar="PAGE", help="write the page to this .html file")
     parser.add_argument("--variable", help="column of sizes (default: active_params, else total_params)")
-    parser.add_argument(
-        "--hold-out",
-        action="append",
-        metavar="WHAT",
-        help="budget, sparsity, or a condition on rows, as in moelaws compare; may be given several times",
-    )
-    parser.add_argument("--laws", metavar="NAME,...", help="compare these laws only (default: all that can be asked)")
+    add_laws(parser)
+    add_hold_out(parser)
     parser.add_argument("--bootstrap", type=whole(0, 100_000), default=300, help="refits of each surface (default 300)")
     parser.add_argument("--seed", type=seed, default=0, help="of the refits (default 0)")
     parser.set_defaults(run=run)
@@ -37,9 +33,14 @@ def run(options: argparse.Namespace) -> int:
     use_our_names(options, "variable")
     loaded = load_table(options, guess=True)
     about = About.of_file(Path(options.table), ("moelaws", *sys.argv[1:]), loaded.notes)
-    held_out = None if options.hold_out is None else tuple(options.hold_out)
-    laws = None if options.laws is None else tuple(law(name) for name in options.laws.split(",") if name)
-    asked = ReportOptions(options.bootstrap, held_out, options.seed, options.variable or "", laws)
+    laws = laws_of(options)
+    asked = ReportOptions(
+        options.bootstrap,
+        held_out_of(options, loaded),
+        options.seed,
+        options.variable or "",
+        None if laws is None else tuple(laws),
+    )
     made = report(loaded.runs, options.out, asked, about)
     say(loaded, {})
     for section in made.sections[:-2]:

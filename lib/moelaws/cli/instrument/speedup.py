@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_formula(parser)
     parser.add_argument("--family", choices=FAMILIES, help="sizes of the models, for a law")
     add_discrepancy(parser)
-    parser.add_argument("--starts", type=whole(1, _MOST_STARTS), help="starting points of the law's fit")
+    parser.add_argument("--starts", type=whole(1, _MOST_STARTS), help="starting points to draw (default: by the law)")
     parser.add_argument(
         "--level", type=number(0, 0.999999), default=0.95, metavar="P", help="of the intervals (default 0.95)"
     )
