@@ -7,7 +7,9 @@ from moelaws.laws import LAWS
 UPCYCLED, SCRATCH = LAWS["liew2025"], LAWS["liew2025_scratch"]
 
 
-@pytest.mark.parametrize(("before", "after", "loss"), [(1e11, 1e10, 2.2364), (1e11, 1e11, 2.0654), (1e12, 1e11, 2.0111)])
+@pytest.mark.parametrize(
+    ("before", "after", "loss"), [(1e11, 1e10, 2.2364), (1e11, 1e11, 2.0654), (1e12, 1e11, 2.0111)]
+)
 def test_upcycled(before: float, after: float, loss: float) -> None:
     run = {"dense_params": 1e9, "dense_tokens": before, "tokens": after}
     assert float(UPCYCLED.predict(UPCYCLED.published["upcycled"], run)) == pytest.approx(loss, abs=6e-5)
