@@ -15,6 +15,7 @@ import pytest
 
 from bookbuild.command import main
 from bookbuild.execution.cache import Cache
+from bookbuild.execution.execute import MANY
 from bookbuild.site.exchange import exchange
 from books import copy_small_book
 from small_sweep import alive, until, with_tests
@@ -182,12 +183,18 @@ def test_an_exchange_that_is_interrupted_leaves_the_old_name(tmp_path: Path, mon
 # --- signals -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_build_that_is_ended_takes_its_kernels_with_it(number: signal.Signals, tmp_path: Path) -> None:
-    book, mark = page_only(tmp_path / "book"), tmp_path / "mark"
+@pytest.mark.parametrize(
+    ("number", "count"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, MANY), (signal.SIGKILL, 1), (signal.SIGKILL, MANY)],
+)
+def test_a_build_that_is_ended_takes_its_kernels_with_it(number: signal.Signals, count: int, tmp_path: Path) -> None:
+    """Kernels that were started one by one, and many that come from a nursery, which ends, too."""
+    book, mark = page_only(tmp_path / "book"), tmp_path / "mark0"
     (book / "chapters").mkdir()
-    (book / "chapters" / "waiting.md").write_text(WAITING % mark)
-    (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: chapters/waiting\n")
+    for chapter in range(count):
+        (book / "chapters" / f"waiting{chapter}.md").write_text(WAITING % (tmp_path / f"mark{chapter}"))
+    entries = "".join(f"  - file: chapters/waiting{chapter}\n" for chapter in range(count))
+    (book / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{entries}")
     (book / "tables.md").unlink()
     pipe = subprocess.PIPE
     build = subprocess.Popen(
