@@ -8,6 +8,7 @@ import pytest
 
 from howmany.serving import wall_clock as chapter
 from howmany.serving import wall_clock_figures as figures
+from howmany.serving import wall_clock_tables as tables
 from moelaws.charts.theme import themed
 from moelaws.pacing.step_work import WORK
 from repository import ROOT
@@ -48,7 +49,7 @@ def test_placebos_are_asked_where_a_claim_has_nothing_to_say(found: list[chapter
     assert [each.placebos[0].word for each in (made["tax-of-a-step"], made["tax-eats-gain"])] == ["contradicted"] * 2
     assert made["gain-in-flops"].placebos[0].word == "reproduced"
     assert made["no-inner-optimum"].placebos[0].word == "not resolved"
-    said = chapter.numbers(found, steps, list(made.values()))
+    said = tables.numbers(found, steps, list(made.values()))
     assert said["wc_word_tax_eats_gain"] == made["tax-eats-gain"].text
 
 
@@ -63,14 +64,14 @@ def test_a_ruinous_tax_is_said_to_eat_the_gain(found: list[chapter.Track], steps
 
 
 def test_tables_and_figures_hold_what_was_found(found: list[chapter.Track], steps: pd.DataFrame) -> None:
-    table = chapter.purse_table(found, {"H200": "h200"})
+    table = tables.purse_table(found, {"H200": "h200"})
     assert len(table) == 6
     assert (chapter.break_even_rows(found)["low"] <= chapter.break_even_rows(found)["n_experts"]).all()
     prices = chapter.price_rows(steps, {"H200": 8192}, {"H200": (512,)})
     whole = prices[prices["n_experts"] == 16]["share"].sum()
     row = steps[(steps["d_model"] == 512) & (steps["n_experts"] == 16) & (steps["tokens"] == 8192)].iloc[0]
     assert whole == pytest.approx(row["step_ms"] / row["dense_step_ms"] - 1)
-    assert len(chapter.recorded_check(found)) == 9
+    assert len(tables.recorded_check(found)) == 9
     for figure in (
         figures.isotime_figure(found[0]), figures.price_figure(steps), figures.worth_figure(found),
         figures.break_even_figure(found),
