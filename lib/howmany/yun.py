@@ -15,7 +15,8 @@ from howmany.study import budget_label
 from howmany.verdict import Finding, Judged, judge
 from howmany.verdicts.blind_law import without_experts
 from moelaws.optimum.family import Family, alternating, proportional
-from moelaws.optimum.forecaster import Allocation, Forecaster, OptimumError, size_of
+from moelaws.optimum.forecaster import Allocation, Forecaster, size_of
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.optimum.optimum import best_size, least_compute, smallest_size
 from moelaws.serving.bounded import Option, Trade, bounded_cost, option_of
 from moelaws.serving.cost import CHAT, deploy

@@ -64,7 +64,7 @@ from .optimum.family import glu as glu
 from .optimum.family import proportional as proportional
 from .optimum.family import switch as switch
 from .optimum.forecaster import Forecaster as Forecaster
-from .optimum.forecaster import OptimumError as OptimumError
+from .optimum.known_coefficients import OptimumError as OptimumError
 from .pacing.equal_time import Race as Race
 from .pacing.equal_time import race as race
 from .pacing.step_model import StepError as StepError

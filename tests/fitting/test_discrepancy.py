@@ -16,7 +16,8 @@ from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError
 from moelaws.fitting.report.fit_file import load_fit
 from moelaws.laws import law, law_from_formula
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.runs import read_runs
 from published_runs import truth
 from repository import ROOT

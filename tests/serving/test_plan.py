@@ -17,7 +17,8 @@ from moelaws.optimum import optimum as optimum_module
 from moelaws.optimum import search as searches
 from moelaws.optimum import sizes as sizes_module
 from moelaws.optimum.family import switch
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.serving import frontier as frontier_module
 from moelaws.serving.bounded import Trade, bounded_cost, bounded_loss, loss_optimal, with_memory
 from moelaws.serving.cost import Deployment, Traffic, deploy

@@ -5,7 +5,7 @@ from typing import Any
 from moelaws.importing.preset import letters, names
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law
-from moelaws.optimum.forecaster import PUBLISHED
+from moelaws.optimum.known_coefficients import PUBLISHED
 from moelaws.runs.reading.status import DID_NOT, ENDED_WELL
 from moelaws.runs.schema import COLUMNS
 

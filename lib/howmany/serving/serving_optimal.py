@@ -11,7 +11,8 @@ import pandas as pd
 from howmany.page import listed
 from howmany.yun import Setting, same_loss_cost, same_loss_own_size, settings, top_k
 from moelaws.charts.serving_costs import loss_by_cost, ratio_bars
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.serving.bounded import Option
 
 Places = Mapping[str, Mapping[str, Setting]]

@@ -11,7 +11,7 @@ from .family import glu as glu
 from .family import proportional as proportional
 from .family import switch as switch
 from .forecaster import Forecaster as Forecaster
-from .forecaster import OptimumError as OptimumError
+from .known_coefficients import OptimumError as OptimumError
 from .optimum import best_size as best_size
 from .optimum import best_sparsity as best_sparsity
 from .optimum import compute_multiplier as compute_multiplier

@@ -8,7 +8,8 @@ import numpy as np
 
 from moelaws.optimum.allocation import Allocation, Choice
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.optimum.minimum import tails
 from moelaws.optimum.sizes import best_sizes
 

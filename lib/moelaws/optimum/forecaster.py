@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from moelaws.fitting.discrepancy.admission import Use, used
+from moelaws.fitting.discrepancy.admission import Use
 from moelaws.fitting.discrepancy.correction import Paths
 from moelaws.fitting.result import FitResult
-from moelaws.laws import LAWS, Law, law
+from moelaws.laws import Law
 from moelaws.optimum.allocation import Allocation, Estimate
-from moelaws.optimum.family import FAMILIES, Family, Memory, family_of, proportional
+from moelaws.optimum.family import Family, Memory
+from moelaws.optimum.known_coefficients import OptimumError, error_of, made_of
 from moelaws.optimum.search import crossing
 
 Array = Any
@@ -25,21 +26,6 @@ LOG_SIZE = (-10.0, 80.0)
 
 EXPERTS = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of experts that are compared where none are named."""
-
-_UNKNOWN = (0.0, np.inf)
-_DRAWS = 200
-"""Of a law and its error together."""
-
-PUBLISHED = {
-    "abnar2025": ("table3", "glu", (3e19, 1e21)),
-    "ludziejewski2025": ("table3", "switch", _UNKNOWN),
-}
-"""Laws that know experts and tokens and have coefficients: name -> set of coefficients, family, and the training FLOPs
-of the runs behind them where the paper prints those."""
-
-
-class OptimumError(ValueError):
-    """The question has no answer under this law; the message says why."""
 
 
 @dataclass(frozen=True, init=False)
@@ -95,9 +81,9 @@ class Forecaster:
         budgets: tuple[float, float] | None = None,
         discrepancy: Use = "none",
     ) -> None:
-        made = {"error": None, "discrepancy": ""} | _made_of(law, params, family, replicates)
+        made = {"error": None, "discrepancy": ""} | made_of(law, params, family, replicates)
         if discrepancy != "none":
-            made |= _error_of(law, discrepancy, params is not None or replicates is not None)
+            made |= error_of(law, discrepancy, params is not None or replicates is not None)
         if budgets is not None:
             made["budgets"] = budgets
         for name, value in made.items():
@@ -250,57 +236,3 @@ def size_of(count: Callable[[Array, Array, Array], Array], target: Array, n_expe
     shape = np.broadcast_shapes(np.shape(target), np.shape(n_experts), np.shape(top_k))
     low, high = (np.full(shape, end) for end in LOG_SIZE)
     return np.exp(crossing(lambda x: np.log(count(np.exp(x), n_experts, top_k) / target), low, high))
-
-
-def _made_of(
-    source: Law | str | FitResult,
-    params: Mapping[str, float] | None,
-    family: Family | None,
-    replicates: Mapping[str, Array] | None,
-) -> dict[str, Any]:
-    """The attributes of a forecaster: what is given, and for the rest what its source tells."""
-    if isinstance(source, FitResult):
-        saved = source.origin.family
-        return {
-            "law": source.law,
-            "params": source.params if params is None else params,
-            "family": family or (family_of(saved["name"], _settings(saved)) if saved else proportional()),
-            "replicates": source.draws() if replicates is None else replicates,
-            "budgets": source.origin.ranges.get("train_flops", _UNKNOWN),
-        }
-    found = law(source) if isinstance(source, str) else source
-    if params is not None:
-        made = {"family": family or proportional(), "budgets": _UNKNOWN}
-    elif found.name in PUBLISHED and LAWS.get(found.name) is found:
-        key, default, budgets = PUBLISHED[found.name]
-        params, made = found.published[key], {"family": family or FAMILIES[default](), "budgets": budgets}
-    else:
-        raise OptimumError(
-            f"law {found.name!r} cannot plan: it lacks experts, tokens or published coefficients; "
-            f"those that can are {', '.join(PUBLISHED)}, and fits of your own"
-        )
-    return {"law": found, "params": params, "replicates": replicates or {}} | made
-
-
-def _error_of(source: Law | str | FitResult, use: Use, by_hand: bool) -> dict[str, Any]:
-    """The process beside a fitted law, and its draws with those of the coefficients, as attributes of a forecaster."""
-    if not isinstance(source, FitResult):
-        if use == "always":
-            raise OptimumError("discrepancy = 'always': only a fit that holds its runs tells what its law misses")
-        return {"discrepancy": "the law stands alone: it was not fitted here, and brings no runs"}
-    correction = used(source, use)
-    said = source.discrepancy.reason
-    if correction is None:
-        return {"discrepancy": said}
-    if by_hand:
-        raise OptimumError(
-            f"discrepancy = {use!r}: params and replicates that are given by hand have no process of theirs"
-        )
-    paths = correction.paths(_DRAWS)
-    replicates = {name: paths.params.get(name, np.full(_DRAWS, value)) for name, value in source.params.items()}
-    params = {**source.params, **correction.params}
-    return {"params": params, "error": paths, "replicates": replicates, "discrepancy": said}
-
-
-def _settings(saved: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in saved.items() if key != "name"}

@@ -16,7 +16,8 @@ import numpy as np
 from moelaws.optimum.allocation import Allocation, Choice, Estimate
 from moelaws.optimum.expert_choice import best_experts, best_model
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import Forecaster, OptimumError, size_of
+from moelaws.optimum.forecaster import Forecaster, size_of
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.optimum.minimum import ends_of
 from moelaws.optimum.search import crossing, minimise
 from moelaws.optimum.sizes import best_sizes, column

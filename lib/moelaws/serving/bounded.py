@@ -7,7 +7,8 @@ import numpy as np
 
 from moelaws.optimum.allocation import Allocation
 from moelaws.optimum.family import Memory
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.optimum.optimum import best_size, smallest_size
 from moelaws.serving.cost import Deployment, Serving, largest_batch, serve
 from moelaws.serving.served import Served, served_family

@@ -7,7 +7,8 @@ from moelaws.fitting.report.fit_file import load_fit
 from moelaws.fitting.result import FitResult
 from moelaws.json_file import JsonFileError
 from moelaws.optimum.family import FAMILIES, Family, proportional
-from moelaws.optimum.forecaster import PUBLISHED, Forecaster
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import PUBLISHED
 from moelaws.quote import shown
 
 __all__ = ["FAMILIES", "OURS", "PUBLISHED", "ours", "published", "read_fit"]

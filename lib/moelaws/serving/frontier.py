@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moelaws.optimum.forecaster import Forecaster, OptimumError
+from moelaws.optimum.forecaster import Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.optimum.optimum import best_size
 from moelaws.optimum.search import crossing
 from moelaws.serving.bounded import Option, Trade, allocation_in, loss_optimal, option_of, why_not

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from moelaws.optimum.forecaster import EXPERTS, Forecaster, OptimumError
+from moelaws.optimum.forecaster import EXPERTS, Forecaster
+from moelaws.optimum.known_coefficients import OptimumError
 from moelaws.serving.bounded import Option, Trade, bounded_cost, loss_optimal, why_not, with_memory
 from moelaws.serving.cost import Deployment
 from moelaws.serving.frontier import least_dollars
