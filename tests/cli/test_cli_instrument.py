@@ -27,6 +27,7 @@ def table(tmp_path, monkeypatch):
 
 
 MAP = ("--map", "loss=val/loss")
+FIT = str(ROOT / "data" / "fits" / "ours.json")
 
 
 def test_compare_prints_a_table_and_writes_what_was_asked(table, tmp_path, capsys):
@@ -169,6 +170,24 @@ def test_speedup_says_the_factor_in_seconds_of_a_device_that_the_runs_never_saw(
     assert "not measured" in found["b200"]["seconds_why"]
 
 
+def test_a_law_s_factor_in_seconds_has_the_doubts_of_law_and_device(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs_file = str(ROOT / "data" / "runs" / "isoflop.csv")
+    line = ["speedup", "--law-fit", FIT, "--budget", "1e13", "--of", "16", "--times", runs_file]
+    found = {}
+    for name, more in (("timed", ()), ("h200", ("--device", "h200")), ("foreseen", ("--device", "b200"))):
+        assert exit_code([*line, *more, "--json", f"{name}.json"]) == 0
+        assert "in seconds: " in capsys.readouterr().out
+        found[name] = json.loads(Path(f"{name}.json").read_text())
+        jsonschema.validate(found[name], schema("speedup"))
+        seconds, flops = found[name]["seconds"], found[name]["flops"]
+        assert 0.1 < seconds["low"] < seconds["value"] < flops["value"]
+        # The interval in seconds is wider: the device's doubt comes on top of the law's.
+        assert seconds["high"] / seconds["low"] > flops["high"] / flops["low"]
+    assert found["h200"]["seconds"]["value"] != found["timed"]["seconds"]["value"]
+    assert "H200: 41 measured steps" in found["h200"]["seconds_why"]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -200,9 +219,28 @@ def test_speedup_says_the_factor_in_seconds_of_a_device_that_the_runs_never_saw(
             "runs.csv: no column 'device'",
         ),
         (
-            ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "h200", "--law", "abnar2025"],
+            ["speedup", "runs.csv", *MAP, "--budget", "1e18", "--of", "4", "--device", "h200", "--times", "runs.csv"],
             "take one",
         ),
+        (
+            [
+                "speedup",
+                "runs.csv",
+                *MAP,
+                "--budget",
+                "1e18",
+                "--of",
+                "4",
+                "--device",
+                "h200",
+                "--law",
+                "abnar2025",
+                "--starts",
+                "2",
+            ],
+            "no column 'd_model'",
+        ),
+        (["speedup", "--law-fit", FIT, "--budget", "1e13", "--of", "16", "--device", "h200"], "by --times FILE"),
     ],
 )
 def test_a_refusal_is_one_sentence_and_writes_nothing(table, tmp_path, capsys, line, said):

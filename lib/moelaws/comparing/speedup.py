@@ -7,6 +7,7 @@ import pandas as pd
 
 from moelaws.comparing.compute_multiplier import Speedup
 from moelaws.comparing.configuration import DENSE, Configuration, CurveOptions, best_losses
+from moelaws.comparing.law_seconds import seconds_by_law
 from moelaws.comparing.loss_curves import FARTHEST, least_budget, losses_at, with_ends
 from moelaws.comparing.wall_time import Pace, pace_of
 from moelaws.fitting.objective import FitError
@@ -46,7 +47,8 @@ def speedup(
         level: of the intervals.
         options: how the curves are fitted.
         timed: what the speeds are taken from: a table of runs with ``seconds``, or a device's steps (``step_model``),
-            by which the seconds of these runs are foreseen; by default the runs themselves, as they were timed.
+            by which the seconds of these runs are foreseen; by default the runs themselves, as they were timed. For a
+            law, a table alone: of its models, those near the law's best sizes.
 
     Returns:
         The multiplier, with intervals: in FLOPs, and in seconds where times are known.
@@ -73,8 +75,11 @@ def speedup(
     first, second = Configuration.read(of), Configuration.read(over)
     if not isinstance(runs, pd.DataFrame):
         if isinstance(timed, StepModel):
-            raise StepError("a law knows sizes and not shapes: a device's seconds are those of a run table's models")
-        return _of_law(Forecaster(runs) if isinstance(runs, FitResult) else runs, budget, first, second, level)
+            raise StepError(
+                "a law knows sizes and not shapes: expected a run table for timed, such as predict_seconds makes"
+            )
+        law = Forecaster(runs) if isinstance(runs, FitResult) else runs
+        return _of_law(law, budget, (first, second), level, timed)
     options = options or CurveOptions()
     ended, _ = completed(finished(runs))
     check(ended, options.variable)
@@ -116,8 +121,11 @@ def _without_optimum(curve: pd.DataFrame) -> list[str]:
     return [f"{budget:.4g} FLOPs: {why}" for budget, why in zip(none["budget"], none["why"], strict=True)]
 
 
-def _of_law(law: Forecaster, budget: float, first: Configuration, second: Configuration, level: float) -> Speedup:
-    for each in (first, second):
+def _of_law(
+    law: Forecaster, budget: float, both: tuple[Configuration, Configuration], level: float, timed: pd.DataFrame | None
+) -> Speedup:
+    first, second = both
+    for each in both:
         if each.n_experts is None:
             raise FitError(f"a law knows configurations by E and K, not by {each.words!r}")
     experts, other = float(first.n_experts or 1), float(second.n_experts or 1)
@@ -126,9 +134,11 @@ def _of_law(law: Forecaster, budget: float, first: Configuration, second: Config
     found = replace(found, high=np.inf) if found.high > _NEVER else found
     least, most = law.budgets
     far = budget * found.value > most * 1.02 or budget < least / 1.02
-    why = "a law counts FLOPs; times come from a run table"
+    seconds, why = None, "a law counts FLOPs; times come from a run table, by --device or --times"
+    if timed is not None:
+        seconds, why = seconds_by_law(law, finished(timed), both, budget, found, level)
     notes = (f"sizes and FLOPs of its models: family '{law.family.name}'", *filter(None, (law.discrepancy,)))
-    return Speedup(budget, first.words, second.words, found, None, why, law.law.name, far, level, notes=notes)
+    return Speedup(budget, first.words, second.words, found, seconds, why, law.law.name, far, level, notes=notes)
 
 
 def _estimate(draws: np.ndarray, level: float) -> Estimate:

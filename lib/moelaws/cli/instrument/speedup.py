@@ -1,6 +1,7 @@
 """``moelaws speedup``: how many times the compute one configuration is worth beside another."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from moelaws.optimum.family import FAMILIES
 from moelaws.optimum.forecaster import Forecaster
 from moelaws.optimum.run_family import family_of_runs
 from moelaws.pacing.step_model import StepError, StepModel, step_model
+from moelaws.pacing.timed_runs import predict_seconds
 from moelaws.runs import ConditionError, Loaded, finished, load_runs
 from moelaws.surfaces.polynomial import SurfaceError
 
@@ -39,11 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variable", default="active_params", help="column of sizes (default active_params)")
     parser.add_argument("--bootstrap", type=whole(2, 100_000), default=300, help="refits of each curve (default 300)")
     parser.add_argument("--seed", type=seed, default=0, help="of the refits (default 0)")
-    parser.add_argument("--times", type=path, metavar="FILE", help="a run table to take the speeds from instead")
+    parser.add_argument(
+        "--times", type=path, metavar="FILE", help="a run table to take the speeds from, or for --law-fit the models"
+    )
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="foresee the seconds on this device: cpu or h200 as measured, or a hardware preset",
+        help="foresee the seconds on this device, of a law too: cpu or h200 as measured, or a hardware preset",
     )
     parser.add_argument(
         "--steps",
@@ -72,9 +76,10 @@ def run(options: argparse.Namespace) -> int:
     by_law = options.law or options.law_fit or options.formula
     if options.steps and not options.device:
         raise ValueError("--steps: goes with --device, which says whose steps of the table are meant")
-    if options.device and (options.times or by_law):
-        other = "--times" if options.times else "a law"
-        raise ValueError(f"--device and {other}: seconds on a device are foreseen for the runs of a table; take one")
+    if options.device and options.times and not by_law:
+        raise ValueError("--device and --times: seconds on a device are foreseen for the runs of the table; take one")
+    if options.device and options.table is None and options.times is None:
+        raise ValueError("--device: a fit knows sizes and no shapes; name a run table of its models by --times FILE")
     found, loaded = _of_law(options) if by_law else _observed(options)
     picture = found.plot() if options.plot else None
     if options.json:
@@ -97,7 +102,18 @@ def _of_law(options: argparse.Namespace) -> tuple[Speedup, Loaded | None]:
     if family is None and loaded is not None:
         family = family_of_runs(finished(loaded.runs))
     asked = Forecaster(source, family=family, discrepancy=options.discrepancy)
-    return speedup(asked, options.budget, options.of, options.over, options.level), loaded
+    timed, how = None, "as they were timed"
+    if options.times or options.device:
+        models = load_runs(options.times, {}, None, required=()) if options.times else loaded or load_table(options)
+        timed, _ = models.derived()
+        if options.device:
+            device = step_model(options.device, options.steps)
+            timed, how = predict_seconds(finished(timed), device), f"as foreseen on {device}"
+    try:
+        found = speedup(asked, options.budget, options.of, options.over, options.level, timed=timed)
+    except SurfaceError as error:
+        raise FitError(f"{Path(options.times or options.table).name}: {error}") from None
+    return replace(found, seconds_why=f"{found.seconds_why}, {how}") if found.seconds else found, loaded
 
 
 def _observed(options: argparse.Namespace) -> tuple[Speedup, Loaded]:
