@@ -73,6 +73,9 @@ def test_of_a_wide_table_of_many_points_a_screenful_is_printed() -> None:
     assert "tokens" in text
     assert "note" not in text
     assert "why" in str(predict(FIT, {"active_params": 1e9, "tokens": 1e10, "why": "mine"}))
+    far = str(predict(FIT, {"active_params": 1e-200, "tokens": 1e-200}))
+    assert max(map(len, far.splitlines())) < 200
+    assert "e+" in far
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ class Predictions:
         for name, title in (("mean", f"{share} of the law"), ("run", f"{share} of a run")):
             low, high = shown.pop(f"{name}_low"), shown.pop(f"{name}_high")
             if low.notna().any():
-                shown[title] = [f"{a:.4f} to {b:.4f}" for a, b in zip(low, high, strict=True)]
-        shown[self.target] = shown[self.target].map("{:.4f}".format)
+                shown[title] = [f"{_written(a)} to {_written(b)}" for a, b in zip(low, high, strict=True)]
+        shown[self.target] = shown[self.target].map(_written)
         for name in set(shown.columns) & set(self.table.columns) - {self.target, "beyond"}:
             if pd.api.types.is_numeric_dtype(shown[name]):
                 shown[name] = shown[name].map("{:.5g}".format)
@@ -86,6 +86,11 @@ class Predictions:
         return said + "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _written(loss: float) -> str:
+    """A loss to four decimals; one that is none, as far from the runs, in few characters."""
+    return f"{loss:.4f}" if abs(loss) < 1e5 else f"{loss:.5g}"
 
 
 def predict(
