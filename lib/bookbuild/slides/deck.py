@@ -12,7 +12,7 @@ from typing import Any
 
 from bookbuild.error import BookError
 from bookbuild.pages.mathml import mathml
-from bookbuild.pages.numerals import unbroken
+from bookbuild.pages.numerals import printed
 from bookbuild.pages.readable import quoted, read_book
 from bookbuild.slides.figures import Figures
 from bookbuild.slides.lesson import Lesson, read_lessons
@@ -84,7 +84,7 @@ def _rendered(text: str, figures: Figures, where: str) -> str:
         source, described = figures.find(page, words, where)
         return f'<img class="figure" src="{source}" alt="{html.escape(described)}" />'
 
-    return unbroken(re.sub(r'<img src="(?P<page>[^"]*)" alt="(?P<words>[^"]*)" />', figure, made))
+    return printed(re.sub(r'<img src="(?P<page>[^"]*)" alt="(?P<words>[^"]*)" />', figure, made))
 
 
 def _list(lessons: Sequence[Lesson]) -> str:
