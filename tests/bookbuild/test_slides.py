@@ -56,7 +56,7 @@ def test_a_lesson_has_the_figures_and_numbers_of_the_pages(book: Path, capsys: p
     assert 'alt="A rising line."' in text
     assert "94 %" in text
     assert "<msup>" in text
-    assert '<span class="number">2.1e-04</span>' in text
+    assert '<span class="number">2.1e−4</span>' in text
     assert '<aside class="notes">begin slowly, and smile.</aside>' in text
     assert "Note:" not in text
     assert "http" not in text.replace("http://www.w3.org/1998/Math/MathML", "")

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def tried(inputs: Iterable[Input], at: Path) -> Iterable[tuple[Input, Ending, li
     os.environ["MOELAWS_CACHE"] = str(at / "cache")
     os.environ.pop("MOELAWS_DEBUG", None)
     load()
+    _compile()
     whole, folder, prints = at / "whole", at / "folder", at / "prints"
     for place in (whole, prints):
         place.mkdir()
@@ -42,6 +44,12 @@ def tried(inputs: Iterable[Input], at: Path) -> Iterable[tuple[Input, Ending, li
             clean = state(folder)
         ending = run(one, folder, prints)
         yield one, ending, objections(one, ending)
+
+
+def _compile() -> None:
+    """Have compiled what is compiled once on a machine: no command is to be found hung because it waits for that."""
+    line = ["measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"]
+    subprocess.run([sys.executable, "-m", "moelaws.cli", *line], check=True, capture_output=True)
 
 
 def _copy(whole: Path, folder: Path) -> None:
