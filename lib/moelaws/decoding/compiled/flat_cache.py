@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moelaws.allocator import in_large_pages
 from moelaws.config import ModelConfig
 from moelaws.decoding.cache import KeyValueCache, make_cache
 from moelaws.kernels.tiles import PANEL
+
+_LARGE = 1 << 20  # numbers
 
 
 @dataclass(kw_only=True)
@@ -37,6 +40,13 @@ class FlatCache(KeyValueCache):
         return self.columns
 
 
+def _zeros(count: int) -> torch.Tensor:
+    """Memory of so many numbers; in large pages where it is large, as the weights are."""
+    if count < _LARGE:
+        return torch.zeros(count)
+    return torch.from_numpy(np.frombuffer(in_large_pages(4 * count), np.float32))
+
+
 def make_flat_cache(config: ModelConfig, lengths: Sequence[int], room: int) -> FlatCache:
     """An empty cache; arguments as those of ``make_cache``.
 
@@ -46,7 +56,7 @@ def make_flat_cache(config: ModelConfig, lengths: Sequence[int], room: int) -> F
     plain = make_cache(config, lengths, room, torch.device("cpu"))
     layers, batch = config.n_layers, len(lengths)
     # A tile reads a whole number of vectors, at the end beyond the last number.
-    keys, values = (torch.zeros(layers * each[0].numel() + PANEL) for each in (plain.keys, plain.values))
+    keys, values = (_zeros(layers * each[0].numel() + PANEL) for each in (plain.keys, plain.values))
     hidden_BL = plain.hidden_BL
     return FlatCache(
         keys=list(keys[:-PANEL].view(layers, *plain.keys[0].shape)),
