@@ -10,7 +10,7 @@ from typing import Any
 from bookbuild.error import BookError
 from bookbuild.pages.chapter import Page, read_page
 from bookbuild.pages.pairs import notebook_text, plain_notebook, text_of
-from bookbuild.pages.readable import Book, read_book
+from bookbuild.pages.readable import Book, read_book, readable
 from bookbuild.pages.toc import read_toc
 from moelaws.files import check_beginning, write_whole
 
@@ -57,7 +57,7 @@ def without_answers(page: Page) -> Page:
 
 
 def write_handout(root: Path, folder: Path) -> list[str]:
-    """Write the notebooks without answers, one with all answers, and the data that they read.
+    """Write the chapters without answers, one notebook with all answers, and the data that they read.
 
     Arguments:
         root: folder of the book.
@@ -82,7 +82,10 @@ def write_handout(root: Path, folder: Path) -> list[str]:
     texts = {f"{page.name}.ipynb": notebook_text(without_answers(page), book) for page in pages}
     texts["solutions/solutions.ipynb"] = _solutions(pages, book)
     for name in [page for page in read_toc(root) if f"{page}.ipynb" not in texts]:
-        texts[f"{name}.md"] = read_page(root, name).text
+        page = read_page(root, name)
+        texts[f"{name}.md"] = readable(without_answers(page).text, name, book) + "\n"
+        if answers(page):
+            texts[f"solutions/{page.stem}.md"] = readable(page.text, name, book) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(mark, MARK)
     for name, text in texts.items():

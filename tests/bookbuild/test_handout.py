@@ -48,6 +48,23 @@ def test_no_answer_is_handed_out_and_none_is_lost(page: Page, folder: Path) -> N
     assert len(asked) == len(re.findall(r"^:::\{exercise(-start)?\}", page.text, flags=re.MULTILINE))
 
 
+def test_no_text_holds_a_role_and_the_bank_of_questions_no_answer(folder: Path) -> None:
+    texts = {path: sources(path) for path in folder.glob("**/*.ipynb")}
+    texts |= {path: path.read_text(encoding="utf-8") for path in folder.glob("**/*.md") if "data" not in path.parts}
+    assert len(texts) > 40
+    roles = {
+        path.name: re.findall(r"\{(?:glue|doc|cite|term|eq|ref|numref)[:a-z]*\}`", text) for path, text in texts.items()
+    }
+    assert {name: found for name, found in roles.items() if found} == {}
+    reasons = [answer.text for answer in answers(read_page(ROOT, "questions"))]
+    assert len(reasons) == 20
+    asked, solved = (texts[folder / name] for name in ("questions.md", "solutions/questions.md"))
+    for reason in reasons:
+        for line in said(reason):
+            assert line not in asked
+            assert line in solved
+
+
 def test_links_and_data_are_where_they_say(folder: Path) -> None:
     for path in folder.glob("**/*.ipynb"):
         for link in re.findall(r"\]\(((?!https?:)[^)#]+\.ipynb)\)", sources(path)):

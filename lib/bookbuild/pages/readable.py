@@ -144,6 +144,16 @@ def _box(found: re.Match[str], page: str) -> str:
         return f"The code is {what}[{title.rsplit('/', 1)[-1]}]({title})."
     if kind == "math":
         return f"$$\n{body}\n$$"
+    if kind == "dropdown":
+        return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+    if kind == "glossary":
+        return body
+    if kind == "eval-rst":  # of the page of public names
+        return "\n".join(f"- `{name}`" for name in re.findall(r"\.\. auto\w+:: (\S+)", body))
+    if kind == "raw":
+        return ""
+    if kind == "bibliography":
+        return "The list itself is made from `references.bib`."
     raise BookError(f"{page}.md: a box of the kind '{kind}' has no plain form for notebooks; bookbuild knows none")
 
 

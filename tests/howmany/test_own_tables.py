@@ -1,0 +1,80 @@
+"""A reader's own run table in every chapter that takes one: a result, or one sentence that says what is missing."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import howmany.page
+from moelaws.cli import main
+from repository import ROOT
+
+CELL = re.compile(r"```\{code-cell\}[^\n]*\n(.*?)```", re.DOTALL)
+TAKES = re.compile(r"^(\w+_files?) = (?:\[\s*)?\"\.\./data/runs/", re.MULTILINE)
+CHAPTERS = {path: TAKES.findall(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "chapters").glob("*.md"))}
+COLUMNS = ["loss", "total_params", "active_params", "tokens", "n_experts", "top_k"]
+LONGEST = 400
+
+
+def shapes() -> dict[str, pd.DataFrame]:
+    """Tables as they are published: no budgets, no seeds, and a dozen runs of one seed."""
+    runs = pd.read_csv(ROOT / "data" / "runs" / "isoflop.csv", low_memory=False)
+    first = runs[runs["seed"] == 0]
+    dozen = first[first["budget"] == 1e12].sample(12, random_state=2)
+    return {
+        "no budgets": runs[COLUMNS].sample(60, random_state=1),
+        "no seeds": first[[*COLUMNS, "train_flops"]],
+        "twelve runs": dozen[[*COLUMNS, "seed", "train_flops"]],
+    }
+
+
+def run(chapter: Path, parameter: str, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All code of a chapter at its small sizes, with a table of the reader's in one parameter's place."""
+    text = chapter.read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---")[1])
+    cells = ["\n".join(line for line in cell.splitlines() if not line.startswith(":")) for cell in CELL.findall(text)]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    monkeypatch.chdir(chapter.parent)
+    monkeypatch.setenv("MOELAWS_CHARTS", "book")
+    monkeypatch.setattr(howmany.page, "glue", lambda **_: None)  # without a kernel there is no page to hand numbers to
+    exec(compile(ast.parse(cells[0]), f"{chapter.name}: parameters", "exec"), names)
+    names |= head.get("moelaws", {}).get("profiles", {}).get("smoke", {})
+    names[parameter] = [str(table)] if isinstance(names[parameter], list) else str(table)
+    for number, cell in enumerate(cells[1:], start=2):
+        exec(compile(ast.parse(cell), f"{chapter.name}: cell {number}", "exec"), names)
+
+
+@pytest.mark.validate
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("shape", shapes())
+@pytest.mark.parametrize("chapter", [path for path, names in CHAPTERS.items() if names], ids=lambda path: path.stem)
+def test_a_table_of_ones_own_gives_a_result_or_a_sentence(
+    chapter: Path, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, table = tmp_path / "theirs.csv", tmp_path / "mine.csv"
+    shapes()[shape].to_csv(theirs, index=False)
+    assert main(["runs", str(theirs), "--write", str(table)]) == 0  # as running the book says
+    refused = None
+    try:
+        run(chapter, CHAPTERS[chapter][0], table, monkeypatch)
+    except ValueError as error:  # what the library and the study refuse with
+        refused = error
+    if refused is not None:
+        said = str(refused)
+        assert type(refused).__module__.split(".")[0] in ("moelaws", "howmany"), f"{type(refused).__name__}: {said}"
+        assert 20 < len(said) < LONGEST, said
+        assert "\n" not in said, said
+
+
+def test_every_chapter_that_takes_runs_is_tried() -> None:
+    asked = {path.stem for path, names in CHAPTERS.items() if names}
+    assert asked >= {"question", "isoflop", "own_law", "which_law", "tested_numbers", "leverage", "composition"}
+    for path in CHAPTERS:
+        text = path.read_text(encoding="utf-8")
+        if "../data/runs/" in text:
+            assert path.stem in asked, path.stem
