@@ -19,6 +19,7 @@ from fuzz.files import build
 from fuzz.inputs import every
 from fuzz.run import Ending, load, run, state
 from fuzz.verdict import objections
+from moelaws.files import cache_folder
 
 
 def tried(inputs: Iterable[Input], at: Path) -> Iterable[tuple[Input, Ending, list[str]]]:
@@ -28,14 +29,15 @@ def tried(inputs: Iterable[Input], at: Path) -> Iterable[tuple[Input, Ending, li
         inputs: command lines.
         at: an empty folder.
     """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))  # what is compiled once on a machine stays compiled
     os.environ["MOELAWS_CACHE"] = str(at / "cache")
     os.environ.pop("MOELAWS_DEBUG", None)
     load()
-    _compile()
     whole, folder, prints = at / "whole", at / "folder", at / "prints"
     for place in (whole, prints):
         place.mkdir()
     build(whole)
+    _compile(whole, at)
     clean: dict[str, tuple[object, ...]] | None = None
     for one in inputs:
         if clean is None or state(folder) != clean:
@@ -46,10 +48,11 @@ def tried(inputs: Iterable[Input], at: Path) -> Iterable[tuple[Input, Ending, li
         yield one, ending, objections(one, ending)
 
 
-def _compile() -> None:
-    """Have compiled what is compiled once on a machine: no command is to be found hung because it waits for that."""
-    line = ["measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"]
-    subprocess.run([sys.executable, "-m", "moelaws.cli", *line], check=True, capture_output=True)
+def _compile(whole: Path, at: Path) -> None:
+    """Have compiled what is not: no command is to be found hung because it waits for that."""
+    measure = ["measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"]
+    for line in (measure, ["upcycle", str(whole / "dense"), "--out", str(at / "upcycled")]):
+        subprocess.run([sys.executable, "-m", "moelaws.cli", *line], check=True, capture_output=True)
 
 
 def _copy(whole: Path, folder: Path) -> None:
