@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import neighbour_pages
 from howmany.claims import Claim, read_claims
 from howmany.granularity import finer_experts
 from howmany.measured import equal_loss_probes, experts, sparsity_trends
@@ -47,7 +48,7 @@ def pages() -> dict[str, list[Judged]]:
         "finer_experts": [judged for each in by_design.values() for judged in each],
         "experts": experts.judged(YUN, own.runs, 1),
         "yun_verdicts": own_family.verdicts(asked, own, own_family.placebos_of(own, 1)),
-    }
+    } | {name: page.judged for name, page in neighbour_pages.pages(REFITS).items()}
 
 
 def written(folder: Path, pages: dict[str, list[Judged]]) -> None:

@@ -193,9 +193,9 @@ def _of_pairs(found: Recorded, pairs: Sequence[str]) -> Found:
 
 
 def _short(found: Recorded, way: str) -> str:
-    """How far a way stays above the dense model trained on both texts, nats, from pair to pair."""
-    above = sorted((found.by_seed(pair, way) - found.by_seed("", "dense, both")).mean() for pair in PAIRS)
-    return f"{above[0]:.2f} to {above[-1]:.2f}"
+    """How far a way stays above the dense model trained on both texts, for each pair."""
+    above = {pair: found.by_seed(pair, way) - found.by_seed("", "dense, both") for pair in PAIRS}
+    return " and ".join(each.text for each in mean_findings(above, "nats"))
 
 
 def _unlike(shares_SP: Array) -> Array:
