@@ -73,7 +73,7 @@ def figure(found: Recorded) -> alt.LayerChart:
     means["way"] = means["way"].map(_LINES)
     names = list(_LINES.values())
     base = alt.Chart(means).encode(
-        x=alt.X("flops_per_token:Q", title="FLOPs of a token").scale(zero=False).axis(format="~s"),
+        x=alt.X("flops_per_token:Q", title="FLOPs of a token").scale(zero=False).axis(format="~s", tickCount=5),
         y=alt.Y("loss_second:Q", title="loss, second halves (nats/token)").scale(zero=False),
         color=alt.Color("way:N", title=None, sort=names)
         .scale(domain=names, range=list(CATEGORIES[: len(names)]))
