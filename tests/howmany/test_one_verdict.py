@@ -8,7 +8,7 @@ import pytest
 
 import neighbour_pages
 from howmany.claims import Claim, read_claims
-from howmany.granularity import finer_experts
+from howmany.granularity import design_slopes, finer_experts
 from howmany.measured import equal_loss_probes, experts, sparsity_trends
 from howmany.page import verdict_html, verdict_table
 from howmany.serving import yun_verdicts
@@ -161,4 +161,4 @@ def test_slopes_are_those_that_made_the_runs() -> None:
     turned = finer_experts.slopes(finer_experts.studies(finer_runs(-0.03, turn=4.0), REFITS))
     assert turned["best"].tolist() == pytest.approx([1 - 2 / 32] * 2)
     assert (turned["last_low"] > 0).all()
-    assert len(finer_experts.slope_table(table)) == 2
+    assert len(design_slopes.slope_table(table)) == 2
