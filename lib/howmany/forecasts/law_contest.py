@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -14,7 +15,7 @@ from moelaws.comparing.average import average_forecast, equal_weights
 from moelaws.comparing.compare import compare
 from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.paper_fits import STARTS
-from moelaws.runs import finished, read_runs
+from moelaws.runs import RunTableError, finished, read_runs
 
 LAWS = ("hoffmann2022", "gadre2024", "frantar2023", "abnar2025", "ludziejewski2025", "yun2024")
 """Laws that know tokens; the others cannot foresee a budget."""
@@ -82,6 +83,12 @@ def _contest(name: str, file: str, starts: int) -> Contest:
     known, new = runs[~split.out], runs[split.out]
     results = {each.law.name: each.forecasts[split.name].result for each in found.contenders}
     fitted = {law: result for law, result in results.items() if result is not None}
+    if len(fitted) < len(results):
+        left = ", ".join(law for law in results if law not in fitted)
+        raise RunTableError(
+            f"{Path(file).name}: the {len(known)} runs below the largest budget do not suffice to fit {left}; a contest of "
+            "laws takes several budgets, and below the largest more runs than a law has parameters"
+        )
     weights = equal_weights(fitted)
     said = {law: np.asarray(result.predict(new)) for law, result in fitted.items()}
     chosen = {law: result for law, result in fitted.items() if weights[law] > 0}

@@ -65,7 +65,7 @@ def cells(runs: pd.DataFrame, by: Sequence[str]) -> Cells:
 
 def read_layers(runs_file: str) -> Cells:
     """The sweep ``composition``: losses by budget, active experts and the share of them that is shared."""
-    runs = finished(read_runs(runs_file))
+    runs = finished(read_runs(runs_file, required=("loss", "budget", "seed", "top_k", "shared_experts")))
     runs["active"] = runs["top_k"] + runs["shared_experts"]
     runs["share"] = runs["shared_experts"] / runs["active"]
     return cells(runs, ["budget", "active", "share"])
@@ -73,7 +73,7 @@ def read_layers(runs_file: str) -> Cells:
 
 def read_shapes(runs_file: str) -> Cells:
     """The sweep ``shapes``: losses by width, depth, width of a head and of the feed-forward network."""
-    runs = finished(read_runs(runs_file))
+    runs = finished(read_runs(runs_file, required=("loss", "seed", "d_model", "n_layers", "n_heads", "d_ff")))
     runs["head_channels"] = runs["d_model"] // runs["n_heads"]
     runs["ffn_ratio"] = runs["d_ff"] // runs["d_model"]
     return cells(runs, ["d_model", *SHAPE])
