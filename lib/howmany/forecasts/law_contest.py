@@ -86,8 +86,8 @@ def _contest(name: str, file: str, starts: int) -> Contest:
     if len(fitted) < len(results):
         left = ", ".join(law for law in results if law not in fitted)
         raise RunTableError(
-            f"{Path(file).name}: the {len(known)} runs below the largest budget do not suffice to fit {left}; a contest of "
-            "laws takes several budgets, and below the largest more runs than a law has parameters"
+            f"{Path(file).name}: the {len(known)} runs below the largest budget do not suffice to fit {left}; a "
+            "contest of laws takes several budgets, and below the largest more runs than a law has parameters"
         )
     weights = equal_weights(fitted)
     said = {law: np.asarray(result.predict(new)) for law, result in fitted.items()}
