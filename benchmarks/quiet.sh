@@ -43,8 +43,18 @@ for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
       "$python" -m moelaws.cli measure --calibrate --engine "$engine" --clock processor --json "benchmarks/results/calibrated_${engine%.cpp}.json"
     done
     ;;
-  steps) "$python" benchmarks/gpu.py --parts steps --device cpu --steps-table data/timings/training_steps.csv ;;
-  grid) "$python" -m moelaws.cli measure --grid --engine compiled --passes 5 --out data/timings/compiled.csv ;;
+  steps)
+    # Into a copy, which takes the table's place when it is whole: rows of two releases are no one machine's.
+    mkdir -p _build/quiet
+    copy=_build/quiet/training_steps.csv
+    [ -f "$copy" ] || cp data/timings/training_steps.csv "$copy"
+    "$python" benchmarks/gpu.py --parts steps --device cpu --steps-table "$copy" --out _build/quiet
+    if "$python" benchmarks/whole_steps.py "$copy"; then cp "$copy" data/timings/training_steps.csv; fi
+    ;;
+  grid)
+    mkdir -p _build/quiet
+    "$python" -m moelaws.cli measure --grid --engine compiled --passes 5 --out _build/quiet/compiled.csv
+    ;;
   *) echo "quiet.sh: no part '$1'; expected prepare, engines, train, decode, calibrate, steps or grid" >&2; exit 2 ;;
   esac
 }
