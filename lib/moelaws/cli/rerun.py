@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
     if options.save is not None:
         for run_id in chosen["run_id"]:
             check_folder(options.save / run_id)
-    disagree, others = 0, {}
+    disagree = 0
+    others: dict[str, tuple[str, str]] = {}
     trained = rerun(chosen, _whole(loaded.runs, options), options.device)
     for item in counted(trained, "training the runs again", len(chosen)):
         verdict = "equal" if item.equal else "within three seed deviations" if item.agrees else "DISAGREES"

@@ -66,7 +66,7 @@ def _made(function: Callable[..., Any], signature: str, folder: Path | None) -> 
         numba.config.CACHE_DIR = before
     ready.compile(signature)
     ready.disable_compile()
-    return ready  # type: ignore[no-any-return]
+    return ready
 
 
 def _compile_elsewhere(functions: Mapping[Callable[..., Any], str], folder: Path) -> bool:

@@ -22,7 +22,7 @@ def whole(count):
 def head_numbers(time: int, width: int) -> int:
     """float32 of working memory that a head needs."""
     across, step = whole.py_func(time), whole.py_func(width)
-    return (2 * width + MOST_ROWS + KEYS + 2) * across + (4 * time + MOST_ROWS) * step  # type: ignore[no-any-return]
+    return (2 * width + MOST_ROWS + KEYS + 2) * across + (4 * time + MOST_ROWS) * step
 
 
 @part

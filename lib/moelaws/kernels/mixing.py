@@ -21,7 +21,7 @@ def working_numbers(time: int, width: int, heads: int) -> int:
     packed = packed_size.py_func
     weights = packed(3 * width, width) + packed(width, width)
     rows = time * (6 * width + VECTOR)
-    return SPARE + BLOCK * VECTOR + weights + rows + head_numbers(time, width // heads)  # type: ignore[no-any-return]
+    return SPARE + BLOCK * VECTOR + weights + rows + head_numbers(time, width // heads)
 
 
 @part

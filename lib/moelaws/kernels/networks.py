@@ -18,7 +18,7 @@ def working_numbers(width: int, hidden: int) -> int:
     """float32 of working memory that a layer needs."""
     packed = packed_size.py_func
     weights = max(packed(width, 2 * hidden) + packed(hidden, width), packed(2 * hidden, width) + packed(width, hidden))
-    return SPARE + BLOCK * (4 * hidden + 2 * width + 4 * VECTOR) + weights  # type: ignore[no-any-return]
+    return SPARE + BLOCK * (4 * hidden + 2 * width + 4 * VECTOR) + weights
 
 
 @part

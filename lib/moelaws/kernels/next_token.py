@@ -15,7 +15,7 @@ BLOCK = 96  # rows whose logits fit a core's own cache
 def working_numbers(width: int, vocabulary: int) -> int:
     """float32 of working memory that the loss needs."""
     packed = packed_size.py_func
-    return SPARE + BLOCK * (vocabulary + 2 * VECTOR) + packed(width, vocabulary) + packed(vocabulary, width)  # type: ignore[no-any-return]
+    return SPARE + BLOCK * (vocabulary + 2 * VECTOR) + packed(width, vocabulary) + packed(vocabulary, width)
 
 
 @part

@@ -15,7 +15,7 @@ BLOCK = 96
 def working_numbers(width: int, experts: int) -> int:
     """float32 of working memory that a router needs."""
     packed = packed_size.py_func
-    return SPARE + BLOCK * (VECTOR + experts) + max(packed(experts, width), packed(width, experts))  # type: ignore[no-any-return]
+    return SPARE + BLOCK * (VECTOR + experts) + max(packed(experts, width), packed(width, experts))
 
 
 @part

@@ -76,8 +76,8 @@ def parse_config(name: str) -> ModelConfig:
     if "model_type" in fields or "architectures" in fields:
         from moelaws.models.layout import LAYOUT, OURS, config_of
 
-        kind = fields.get("model_type")
-        if isinstance(kind, str) and kind in FAMILIES and kind not in (LAYOUT, OURS):
-            raise ValueError(f"{name}: model_type = {shown(kind)}: expected {LAYOUT!r}, {_OTHERS}")
+        family = fields.get("model_type")
+        if isinstance(family, str) and family in FAMILIES and family not in (LAYOUT, OURS):
+            raise ValueError(f"{name}: model_type = {shown(family)}: expected {LAYOUT!r}, {_OTHERS}")
         return config_of(fields, name)
     return ModelConfig.from_dict(fields)
