@@ -4,7 +4,8 @@
 #
 #   benchmarks/quiet.sh prepare     beforehand, on a busy machine: compiles, trains the models to be timed, fetches llama.cpp
 #   benchmarks/quiet.sh             on a quiet one, about 20 minutes of two cores that do nothing else
-#   benchmarks/quiet.sh PART...     some parts: engines train decode calibrate steps grid
+#   benchmarks/quiet.sh PART...     some parts: engines train decode calibrate steps grid; compiled, which is left out
+#                                   otherwise: training beside torch.compile, a minute of compiling a point
 #
 # llama.cpp is its build for CPUs from npm, in the cache folder; $MOELAWS_LLAMA_CPP names another one.
 set -euo pipefail
@@ -32,11 +33,10 @@ from itertools import product
 for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
     trained_model(width, experts)
     print(f'd {width}, E {experts}: trained', flush=True)"
-    # torch keeps what it compiled: later the same graphs are read from the disk.
-    "$python" benchmarks/train_speed.py --rounds 1 --again --out "$cache/train_speed_prepared.json"
     ;;
   engines) "$python" benchmarks/engines.py --rounds 8 ;;
-  train) "$python" benchmarks/train_speed.py --rounds 5 ;;
+  train) "$python" benchmarks/train_speed.py --rounds 5 --no-compile ;;
+  compiled) "$python" benchmarks/train_speed.py --rounds 3 --out benchmarks/results/train_speed_compiled.json ;;
   decode) "$python" benchmarks/decode_compiled.py --rounds 10 ;;
   calibrate)
     for engine in compiled llama.cpp; do
@@ -55,7 +55,7 @@ for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
     mkdir -p _build/quiet
     "$python" -m moelaws.cli measure --grid --engine compiled --passes 5 --out _build/quiet/compiled.csv
     ;;
-  *) echo "quiet.sh: no part '$1'; expected prepare, engines, train, decode, calibrate, steps or grid" >&2; exit 2 ;;
+  *) echo "quiet.sh: no part '$1'; expected prepare, engines, train, compiled, decode, calibrate, steps or grid" >&2; exit 2 ;;
   esac
 }
 
