@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def expansions(study_file: str, draws: int = 1000, flat: int | None = None) -> l
             lowest += rng.normal(0, noise / 2, size=(len(lowest), 1)) - lowest[:, :1]
         best = lowest.argmin(0)
         ratios = np.array([ratio for _, ratio in drawn])
-        made.append(finding(budget_label(float(budget)), ratios[best, np.arange(draws + 1)]))
+        made.append(finding(_label(budget), ratios[best, np.arange(draws + 1)]))
     return made
 
 
@@ -104,7 +105,7 @@ def more_experts(files: Sequence[str], rng: np.random.Generator | None = None) -
         for x, losses in two.groupby("x")["loss"]:
             at = np.vander([x - one["x"].mean()], 3)[0]
             error = np.sqrt(1 / len(losses) + float(((at @ solve) ** 2).sum()))
-            where = f"1 of {ratio:g}, {np.exp(x) / 1e3:.0f} k, {budget_label(float(budget))}"
+            where = f"1 of {ratio:g}, {np.exp(x) / 1e3:.0f} k, {_label(budget)}"
             made.append((where, float(losses.mean() - at @ line), float(error)))
     noise, reach = np.sqrt(squares / max(freedom, 1)), stats.t.ppf(0.975, freedom)
     found = []
@@ -112,3 +113,7 @@ def more_experts(files: Sequence[str], rng: np.random.Generator | None = None) -
         middle = value if rng is None else float(noise * error * rng.standard_t(freedom))
         found.append(Finding(where, middle, middle - reach * noise * error, middle + reach * noise * error, "nats"))
     return found
+
+
+def _label(budget: Any) -> str:
+    return budget_label(float(budget))
