@@ -171,8 +171,8 @@ def nursed(nursery: Nursery) -> Any:
                 return await super().launch_kernel(cmd, **kwargs)
             folder = kwargs.get("cwd") or os.getcwd()
             arguments = cmd[cmd.index(LAUNCHER) + 1 :]
-            self.process = nursery.kernel(arguments, kwargs["env"], str(folder))
-            self.pid = self.pgid = self.process.pid
+            kernel: Any = nursery.kernel(arguments, kwargs["env"], str(folder))
+            self.process, self.pid, self.pgid = kernel, kernel.pid, kernel.pid
             return self.connection_info
 
     class Manager(AsyncKernelManager):

@@ -87,12 +87,12 @@ def _table(records: Iterator[tuple[int, list[str]]], separator: str, name: str, 
     filled = ((number, cells) for number, cells in records if any(cells))
     if asked:
         next(filled)
-    filled = _below_comments(filled)
-    at, header = next(filled, (0, []))
+    below = _below_comments(filled)
+    at, header = next(below, (0, []))
     if not header:
         raise RunTableError(f"{name}: the file is empty; a header with column names was expected")
     rows, numbers, width = [], [], len(header)
-    for number, cells in filled:
+    for number, cells in below:
         rows.append(cells if len(cells) == width else _fitted(cells, width, separator, f"{name}: row {number}"))
         numbers.append(number)
     return _frame(header, rows, numbers, f"{name}: row {at}")
