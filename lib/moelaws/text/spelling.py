@@ -31,7 +31,8 @@ def spelled(corpus: Corpus, tokenizer_file: Path, tokens: int) -> Corpus:
     found = [_spelled(tokenizer_file, corpus.decode(each)) for each in (train, validation)]
     return replace(
         corpus, train=found[0], validation=found[1], token_bytes=bytes_of_tokens(open_tokenizer(tokenizer_file)),
-        sha256=fingerprint(*found), tokenizer_file=tokenizer_file, domains=((corpus.name, len(found[0]), len(found[1])),),
+        sha256=fingerprint(*found), tokenizer_file=tokenizer_file,
+        domains=((corpus.name, len(found[0]), len(found[1])),),
     )  # fmt: skip
 
 
