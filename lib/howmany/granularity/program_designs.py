@@ -50,9 +50,9 @@ def path_figure(found: Sequence[Valley]) -> alt.FacetChart:
     return lowest_losses(
         pd.concat([_change(one, design) for one in found for design in _designs(one)]),
         title=f"Lowest with {best}",
-        description="Lowest loss less that of the dense model against one over one minus the sparsity on program text, "
-        "a line for each of five designs with 95 percent bands, a panel a budget; hollow where an optimum lies at an "
-        "edge of the sizes.",
+        description="On program text, the lowest loss less that of the dense model against one over one minus the "
+        "sparsity, a line for each of five designs with 95 percent bands, a panel a budget; hollow where an optimum "
+        "lies at an edge of the sizes.",
     )
 
 

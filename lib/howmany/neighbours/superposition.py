@@ -25,7 +25,7 @@ _SECOND = {"tuned": "tuned", "apart": "documentation", BLIND: "speeches again"}
 
 _SAYING = {
     "mean of weights": "mean of the weights", "mean of outputs": "mean of the outputs",
-    "merged outputs": "outputs merged by likelihood", "blend, no learning": "mixture, gates even",
+    "merged outputs": "outputs merged, by likelihood", "blend, no learning": "mixture, gates even",
     "blend": "mixture, gates learned", "blend, all weights": "mixture, all weights trained on",
     "side by side": "side by side, shares learned", "rebuilt": "side by side, rebuilt",
     "rebuilt, looking back": "side by side, rebuilt looking back",
@@ -85,16 +85,16 @@ def figure(found: Recorded) -> alt.LayerChart:
                           "line": ["mixture trained on both", "dense model trained on both"]})  # fmt: skip
     names = list(PAIRS.values())
     dots = alt.Chart(table).mark_point(filled=True, size=55).encode(
-        x=alt.X("loss:Q", title="loss, mean of both texts (nats/token)").scale(zero=False),
-        y=alt.Y("way:N", title=None, sort=order).axis(labelLimit=260),
+        x=alt.X("loss:Q", title="nats per token, both texts").scale(zero=False),
+        y=alt.Y("way:N", title=None, sort=order).axis(labelLimit=150, labelExpr="split(datum.label, ', ')"),
         yOffset=alt.YOffset("pair:N", sort=names),
         color=alt.Color("pair:N", title=None, sort=names)
         .scale(domain=names, range=list(CATEGORIES[: len(names)]))
-        .legend(columns=1),
+        .legend(columns=1, orient="top"),
         tooltip=["pair", "way", "loss"],
     )  # fmt: skip
     lines = alt.Chart(rules).mark_rule().encode(
-        x="loss:Q", strokeDash=alt.StrokeDash("line:N", title=None).legend(columns=1, orient="bottom")
+        x="loss:Q", strokeDash=alt.StrokeDash("line:N", title=None).legend(columns=1, orient="top")
     )  # fmt: skip
     learned = min(found.by_seed(pair, "blend").mean() for pair in PAIRS)
     return (lines + dots).properties(
