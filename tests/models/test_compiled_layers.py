@@ -17,7 +17,7 @@ from moelaws.kernels import calls, heads, mixing, networks, next_token, softmax_
 from moelaws.models import Transformer
 from moelaws.models.compiled_layers import next_token_losses
 from moelaws.models.experts import experts_by_group, experts_by_loop
-from moelaws.models.product import compiles, plain_layers, uncompiled_layers
+from moelaws.models.product import compiled_layers, compiles, plain_layers, uncompiled_layers
 from moelaws.training.step import TrainingStep
 
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=48)
@@ -36,7 +36,8 @@ MODELS = {
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with compiled_layers():
+        yield
     torch.set_num_threads(before)
 
 
