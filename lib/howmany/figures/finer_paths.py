@@ -58,5 +58,5 @@ def slopes_by_design(table: pd.DataFrame, title: str, description: str) -> alt.F
         alt.layer(zero, base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), points)
         .properties(width=_PANEL, height=150)
         .facet(facet=alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(table["panel"]))), columns=2)
-        .properties(title=title, description=description)
+        .properties(title=title, description=description, spacing={"column": 40, "row": 20})
     )

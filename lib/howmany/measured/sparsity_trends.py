@@ -63,7 +63,7 @@ def loss_by_experts(study: Study, found: Verdicts, named: Names) -> alt.LayerCha
     falls, turns = times(found, "loss-by-s"), times(found, "loss-by-s", "partly")
     return figures.loss_change_by_experts(
         pd.concat(figures.loss_change(each, named(each.budget)) for each in study.landscapes),
-        title=f"More experts lower L* at {falls} budgets; at {turns} only up to some number, and then raise it",
+        title=f"L* falls with experts at {falls} budgets, and turns at {turns}",
         description="Lowest fitted loss less that of the dense model with 95 percent bands against experts, one colour "
         "a budget.",
     )
