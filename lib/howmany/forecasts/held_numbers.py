@@ -44,11 +44,10 @@ class Asked:
 def asked(file: str, law: str, starts: int) -> Asked:
     """Foresee runs in the midst of the others, a fifth at a time, and those of the largest budget."""
     runs = kept(read_runs(file))
-    options = {"objective": "lsq-log", "starts": starts}
     turn = np.random.default_rng(0).permutation(len(runs)) % _FOLDS
-    folds = [(fit(law, runs[turn != k], **options), runs[turn == k]) for k in range(_FOLDS)]
+    folds = [(fit(law, runs[turn != k], objective="lsq-log", starts=starts), runs[turn == k]) for k in range(_FOLDS)]
     largest = runs["budget"] == runs["budget"].max()
-    ahead = fit(law, runs[~largest], **options)
+    ahead = fit(law, runs[~largest], objective="lsq-log", starts=starts)
     tables = {
         (MIDST, ALONE): pd.concat([_foreseen(result, out, False) for result, out in folds]),
         (AHEAD, ALONE): _foreseen(ahead, runs[largest], False),

@@ -54,8 +54,7 @@ class Contest:
     @property
     def by_aicc(self) -> str:
         """The law of the lowest AICc."""
-        table = self.found.table
-        return str(table.loc[table["aicc"].idxmin(), "law"])
+        return str(self.found.table.sort_values("aicc", kind="stable")["law"].iloc[0])
 
     def way(self, name: str) -> np.ndarray:
         """Error of a way to choose over that of the law that turns out best, [1 + draws]."""
@@ -145,12 +144,10 @@ def table_of(made: list[Contest]) -> pd.DataFrame:
     columns = {}
     for each in made:
         rows = each.found.table.set_index("law")
+        errors, inside = (rows[name].astype(float).to_dict() for name in ("rmse_log", "budget_coverage"))
         written = {}
         for law in each.laws:
-            written[law] = (
-                f"{100 * rows.loc[law, 'rmse_log']:.2f} → {_percent(each.errors[law])},"
-                f" {rows.loc[law, 'budget_coverage']:.0%} inside"
-            )
+            written[law] = f"{100 * errors[law]:.2f} → {_percent(each.errors[law])}, {inside[law]:.0%} inside"
         together = each.found.averages["budget"]
         written[TOGETHER] = f"{_percent(each.errors[TOGETHER])}, {together.coverage:.0%} inside"
         columns[f"{each.name}, {each.ahead:.0f} times further"] = written

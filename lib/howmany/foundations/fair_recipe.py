@@ -123,7 +123,7 @@ def at_recipe(runs: pd.DataFrame, study: pd.DataFrame) -> "pd.Series[bool]":
     known = study.drop_duplicates([*POINT])[[*POINT, *_CHECKED]]
     both = runs.merge(known, "left", [*POINT], suffixes=("", "_study"), validate="m:1")
     same = [np.isclose(both[name], both[f"{name}_study"], rtol=1e-6) for name in _CHECKED]
-    return pd.Series(np.logical_and.reduce(same), index=runs.index)
+    return pd.Series(np.logical_and.reduce(same), index=runs.index, dtype=bool)
 
 
 def check_numbers(moved: pd.DataFrame, limit: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from howmany.figures.finer_paths import slopes_by_design
 from howmany.page import listed
@@ -17,7 +18,9 @@ _SHARED = 15 / 16  # the highest sparsity that was trained with every design
 _FEWEST = 3
 
 
-def slope_row(design: str, budget: float, along: Array, loss: Array, inside: Array) -> dict[str, Any] | None:
+def slope_row(
+    design: str, budget: float, along: Array, loss: Array, inside: NDArray[np.bool_]
+) -> dict[str, Any] | None:
     """How the lowest loss of the mixtures of a design moves with sparsity at one budget.
 
     Args:

@@ -55,7 +55,7 @@ def differences(table: pd.DataFrame) -> Differences:
     """Compare the designs, seed by seed at one width, and at equal size."""
     plain = {"top_k": 1, "granularity": 1}
     paired = {
-        str(name): mean_difference(pairs(table, plain, {"top_k": k, "granularity": g}))
+        str(name): mean_difference(pairs(table, plain, {"top_k": float(str(k)), "granularity": float(str(g))}))
         for (name, k, g), _ in table[table["design"] != PLAIN].groupby(["design", "top_k", "granularity"])
     }
     active = at_equal_size(table, "design", PLAIN)
@@ -90,7 +90,7 @@ def difference_panels(found: Differences) -> alt.FacetChart:
 
 def design_numbers(found: Differences, table: pd.DataFrame) -> dict[str, Any]:
     """What a second expert and finer experts do, beside the noise and what sparsity gains."""
-    more, fine = found.means.loc["K = 2, G = 1"], [found.paired[name] for name in _FINE]
+    more, fine = found.means.loc[["K = 2, G = 1"]].iloc[0], [found.paired[name] for name in _FINE]
     numbers: dict[str, Any] = {"ex_k2": f"{more['difference']:+.4f}", "ex_k2_range": span(more)}
     for key, row in zip(("2", "4"), fine, strict=True):
         numbers[f"ex_g{key}"] = f"{row['mean']:+.4f}"

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from howmany.figures.finer_paths import lowest_losses
 from howmany.granularity.design_slopes import early_slopes, last_steps, slope_row
@@ -60,14 +61,15 @@ def numbers(found: Sequence[Valley], table: pd.DataFrame, runs: pd.DataFrame) ->
     """Numbers for the sentences."""
     sparse = table[(table["design"] == written(DESIGN)) & (table["to"] >= SPARSE)]
     cells = runs.groupby(["budget", "n_experts", "top_k", "granularity", "d_model"])["loss"].agg(["size", "var"])
-    noise = cells[cells["size"] > 1].groupby("budget").apply(
-        lambda part: np.sqrt(pooled_variance(part["var"], part["size"] - 1))
-    )  # fmt: skip
+    noise = {
+        float(str(budget)): float(np.sqrt(pooled_variance(part["var"], part["size"] - 1)))
+        for budget, part in cells[cells["size"] > 1].groupby("budget")
+    }
     return {
         "pd_runs": len(runs),
         "pd_designs": table["design"].nunique(),
         "pd_budgets": listed((budget_label(one.budget) for one in found), between=" and "),
-        "pd_noise": listed((f"{x:.3f} at {budget_label(float(str(c)))}" for c, x in noise.items()), between=", "),
+        "pd_noise": listed((f"{x:.3f} at {budget_label(c)}" for c, x in noise.items()), between=", "),
         "pd_best": listed((" at ".join(_best(one)) for one in found), between="; "),
         "pd_early_fine": early_slopes(table, written(DESIGN)),
         "pd_last_fine": last_steps(table, written(DESIGN)),
@@ -88,7 +90,7 @@ def _rows(one: Valley, design: Design) -> dict[float, int]:
     return dict(sorted(rows.items()))
 
 
-def _path(one: Valley, design: Design) -> tuple[Array, Array, Array]:
+def _path(one: Valley, design: Design) -> tuple[Array, Array, NDArray[np.bool_]]:
     """-ln(1 - S), L* and whether it lies inside, of one design."""
     rows = _rows(one, design)
     at = list(rows.values())
@@ -114,5 +116,6 @@ def _apart(one: Valley, design: Design) -> str:
     """L* of a design less that of K = G = 2, mean over the sparsities that both have, in words."""
     here, base = _rows(one, design), _rows(one, DESIGN)
     apart = [one.loss[here[each]] - one.loss[base[each]] for each in here if each in base]
-    value, low, high = np.mean(apart, axis=0)[0], *np.quantile(np.mean(apart, axis=0)[1:], LEVEL)
+    draws = np.mean(apart, axis=0)
+    value, (low, high) = draws[0], np.quantile(draws[1:], LEVEL)
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}] at {budget_label(one.budget)}"

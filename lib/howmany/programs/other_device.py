@@ -59,6 +59,6 @@ def device_numbers(found: pd.DataFrame) -> dict[str, Any]:
         "od_dense_most": f"{max(abs(dense['least']), abs(dense['most'])):.3f}",
         "od_least": f"{mixed['least']:+.3f}", "od_most": f"{mixed['most']:+.3f}",
         "od_word": "beyond chance" if mixed["low"] > 0 or mixed["high"] < 0 else "that is not beyond chance",
-        "od_all": int(dense["pairs"] + mixed["pairs"]),
+        "od_all": int(found["pairs"].loc["E = 1"]) + int(found["pairs"].loc["mixtures"]),
         "od_pairs": int(found["pairs"].loc["mixtures"]),
     }  # fmt: skip

@@ -12,7 +12,8 @@ import sys
 import zlib
 from importlib.machinery import PathFinder
 
-LOG, ROOTS = "", ("",)
+LOG = ""
+ROOTS: tuple[str, ...] = ("",)
 EVENTS = {"open": "file", "os.listdir": "folder", "os.scandir": "folder"}
 PASSING = {"__pycache__", ".ipynb_checkpoints"}
 
