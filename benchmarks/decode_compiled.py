@@ -1,11 +1,11 @@
 """A compiled decode step beside what the machine can do: a copy of the bytes it reads, and products of its shapes.
 
-Four contestants take turns in one process, some milliseconds each, so that whatever else the machine does meets all of
+Five contestants take turns in one process, some milliseconds each, so that whatever else the machine does meets all of
 them: the compiled decoder; the eager one, which defines what is computed; a copy of the very bytes that the step reads,
-weights of the experts that it chooses and its part of the cache; and torch.mm on the step's own shapes, with weights of
-the experts that it chooses, each with as many rows as the step gives it. All go through the same tokens, so that what
-is in a processor's cache is so for all. Seconds are the processor time of one thread; what is reported are medians, and
-medians of ratios of neighbours in time.
+weights of the experts that it chooses and its part of the cache; their sum, which reads them and does nothing else; and
+torch.mm on the step's own shapes, with weights of the experts that it chooses, each with as many rows as the step gives
+it. All go through the same tokens, so that what is in a processor's cache is so for all. Seconds are the processor time
+of one thread; what is reported are medians, and medians of ratios of neighbours in time.
 
     OMP_NUM_THREADS=1 python benchmarks/decode_compiled.py [--widths 64 128 256] [--rounds 30] [--out FILE]
 
@@ -45,7 +45,7 @@ from moelaws.training.recipe import tiny_model
 RESULTS = Path(__file__).parent / "results" / "decode_compiled.json"
 EXPERTS, BATCHES = (8, 32), (1, 8, 32)
 PROMPT, NEW = 64, 32
-OURS, EAGER, COPY, BLAS = "compiled", "eager", "copy", "blas"
+OURS, EAGER, COPY, READ, BLAS = "compiled", "eager", "copy", "read", "blas"
 BARS = {COPY: 0.5, BLAS: 0.8}
 TURN_SECONDS = 4e-3
 
@@ -120,6 +120,27 @@ class Copy:
             np.copyto(target, source)
 
 
+@numba.njit(fastmath=True, error_model="numpy")
+def _sum(x):
+    """All numbers of an array, in vectors."""
+    total = np.float32(0)
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+class Read:
+    """Reads what a copy copies, at the same places, and writes nothing."""
+
+    def __init__(self, copy: Copy) -> None:
+        self.pieces = [[source for _, source in pieces] for pieces in copy.pieces]
+
+    def step(self, column: int) -> None:
+        """One step's bytes."""
+        for source in self.pieces[column]:
+            _sum(source)
+
+
 class Blas:
     """Products of a step's shapes with weights of its experts, into memory that is there."""
 
@@ -174,7 +195,8 @@ def point(width: int, n_experts: int, batch: int, rounds: int) -> dict[str, Any]
     ours = Decoding(CompiledDecoder(model), ids_BT)
     routes = ours.routes()
     copy, blas = Copy(model, batch, routes), Blas(config, batch, routes)
-    contestants = {OURS: ours, EAGER: Decoding(Decoder(model), ids_BT), COPY: copy, BLAS: blas}
+    eager = Decoding(Decoder(model), ids_BT)
+    contestants = {OURS: ours, EAGER: eager, COPY: copy, READ: Read(copy), BLAS: blas}
     # A turn is a whole number of rounds through the tokens: caches of the decoders are filled from the beginning.
     once = {name: seconds(contestant, 2 * NEW - 1, 0) for name, contestant in contestants.items()}
     times = {name: NEW * max(1, round(TURN_SECONDS / took / NEW)) for name, took in once.items()}
@@ -192,7 +214,7 @@ def summary(
     median = {name: statistics.median(values) for name, values in taken.items()}
     ratio = {
         name: statistics.median(other / ours for other, ours in zip(taken[name], taken[OURS], strict=True))
-        for name in (EAGER, COPY, BLAS)
+        for name in (EAGER, COPY, READ, BLAS)
     }
     found = {
         **dict(zip(("d_model", "n_experts", "batch"), setting, strict=True)),
@@ -204,14 +226,15 @@ def summary(
         "gigaflops": round(flops / median[OURS] / 1e9, 1),
         "eager_over_compiled": round(ratio[EAGER], 3), "blas_over_compiled": round(ratio[BLAS], 3),
         # A copy reads every byte and writes it: what it moves is twice its size.
-        "bandwidth_over_copy": round(ratio[COPY] / 2, 3),
+        "bandwidth_over_copy": round(ratio[COPY] / 2, 3), "bandwidth_over_read": round(ratio[READ], 3),
     }  # fmt: skip
     width, n_experts, batch = setting
     print(
         f"d {width:3}  E {n_experts:2}  batch {batch:2}  {1e3 * median[OURS]:6.3f} ms (least "
         f"{1e3 * min(taken[OURS]):.3f}), eager {1e3 * median[EAGER]:6.3f} ({ratio[EAGER]:.1f}x), "
         f"{found['gigabytes_per_second']:5} GB/s = {found['bandwidth_over_copy']:.2f} of a copy's "
-        f"{found['copy_gigabytes_per_second']}, {found['gigaflops']:5} GFLOP/s = {ratio[BLAS]:.2f} of torch.mm",
+        f"{found['copy_gigabytes_per_second']}, {ratio[READ]:.2f} of bare reading, {found['gigaflops']:5} "
+        f"GFLOP/s = {ratio[BLAS]:.2f} of torch.mm",
         flush=True,
     )
     return found
