@@ -65,7 +65,7 @@ gpu: setup
 	$(BIN)/python benchmarks/gpu.py $(GPU_ARGS)
 
 dataset: setup
-	$(BIN)/python -m moelaws.datasets.archive _build/dataset/moelaws-runs.zip
+	$(BIN)/python -m bookbuild dataset
 
 sync: setup
 	$(BIN)/python -m bookbuild sync

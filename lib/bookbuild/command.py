@@ -1,4 +1,4 @@
-"""`python -m bookbuild`: build the site or a chapter, write pairs, follow links, print, hand out, show."""
+"""`python -m bookbuild`: build the site or a chapter, write pairs, follow links, print, hand out, show, deposit."""
 
 import argparse
 import shutil
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
             return _pdf(root, args)
         if args.action == "slides":
             return _slides(root, args)
+        if args.action == "dataset":
+            return _dataset(root, args.out)
         return _build(root, args)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; the book needs the extra: moelaws[book]", file=sys.stderr)
@@ -99,11 +101,13 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     slides = actions.add_parser("slides", help="write the slides of each lesson, with figures of the built site")
     slides.add_argument("--site", type=Path, help="folder of the built site (default: _build/html)")
     slides.add_argument("--out", type=Path, help="folder to write (default: _build/slides)")
+    dataset = actions.add_parser("dataset", help="write the recorded tables as an archive to deposit")
+    dataset.add_argument("--out", type=Path, help="file to write (default: _build/dataset/moelaws-runs.zip)")
     numbers = actions.add_parser("numbers", help="print the values glued into the text, or compare two builds")
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, one, links, numbers, handout, pdf, slides):
+    for action in (sync, build, one, links, numbers, handout, pdf, slides, dataset):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
     for action in (build, one, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
@@ -179,6 +183,19 @@ def _slides(root: Path, args: argparse.Namespace) -> int:
     folder = _resolved("--out", args.out) if args.out else root / "_build" / "slides"
     written = write_slides(root, site, folder)
     print(f"{folder}: {len(written) - 1} lessons; begin with {written[-1]}")
+    return 0
+
+
+def _dataset(root: Path, given: Path | None) -> int:
+    from moelaws.datasets.archive import DatasetError, make_archive
+
+    out = _resolved("--out", given) if given else root / "_build" / "dataset" / "moelaws-runs.zip"
+    try:
+        with promise(lambda: f"{out} is as it was, or whole"):
+            made = make_archive(out, root)
+    except DatasetError as error:
+        raise BookError(str(error)) from None
+    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

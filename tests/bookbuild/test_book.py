@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -149,6 +150,56 @@ def test_what_has_changed_is_made_again_and_the_site_is_that_of_a_fresh_build(
     assert not (site / "chapters" / "three.html").exists()
 
     kept = content(site)
+    assert build(small_book, "--force") == 0
+    assert content(site) == kept
+
+
+DRAWING = """
+import pathlib
+import struct
+import zlib
+from IPython.display import Image
+
+exponent = float(pathlib.Path("../lib/law.py").read_text().split()[-1])
+print("the exponent", exponent)
+sizes, shade = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0), zlib.compress(bytes([0, int(255 * exponent)]))
+parts = [(b"IHDR", sizes), (b"IDAT", shade), (b"IEND", b"")]
+lay = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+Image(b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(lay(*part) for part in parts), alt="a shade")
+"""
+
+
+def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
+    other = "# Two\n\nOf {term}`law`, {doc}`one`, an indexed {index}`word`.\n\n## Title\n\n{cite:t}`small2026`\n"
+    only_pages(small_book, one=chapter(DRAWING), two=other, three="# Three\n\n## Title\n\n{doc}`two`\n")
+    toc = small_book / "_toc.yml"
+    toc.write_text(toc.read_text() + "  - file: glossary\n")
+    glossary = small_book / "glossary.md"
+    glossary.write_text("# Glossary\n\n:::{glossary}\nlaw\n  What holds.\n:::\n")
+    site, law = small_book / "_build" / "html", small_book / "lib" / "law.py"
+
+    def written_by(edit: Callable[[], object]) -> set[str]:
+        """Pages of the book that a build after an edit writes; the site is to be that of a fresh build."""
+        pages = {path.relative_to(site).with_suffix("").as_posix() for path in site.glob("**/*.html")}
+        pages -= {"genindex", "search"}
+        before = {page: (site / f"{page}.html").stat().st_mtime_ns for page in pages}
+        edit()
+        assert build(small_book) == 0
+        return {page for page, time in before.items() if (site / f"{page}.html").stat().st_mtime_ns != time}
+
+    assert build(small_book) == 0
+    everything = {"index", "tables", "glossary", "chapters/one", "chapters/two", "chapters/three"}
+    text, pictures = words(site, "one"), {path.name for path in site.glob("_images/*.png")}
+    assert written_by(lambda: law.write_text("exponent = 0.75\n")) == {"index", "chapters/one"}  # the front lists it
+    assert words(site, "one") != text
+    assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
+    two = small_book / "chapters" / "two.md"
+    assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == {"index", "chapters/two"}
+    kept = content(site)
+    assert written_by(lambda: glossary.write_text(glossary.read_text().replace("holds", "is said"))) == everything
+    assert written_by(lambda: two.write_text(other.replace("# Two", "# Twofold"))) == everything
+    assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == everything
+    glossary.write_text(glossary.read_text().replace("is said", "holds"))
     assert build(small_book, "--force") == 0
     assert content(site) == kept
 

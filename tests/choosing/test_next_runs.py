@@ -190,6 +190,17 @@ def test_a_hole_in_a_table_is_named():
         ml.next_runs(table, "budget=1e20", 1e19)
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_a_budget_that_trains_nothing_is_refused_and_a_very_small_one_is_said(held):
+    table = runs() if held else None
+    for budget in (1e3, 1e7):
+        with pytest.raises(FitError, match="too few for a model of 1,000 active parameters"):
+            ml.next_runs(table, "budget=1e20", budget)
+    said = " ".join(ml.next_runs(table, "budget=1e20", 1e13).warnings)
+    assert ("times less than the cheapest of the table" in said) == held
+    assert "cheapest of the table" not in " ".join(ml.next_runs(table, "budget=1e20", 1e19).warnings)
+
+
 def test_limits_that_leave_nothing_are_said():
     with pytest.raises(FitError, match="within the limits"):
         ml.next_runs(runs(), "budget=1e20", 1e19, ml.Limits(memory=1.0))

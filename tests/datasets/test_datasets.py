@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import moelaws as ml
+from bookbuild import command
 from moelaws.datasets.archive import build, make_archive
 from moelaws.datasets.descriptions import sha256, words_of
 from moelaws.runs import COLUMNS, read_runs
@@ -75,7 +76,9 @@ def test_each_column_of_each_table_is_described(folder: Path) -> None:
     assert "must not be used for" in (folder / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_same_tables_make_the_same_archive(folder: Path, tmp_path: Path) -> None:
+def test_the_same_tables_make_the_same_archive(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = make_archive(tmp_path / "a.zip"), make_archive(tmp_path / "b.zip")
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
@@ -86,6 +89,16 @@ def test_the_same_tables_make_the_same_archive(folder: Path, tmp_path: Path) -> 
         assert total == sha256(folder / name)
     with pytest.raises(ml.datasets.DatasetError, match=r"ends in \.zip"):
         make_archive(tmp_path / "a.tar")
+    made, somebodys = first.read_bytes(), tmp_path / "theirs.zip"
+    with zipfile.ZipFile(somebodys, "w") as archive:
+        archive.writestr("thesis.txt", "mine")
+    theirs = somebodys.read_bytes()
+    first.write_bytes(made[:1000])
+    for out, code in ((first, 1), (somebodys, 1), (second, 0), (tmp_path / "new" / "c.zip", 0)):
+        assert command.main(["dataset", "--root", str(ROOT), "--out", str(out)]) == code
+    assert second.read_bytes() == made == (tmp_path / "new" / "c.zip").read_bytes()
+    assert somebodys.read_bytes() == theirs
+    assert "expected an archive of recorded tables to replace" in capsys.readouterr().err
 
 
 def test_frictionless_finds_nothing_wrong(folder: Path) -> None:

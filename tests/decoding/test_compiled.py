@@ -180,8 +180,14 @@ def test_what_cannot_be_read_is_refused_and_nothing_filled() -> None:
         decoder.prefill([[1], []], 1)
 
 
-def test_every_score_of_a_router_is_compiled() -> None:
-    assert set(SCORES) == COMPILED_SCORES
+def test_scores_that_are_not_compiled_are_decoded_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"softmax", "sigmoid"} <= COMPILED_SCORES <= set(SCORES)
+    monkeypatch.setattr("moelaws.decoding.compiled.working_memory.SCORES", frozenset({"softmax"}))
+    model = Transformer(MODELS["sigmoid"])
+    assert make_decoder(model).engine == "eager"
+    assert make_decoder(Transformer(SMALL)).engine == "compiled"
+    with pytest.raises(EngineError, match="no router with sigmoid scores; take engine = 'eager'"):
+        make_decoder(model, "compiled")
 
 
 def test_the_engine_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

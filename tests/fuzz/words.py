@@ -112,6 +112,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "book handout": ("book", "handout", "--root", "small", "--out", "handed"),
     "book pdf": ("book", "pdf", "--root", "small"),
     "book slides": ("book", "slides", "--root", "small"),
+    "book dataset": ("book", "dataset", "--root", "small", "--out", "packed.zip"),
     "book linkcheck": ("book", "linkcheck", "--root", "small"),
 }
 """A line of every command that ends at once; sweeps and reruns name a device that is none, or they would train."""

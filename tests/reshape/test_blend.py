@@ -247,7 +247,9 @@ def test_the_command(parents: tuple[Transformer, Transformer], tmp_path: Path, c
     found = json.loads((tmp_path / "said.json").read_text())
     assert len(found["shares"]) == 4
     assert f"one {found['loss_one']:.4f}, other {found['loss_other']:.4f}, blend {found['loss_blend']:.4f}" in said
-    assert main([*line[:-4], "--steps", "0"]) == 0
+    assert main([*line[:-4], "--steps", "0"]) == 2
+    assert "out: holds a model; name another folder, or say --replace" in capsys.readouterr().err
+    assert main([*line[:-4], "--steps", "0", "--replace"]) == 0
     assert "0.50, 0.50, 0.50, 0.50" in capsys.readouterr().out
 
 

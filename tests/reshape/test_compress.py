@@ -294,7 +294,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="2"):
         main([*line, "--bits", "0"])
     assert "expected a number > 0 and at most 8, found '0'" in capsys.readouterr().err
-    assert main([*line, "--bits", "0.5"]) == 2
+    assert main([*line, "--bits", "4"]) == 2
+    assert "small: holds a model; name another folder, or say --replace" in capsys.readouterr().err
+    assert main([*line, "--bits", "0.5", "--replace"]) == 2
     assert "bits = 0.5: expected a number from 1 to 8" in capsys.readouterr().err
 
 
@@ -316,7 +318,7 @@ def test_the_command_shares_out_a_whole_mean_and_says_what_it_costs(
     with torch.no_grad():
         again = load_checkpoint(tmp_path / "small").loss(*(torch.from_numpy(windows[:, cut]) for cut in HALVES))[0]
     assert found["loss_after"] == pytest.approx(float(again), abs=1e-5)
-    assert main([*line, "--bits", "3", "--choices", "1,2"]) == 2
+    assert main([*line, "--bits", "3", "--choices", "1,2", "--replace"]) == 2
     assert "bits = 3: expected 1 to 2, the widths shared out" in capsys.readouterr().err
     assert main([*line, "--merge"]) == 2
     assert "--merge: expected --keep as well" in capsys.readouterr().err

@@ -175,6 +175,11 @@ def test_the_command(dense: Transformer, tmp_path: Path, capsys: pytest.CaptureF
     assert main(line) == 0
     assert "E = 4, K = 2" in capsys.readouterr().out
     assert largest_difference(dense, load_checkpoint(tmp_path / "mixture")) < 1e-4
+    assert main([*line[:-1], "2"]) == 2
+    assert "mixture: holds a model; name another folder, or say --replace" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "mixture").config.n_experts == 4
+    assert main([*line[:-1], "2", "--replace"]) == 0
+    assert load_checkpoint(tmp_path / "mixture").config.n_experts == 2
     assert main(["upcycle", str(tmp_path / "mixture"), "--out", str(tmp_path / "more")]) == 2
     assert "the model is a mixture already" in capsys.readouterr().err
     assert main(["upcycle", str(tmp_path / "dense"), "--out", str(tmp_path / "dense")]) == 2

@@ -42,8 +42,8 @@ def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "htm
     Arguments:
         tree: what to render.
         into: an empty folder for the site.
-        kept: where Sphinx works; what it read there before and has not changed since, it does not read again. In a
-            fresh folder if None, or where another build is at work there.
+        kept: where Sphinx works; what it read there before and has not changed since, it does not read again, nor
+            write, see `bookbuild.site.rewritten`. In a fresh folder if None, or where another build is at work there.
         builder: `html`, or `linkcheck`.
 
     Returns:
@@ -55,15 +55,14 @@ def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "htm
     with opened(kept) as workshop:
         write_stage(workshop.stage, tree.root, tree.texts, tree.notebooks)
         site = workshop.stage / "_build" / "html"
-        shutil.rmtree(site, ignore_errors=True)  # pages that were removed since are no pages
         log = _log_of(workshop.stage, builder, tree.jobs, workshop.held)
         if log is not None:
             complaints = _complaints(workshop.stage, log)
             own = [line for line in complaints if re.search(rf"(^|/){re.escape(tree.about)}\.(md|ipynb)\b", line)]
             if not tree.about or own or not (site / f"{tree.about}.html").is_file():
                 raise BookError(*(own or complaints))
-        if site.is_dir():
-            shutil.move(site, into / "site")
+        if site.is_dir():  # a copy: what is put right in it afterwards is no work of Sphinx's
+            shutil.copytree(site, into / "site") if workshop.kept else shutil.move(site, into / "site")
         if log is None:
             workshop.keep()
     return into / "site"

@@ -1,8 +1,8 @@
 """Sphinx with Jupyter Book's settings, in a process of its own: `python -m bookbuild.site.typeset STAGE BUILDER JOBS`.
 
 Jupyter Book's command does the same, and either writes only pages whose own text has changed, which leaves old titles
-and numbers on the others, or forgets what it has read of all of them. Here every page is written, and those are read
-that have changed.
+and numbers on the others, or forgets what it has read of all of them. Here Sphinx is told to write every page, reads
+those that have changed, and `bookbuild.site.rewritten` takes out those that would be written as they are.
 """
 
 import sys

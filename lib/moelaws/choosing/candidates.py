@@ -27,6 +27,8 @@ _REACH = 3_000.0
 _SHARE = 0.25
 """Of what there is, that one run may take unless a reader says so: a design that hangs on one run tells nothing where
 that fails."""
+_LEAST_SIZE = 1_000.0
+"""Active parameters below which nobody trains a language model, unless a table holds smaller ones."""
 _WIDTH = 4
 """Widths are multiples of this."""
 
@@ -74,6 +76,7 @@ class Models:
         top_k: K.
         tokens_a_parameter: D / N_a, least and most that is sensible.
         widths: E -> ``d_model`` and N_a of the models of a table that says both, [2, n]; empty otherwise.
+        least: active parameters of the smallest.
     """
 
     family: Family
@@ -81,6 +84,7 @@ class Models:
     top_k: float
     tokens_a_parameter: tuple[float, float]
     widths: Mapping[float, np.ndarray]
+    least: float = _LEAST_SIZE
 
     def at(self, budget: float, experts: float, size: np.ndarray) -> pd.DataFrame:
         """Runs of a budget: models of some sizes, and the tokens that are left for each."""
@@ -140,7 +144,9 @@ def models_of(runs: pd.DataFrame | None, limits: Limits, family: Family | None =
         top_k = float(known["top_k"].mode().iloc[0])
     widths = _widths(known) if family is None else {}
     ends = (float(ratio.min()), float(ratio.max()))
-    return Models(chosen, limits.experts or experts, limits.top_k or top_k, ends, widths)
+    sizes = numbers.get("active_params", np.empty(0))
+    least = min(_LEAST_SIZE, float(sizes[sizes > 0].min(initial=_LEAST_SIZE)))
+    return Models(chosen, limits.experts or experts, limits.top_k or top_k, ends, widths, least)
 
 
 def candidates_of(
@@ -156,7 +162,7 @@ def candidates_of(
         held: FLOPs of the runs held, [n].
 
     Raises:
-        FitError: none is within the limits.
+        FitError: none is within the limits, or there is too little for any.
     """
     top = min(limits.largest or _SHARE * budget, budget, asked or np.inf)
     bottom = limits.smallest or (top / _REACH if held is None or not len(held) else min(float(held.min()), top))
@@ -175,6 +181,12 @@ def candidates_of(
     table = pd.concat(found, ignore_index=True)
     size, total = table["active_params"], table["total_params"]
     fine = np.isfinite(table["tokens"]) & (table["tokens"] > 0)
+    if not (fine & (size >= models.least)).any():
+        raise FitError(
+            f"{top:.3g} FLOPs for a run, of {budget:.3g} that there are: too few for a model of {models.least:,.0f} "
+            "active parameters, the smallest that is offered"
+        )
+    fine &= size >= models.least
     if limits.sizes is not None:
         fine &= size.between(0.999 * limits.sizes[0], 1.001 * limits.sizes[1])
     if limits.memory is not None:

@@ -25,6 +25,8 @@ _TOLD = 1 / 3
 _WORTH = 0.005
 """Of the variance: a run that takes less is not proposed, unless runs are too few for the laws' coefficients."""
 _REACH = 1.959964
+_FAR_CHEAPER = 10.0
+"""Times that the dearest run offered may cost less than the cheapest held before this is said."""
 _MOST_NAMED = 5
 _MOST_CHOSEN = 500
 
@@ -134,7 +136,7 @@ def _chosen(
     most = min(options.most or _MOST_CHOSEN, _MOST_CHOSEN)
     choice = choose(beliefs.each[0], places, costs, target, budget, most, _WORTH)
     more = _further(beliefs.each[0], (places, costs), target, choice)
-    aside = _aside(beliefs, held, frame)
+    aside = (*_aside(beliefs, held, frame), *_far_cheaper(known, costs))
     return _result(beliefs, asked, target, (pool, choice, more, aside), limits, options)
 
 
@@ -207,6 +209,19 @@ def _aside(beliefs: Beliefs, held: Held | None, frame: Frame) -> tuple[str, ...]
     return (
         f"{len(said)} run{'' if one else 's'} set aside, with a loss far above what all others foretell under every"
         f" law: {listed}. {'Was it' if one else 'Were they'} spoilt?",
+    )
+
+
+def _far_cheaper(known: pd.DataFrame, costs: np.ndarray) -> tuple[str, ...]:
+    """What is to be said where every run offered is far cheaper than all that are held."""
+    held = as_numbers(known["train_flops"].to_numpy()) if "train_flops" in known else np.empty(0)
+    least = float(held[held > 0].min(initial=np.inf))
+    times = least / float(costs.max())
+    if not _FAR_CHEAPER < times < np.inf:
+        return ()
+    return (
+        f"each run offered costs at most {costs.max():.3g} FLOPs, {times:.0f} times less than the cheapest of the table"
+        f" ({least:.3g}): laws are asked far below their runs",
     )
 
 

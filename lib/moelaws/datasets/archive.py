@@ -1,12 +1,10 @@
-"""The recorded tables as one archive that can be deposited: ``python -m moelaws.datasets.archive OUT.zip``.
+"""The recorded tables as one archive that can be deposited: ``make dataset``.
 
 CSV and Parquet, metadata for Frictionless, Croissant and Zenodo, the data card, licence and citation, and sums.
 The same tables make the same bytes.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -20,28 +18,31 @@ from moelaws.files import write_whole
 
 _ROOT = Path(__file__).parents[3]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_NAME = "moelaws-runs"
 
 
 def make_archive(out: Path, root: Path = _ROOT) -> Path:
     """Write the archive.
 
     Args:
-        out: a ``.zip`` file, replaced whole.
+        out: a ``.zip`` file; one of such an archive is replaced whole.
         root: the clone, whose ``data/`` has the card and the licence.
 
     Returns:
         The file.
 
     Raises:
-        DatasetError: no clone, another suffix, or no pyarrow.
+        DatasetError: no clone, another suffix, a file that is no such archive, or no pyarrow.
         OSError: the place cannot be written to.
     """
     if out.suffix != ".zip":
         raise DatasetError(f"{out.name}: expected a name that ends in .zip")
     if not (root / "data" / "CARD.md").is_file():
         raise DatasetError("the archive is made in a clone of the repository, which has the data card")
+    if out.exists() and not _is_ours(out):
+        raise DatasetError(f"{out}: expected an archive of recorded tables to replace, found something else")
     with tempfile.TemporaryDirectory() as at:
-        folder = Path(at) / "moelaws-runs"
+        folder = Path(at) / _NAME
         build(folder, root)
         packed = Path(at) / "packed.zip"
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -49,8 +50,19 @@ def make_archive(out: Path, root: Path = _ROOT) -> Path:
                 info = zipfile.ZipInfo(path.relative_to(folder.parent).as_posix(), _EPOCH)
                 info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                 archive.writestr(info, path.read_bytes())
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, packed.read_bytes())
     return out
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an archive that was made here, of whatever tables."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+    return f"{_NAME}/datapackage.json" in names and all(name.startswith(f"{_NAME}/") for name in names)
 
 
 def build(folder: Path, root: Path = _ROOT) -> None:
@@ -98,18 +110,3 @@ def _citation(root: Path) -> str:
         key = next((key for key in changed if line.startswith(key)), None)
         lines.append(line if key is None else changed[key])
     return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the archive that the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m moelaws.datasets.archive", description=__doc__)
-    parser.add_argument("out", type=Path, help="where to write: a .zip file")
-    options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    made = make_archive(options.out)
-    print(f"{made}: {len(names())} tables, {made.stat().st_size / 1e6:.2f} MB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

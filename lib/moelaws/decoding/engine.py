@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from moelaws.decoding.foreign.transformers_decoder import TransformersDecoder
 
 Engine = Literal["auto", "compiled", "eager", "llama.cpp", "transformers"]
-"""``compiled`` needs numba and a model on the CPU; ``auto`` takes it where these are there. The last two are other
-programs, where they are installed: see ``foreign``."""
+"""``compiled`` needs numba, and a model on the CPU whose routers' scores it knows; ``auto`` takes it where it can. The
+last two are other programs, where they are installed: see ``foreign``."""
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 AnyDecoder: TypeAlias = "Decoder | CompiledDecoder | LlamaDecoder | TransformersDecoder"
@@ -40,7 +40,8 @@ def make_decoder(model: "Transformer | AnyDecoder", engine: Engine = "auto", thr
         threads: of the compiled decoder, and of llama.cpp; those of the others are torch's.
 
     Raises:
-        EngineError: ``compiled`` without numba, or for a model that is not on the CPU; an engine that is none.
+        EngineError: ``compiled`` without numba, for a model that is not on the CPU, or whose routers have scores that
+            it does not know; an engine that is none.
     """
     if not isinstance(model, Transformer):
         return model
@@ -61,11 +62,16 @@ def make_decoder(model: "Transformer | AnyDecoder", engine: Engine = "auto", thr
         return Decoder(model)
     try:
         from moelaws.decoding.compiled.compiled_decoder import CompiledDecoder
+        from moelaws.decoding.compiled.working_memory import SCORES
     except ImportError as error:
         missing = f"numba cannot be imported ({error}): pip install numba"
         if engine == "compiled":
             raise EngineError(f"engine = 'compiled': {missing}, or take engine = 'eager'") from None
         _warn(f"{missing} decodes several times faster; until then torch decodes")
+        return Decoder(model)
+    if (scores := model.config.router_scores) not in SCORES:
+        if engine == "compiled":
+            raise EngineError(f"engine = 'compiled': knows no router with {scores} scores; take engine = 'eager'")
         return Decoder(model)
     return CompiledDecoder(model, threads)
 

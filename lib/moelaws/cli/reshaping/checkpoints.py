@@ -31,6 +31,7 @@ def add_folders(parser: argparse.ArgumentParser, what: str) -> None:
     """
     parser.add_argument("model", type=path, metavar="FOLDER", help=f"{what} in the OLMoE layout")
     parser.add_argument("--out", type=path, required=True, metavar="FOLDER", help="where the new model is written")
+    parser.add_argument("--replace", action="store_true", help="where a model lies already, write over it")
 
 
 def open_model(options: argparse.Namespace, copies: int, folder: Path | None = None) -> "Transformer":
@@ -45,12 +46,14 @@ def open_model(options: argparse.Namespace, copies: int, folder: Path | None = N
         ValueError: no such checkpoint, or a folder that may not be written to.
     """
     require_training()
-    from moelaws.models.checkpoint import check_folder, load_checkpoint
+    from moelaws.models.checkpoint import CONFIG, check_folder, load_checkpoint
 
     folder = options.model if folder is None else folder
-    if _is_same(options.out, folder):
+    if any(_is_same(options.out, read) for read in (options.model, folder, getattr(options, "other", folder))):
         raise ValueError(f"--out {options.out}: the folder that is read; name another, or its model would be lost")
     check_folder(options.out)
+    if (options.out / CONFIG).exists() and not options.replace:
+        raise ValueError(f"--out {options.out}: holds a model; name another folder, or say --replace to lose that one")
     return load_checkpoint(folder, copies)
 
 
