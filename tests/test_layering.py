@@ -77,8 +77,8 @@ ALLOWED = {
         "serving", "surfaces", "sweeping", "text", "training",
     },
     "bookbuild": {
-        "charts", "cli", "files", "importing", "interrupt", "laws", "optimum", "parameters", "process", "runs",
-        "workers",
+        "charts", "cli", "datasets", "files", "importing", "interrupt", "laws", "optimum", "parameters", "process",
+        "runs", "workers",
     },
 }  # fmt: skip
 # How a reader's words are shown is the same everywhere; so is how a long computation says what it is at.
