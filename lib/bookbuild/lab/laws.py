@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from moelaws.importing.preset import letters, names
+from moelaws.importing.preset import counted_names, letters, names, places, units, wordings
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law
 from moelaws.optimum.known_coefficients import PUBLISHED
@@ -74,5 +74,20 @@ def written_status() -> dict[str, list[str]]:
 
 
 def written_names() -> dict[str, Any]:
-    """Names that people give to columns, without case and signs, and the letters of papers."""
-    return {"NAMES": names(), "LETTERS": letters()}
+    """What is known of the names that people give to columns, as the commands go by it."""
+    wording = {
+        ours: {
+            "of": [[sorted(group) for group in line] for line in each.of],
+            "beside": sorted(each.beside),
+            "but": None if each.but is None else sorted(each.but),
+        }
+        for ours, each in wordings().items()
+    }
+    return {
+        "NAMES": names(),
+        "LETTERS": letters(),
+        "COUNTED_NAMES": counted_names(),
+        "WORDINGS": wording,
+        "PLACES": sorted(places()),
+        "UNITS": units(),
+    }

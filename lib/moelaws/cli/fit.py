@@ -11,7 +11,7 @@ import pandas as pd
 
 from moelaws.cli.boundary import tell
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
-from moelaws.cli.table import add_table, load_table, say, use_our_names
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.document import check_json
 from moelaws.fitting.engine.descent import FitFailed
@@ -71,7 +71,6 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("moelaws fit: name a run table, or ask for --laws")
     check_json(options.json, "fit")
     check_plot(options.plot)
-    use_our_names(options, "weights", "stratify", "cluster")
     chosen = _law(options)
     loaded, kept, held_out = _rows(options, chosen)
     name = Path(options.table).name

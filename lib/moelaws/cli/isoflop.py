@@ -3,7 +3,7 @@
 import argparse
 
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
-from moelaws.cli.table import add_table, load_table, say, use_our_names
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import columns, number, numbers, path, seed, whole
 from moelaws.document import check_json, write_json
 from moelaws.fitting.engine.descent import FitFailed
@@ -69,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
     """
     check_json(options.json, "isoflop")
     check_plot(options.plot)
-    use_our_names(options, "variable", "by")
     loaded = load_table(options)
     runs, derived = loaded.derived()
     found = isoflop(

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         return _upgrade(options)
     if options.write is not None:
         check_place(options.write, options.table)
-    loaded = load_table(options, guess=True)
+    loaded = load_table(options)
     table, derived = loaded.derived()
     print(f"{len(table)} runs, {len(finished(table))} finished")
     say(loaded, derived)

@@ -10,7 +10,10 @@ from moelaws.importing.preset import presets
 from moelaws.quote import shown
 from moelaws.runs import Loaded
 from moelaws.runs.reading.read import told
-from moelaws.runs.reading.rename import our_name, parse_map
+from moelaws.runs.reading.rename import parse_map
+
+_COLUMNS = ("variable", "by", "weights", "stratify", "cluster")
+"""Options that hold a column's name, several, or nothing."""
 
 
 def add_table(parser: argparse.ArgumentParser, example: str = "sparsity > 0.9", needed: bool = True) -> None:
@@ -58,40 +61,33 @@ class _Map(argparse.Action):
 
 
 def load_table(
-    options: argparse.Namespace,
-    required: Iterable[str] = ("loss",),
-    any_sign: Collection[str] = (),
-    guess: bool = False,
+    options: argparse.Namespace, required: Iterable[str] = ("loss",), any_sign: Collection[str] = ()
 ) -> Loaded:
     """Read the table of a command: rename, filter, check.
+
+    Where --map says nothing, it goes by the names that people give to columns, and the notes say what was taken: a size
+    in the file would else lose to one that is derived. A table of which nothing is required is taken as it is. Options
+    that name columns as the file does name them as the book does from here on.
 
     Args:
         options: of a parser that ``add_table`` has been at.
         required: columns that must be there, or follow from others.
         any_sign: columns in which a number below zero is none to refuse.
-        guess: go by the names that people give to columns where --map says nothing; what was taken is said.
 
     Raises:
         ValueError: an option or a table that cannot be read.
     """
-    asked = Asked(options.preset, parse_map(options.map), options.where, required, any_sign, guess)
-    return load(options.table, asked)
-
-
-def use_our_names(options: argparse.Namespace, *names: str) -> None:
-    """Let options name columns as the file does: where ``--map`` renames one, its new name takes the place.
-
-    Args:
-        options: of a parser that ``add_table`` has been at.
-        names: the options that hold a column's name, several, or nothing.
-    """
-    rename = parse_map(options.map)
-    for name in names:
-        column = getattr(options, name)
-        if isinstance(column, tuple):
-            setattr(options, name, tuple(our_name(each, rename) for each in column))
-        elif column is not None:
-            setattr(options, name, our_name(column, rename))
+    required = tuple(required)
+    left = parse_map(getattr(options, "variables", None), "--variables").values()
+    asked = Asked(options.preset, parse_map(options.map), options.where, required, any_sign, bool(required), left)
+    loaded = load(options.table, asked)
+    for option in _COLUMNS:
+        named = getattr(options, option, None)
+        if isinstance(named, tuple):
+            setattr(options, option, tuple(loaded.aliases.get(each, each) for each in named))
+        elif named is not None:
+            setattr(options, option, loaded.aliases.get(named, named))
+    return loaded
 
 
 def say(loaded: Loaded, derived: Mapping[str, str]) -> None:

@@ -35,6 +35,7 @@ class Asked:
         required: columns that must be there, or follow from others.
         any_sign: columns in which a number below zero is none to refuse.
         guess: whether the names that people give are gone by where the reader says nothing of columns.
+        left: columns of the table that the reader names elsewhere, which no guess renames.
     """
 
     preset: str = ""
@@ -43,6 +44,7 @@ class Asked:
     required: Iterable[str] = ("loss",)
     any_sign: Collection[str] = ()
     guess: bool = False
+    left: Collection[str] = ()
 
 
 def import_runs(path: str | Path, preset: str = "auto", rename: Mapping[str, str] | None = None) -> Loaded:
@@ -90,15 +92,18 @@ def load(path: str | Path, asked: Asked) -> Loaded:
     rename = dict(asked.rename or {})
     preset = _preset(asked.preset, place)
     if preset is None and asked.guess:
-        preset = _guessed(place, rename)
+        preset = _guessed(place, rename, asked.left)
     if preset is None:
         try:
             return load_cells(read_table(place), name, rename, asked.where, asked.required, asked.any_sign)
         except RunTableError as error:
             raise _with_hint(error, place, rename) from None
     export = _export(place, preset)
-    columns, notes = _named(export, preset, rename, name)
-    loaded = load_cells(columns.cells, name, columns.rename | rename, asked.where, asked.required, asked.any_sign)
+    columns, notes = _named(export, preset, rename, name, asked.left)
+    try:
+        loaded = load_cells(columns.cells, name, columns.rename | rename, asked.where, asked.required, asked.any_sign)
+    except RunTableError as error:
+        raise _with_question(error, columns.asked) from None
     return replace(loaded, notes=(*notes, *loaded.notes))
 
 
@@ -117,7 +122,7 @@ def _preset(name: str, place: Path) -> Preset | None:
     return presets()[name] if name else None
 
 
-def _guessed(place: Path, rename: Mapping[str, str]) -> Preset | None:
+def _guessed(place: Path, rename: Mapping[str, str], left: Collection[str]) -> Preset | None:
     """The preset that finds columns which a file, taken as it is, does not have; none for what is no table."""
     try:
         cells = read_table(place)
@@ -126,7 +131,7 @@ def _guessed(place: Path, rename: Mapping[str, str]) -> Preset | None:
     if "loss" not in cells.columns and "loss" not in rename:
         name = _finder(cells, place, rename)
         return presets()[name] if name else None
-    return presets()["auto"] if matched(cells, presets()["auto"], rename).rename else None
+    return presets()["auto"] if matched(cells, presets()["auto"], rename, left).rename else None
 
 
 def _export(place: Path, preset: Preset) -> Export:
@@ -141,12 +146,14 @@ def _export(place: Path, preset: Preset) -> Export:
     return read_trainer(place) if preset.reads == "trainer" else read_tensorboard(place)
 
 
-def _named(export: Export, preset: Preset, rename: Mapping[str, str], name: str) -> tuple[Matched, tuple[str, ...]]:
+def _named(
+    export: Export, preset: Preset, rename: Mapping[str, str], name: str, left: Collection[str]
+) -> tuple[Matched, tuple[str, ...]]:
     """The export with the book's columns found and counted, and what is to be said of it."""
-    found = matched(export.cells, preset, rename)
+    found = matched(export.cells, preset, rename, left)
     cells, said = from_patterns(found.cells, preset, {**found.rename, **rename})
     pairs = ", ".join((*found.said, *said))
-    notes = [f"preset {preset.name}: {pairs or 'no column was renamed'}", *export.notes]
+    notes = [f"preset {preset.name}: {pairs or 'no column was renamed'}", *found.asked, *export.notes]
     renamed = rename_columns(cells, found.rename | dict(rename), name).cells
     known = {
         str(column): values
@@ -165,7 +172,7 @@ def _named(export: Export, preset: Preset, rename: Mapping[str, str], name: str)
     if "train_flops" in new:
         cells = cells.assign(flops_convention="exact")
     cells, unfinished = _unfinished(cells, preset, renamed)
-    return Matched(cells, found.rename, ()), (*notes, *counted_said, *unfinished)
+    return Matched(cells, found.rename, (), found.asked), (*notes, *counted_said, *unfinished)
 
 
 def _unfinished(cells: pd.DataFrame, preset: Preset, renamed: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -184,10 +191,18 @@ def _with_hint(error: RunTableError, place: Path, rename: Mapping[str, str]) -> 
     cells = read_table(place)
     name = _finder(cells, place, rename)
     if name is None:
-        return error
+        return _with_question(error, matched(cells, presets()["auto"], rename).asked)
     export = read_wandb(place) if name == "wandb" else Export(cells)
     said = matched(export.cells, presets()[name], rename).said
     return RunTableError(f"{str(error).partition(' (--map')[0]}; --map {name} would take {said[0]}")
+
+
+def _with_question(error: RunTableError, asked: Iterable[str]) -> RunTableError:
+    """The same complaint of a missing column, with those that it could be."""
+    for question in asked:
+        if f"no column '{question.split()[0]}'" in str(error):
+            return RunTableError(f"{str(error).partition(' (--map')[0]}; {question}")
+    return error
 
 
 def _finder(cells: pd.DataFrame, place: Path, rename: Mapping[str, str]) -> str | None:

@@ -1,5 +1,6 @@
 """Which column of somebody's table is which: by a preset's list, then by the names that people give."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,18 +9,13 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pandas as pd
 
-from moelaws.importing.preset import Preset, counted_names, letters, names, units
-from moelaws.quote import shown
-from moelaws.runs.numbers import NOTHING, as_numbers
+from moelaws.importing.preset import Preset, counted_names, letters, names
+from moelaws.importing.unit import plain_numbers, without_unit
+from moelaws.importing.wording import Rank, rank
+from moelaws.quote import listed, shown
+from moelaws.runs.numbers import as_numbers
 
-COUNTS = ("total_params", "active_params", "dense_params", "non_embedding_params", "tokens", "train_flops", "budget")
-"""Columns that people count in thousands, millions and billions."""
-
-_RATIOS = ("sparsity", "activation_ratio")
-_UNIT = re.compile(r"(.*?)[\s_]*[(\[]\s*(?:in\s+)?([^()\[\]]+?)\s*[)\]]\s*", re.DOTALL)
-_SUFFIX = re.compile(r"(.*?[^\s_])(?:[\s_]+(?:in[\s_]+)?)([A-Za-z]+|%)")
-_POWER = re.compile(r"(?:x|×|\*)?\s*(?:1e\+?|10\^|10\*\*)(\d{1,2})", re.IGNORECASE)
-_SCALED_CELL = re.compile(r"([+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+|%)")
+_MOST_EXPERTS = 1e6
 _DIGITS = re.compile(r"[0-9.]+(?:[eE][+-]?[0-9]+)?")
 
 
@@ -31,14 +27,16 @@ class Matched:
         cells: the table, with the columns that were multiplied together.
         rename: the book's column -> the file's, with a factor where it counts in another unit.
         said: the same in words, for the reader.
+        asked: columns of which several could be meant, or one might: nothing was taken, and the reader is asked.
     """
 
     cells: pd.DataFrame
     rename: dict[str, str]
     said: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
-def matched(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = ()) -> Matched:
+def matched(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = (), left: Iterable[str] = ()) -> Matched:
     """Find the book's columns in a table.
 
     A name on the preset's list comes first, then the book's own, then the names that people give to such a column.
@@ -46,29 +44,39 @@ def matched(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = ()) -> M
     Args:
         cells: the table, of text.
         preset: whose it is.
-        taken: columns that the reader has named.
+        taken: columns of the book's that the reader has named.
+        left: columns of the table that keep their names, because the reader goes by them.
     """
-    cells = cells.copy()
+    cells, left = cells.copy(), set(left)
     taken = set(taken)
     rename: dict[str, str] = {}
-    said: list[str] = []
-    wanted = dict.fromkeys([*preset.columns, *names()])
+    found: dict[str, str] = {}
+    asked: list[str] = []
+    wanted = [ours for ours in dict.fromkeys([*preset.columns, *names()]) if ours not in taken]
     for ours in wanted:
-        if ours in taken:
-            continue
-        found = _listed(cells, preset.columns.get(ours, ()), ours)
-        if found is None and ours in cells.columns:
-            found = ours
-        if found is None:
-            found = _named(cells, ours, set(rename.values()))
-        if found is None:
-            continue
-        if found in cells.columns:
-            cells[found] = _plain_numbers(cells[found], ours)
-        if found != ours:
-            rename[ours] = found
-            said.append(f"{ours} = {found}")
-    return Matched(cells, rename, tuple(said))
+        source = _listed(cells, preset.columns.get(ours, ()), ours)
+        if source is None and ours in cells.columns:
+            source = ours
+        if source is None:
+            source = _named(cells, ours, {*found.values(), *left})
+        if source is not None:
+            found[ours] = source
+    _move_active_experts(cells, found, taken)
+    for ours in wanted:
+        if ours not in found:
+            sources = _worded(cells, ours, {*found.values(), *left})
+            if len(sources) == 1:
+                found[ours] = sources[0]
+            elif sources:
+                asked.append(_question(ours, sources))
+    if "loss" in wanted and "loss" not in found and not asked:
+        _take_perplexity(cells, found, asked)
+    for ours, source in ((ours, found[ours]) for ours in wanted if ours in found):
+        if source in cells.columns:
+            cells[source] = plain_numbers(cells[source], ours)
+        if source != ours:
+            rename[ours] = source
+    return Matched(cells, rename, tuple(f"{ours} = {source}" for ours, source in rename.items()), tuple(asked))
 
 
 def _listed(cells: pd.DataFrame, candidates: Iterable[str], ours: str) -> str | None:
@@ -102,8 +110,8 @@ def _named(cells: pd.DataFrame, ours: str, used: set[str]) -> str | None:
     wanted = names().get(ours, ())
     best: tuple[int, str] | None = None
     for column in map(str, cells.columns):
-        base, factor = _without_unit(column) if ours in (*COUNTS, *_RATIOS) else (column, None)
-        key = re.sub(r"[^a-z0-9]", "", base.lower())
+        base, factor = without_unit(column, ours)
+        key = _key(base)
         if base.strip() in letters().get(ours, ()):
             rank = len(wanted)
         elif key in wanted:
@@ -114,49 +122,73 @@ def _named(cells: pd.DataFrame, ours: str, used: set[str]) -> str | None:
             continue
         source = column if factor is None else f"{column} * {factor:g}"
         filled = cells[column].notna().any()
-        if filled and source not in used and (best is None or rank < best[0]):
+        if filled and not {source, column} & used and (best is None or rank < best[0]):
             best = rank, source
     return best[1] if best else None
 
 
-def _without_unit(name: str) -> tuple[str, float | None]:
-    """``D (billions)`` and ``tokens_B`` as a name and a factor."""
-    for pattern in (_UNIT, _SUFFIX):
-        found = pattern.fullmatch(name)
-        if found is None:
-            continue
-        word = re.sub(r"[\s_]|(?:of)?(?:tokens?|params?|parameters?)$", "", found[2].lower()) or found[2].lower()
-        power = _POWER.fullmatch(word)
-        if power:
-            return found[1], float(f"1e{power[1]}")
-        if word in units():
-            return found[1], units()[word]
-        if word in ("flop", "flops", "tokens", "token", "params", "parameters", "ratio", "total", "count", "n", "#"):
-            return (found[1], None) if pattern is _UNIT else (name, None)
-    return name, None
+def _worded(cells: pd.DataFrame, ours: str, used: set[str]) -> list[str]:
+    """The columns whose names say it best by their words, with factors: several where they hold different numbers."""
+    best: dict[str, Rank] = {}
+    for column in map(str, cells.columns):
+        base, factor = without_unit(column, ours)
+        found = rank(base, ours)
+        source = column if factor is None else f"{column} * {factor:g}"
+        if found is not None and not {source, column} & used and _may_be(cells[column], ours):
+            best[source] = found
+    least = min(best.values(), default=None)
+    sources = [source for source, each in best.items() if each[:2] == (least or ())[:2]]
+    same = {tuple(_numbers_of(cells, source)) for source in sources}
+    return sources[:1] if len(same) == 1 else sources
 
 
-def _plain_numbers(column: pd.Series, ours: str) -> pd.Series:
-    """Cells such as 1.3B or 6.25% as numbers; a column in which one cell is neither stays as it is."""
-    if ours not in (*COUNTS, *_RATIOS) or column.dtype != object:
-        return column
-    values: list[str | None] = []
-    changed = False
-    for cell in column:
-        if cell is None or cell != cell or str(cell).lower() in NOTHING:
-            values.append(cell)
-            continue
-        text = str(cell)
-        scaled = _SCALED_CELL.fullmatch(text)
-        factor = units().get(scaled[2].lower()) if scaled else None
-        if scaled and factor is not None:
-            values.append(repr(float(scaled[1]) * factor))
-            changed = True
-        elif _DIGITS.fullmatch(text):
-            values.append(text)
-        else:
-            return column
-    return pd.Series(np.array(values, dtype=object), index=column.index) if changed else column
+def _move_active_experts(cells: pd.DataFrame, found: dict[str, str], taken: set[str]) -> None:
+    """``n_active`` is a size, but beside a number of experts, and never above it, it is how many of them work."""
+    source = found.get("active_params")
+    if source is None or "top_k" in {*found, *taken} or "n_experts" not in found or _key(source) != "nactive":
+        return
+    values, experts = _numbers_of(cells, source), _numbers_of(cells, found["n_experts"])
+    if (values <= experts).all() and (values == values.round()).all():
+        found["top_k"] = found.pop("active_params")
+
+
+def _take_perplexity(cells: pd.DataFrame, found: dict[str, str], asked: list[str]) -> None:
+    """A perplexity is a loss, whose logarithm it takes; what is none is complained of under the loss."""
+    sources = _worded(cells, "perplexity", set(found.values()))
+    if len(sources) != 1:
+        asked.extend([_question("loss", sources)] if sources else [])
+        return
+    found["loss"] = f"ln({sources[0]})"
+    cells[found["loss"]] = np.array(
+        [
+            repr(math.log(value)) if value >= 1 else None if pd.isna(cell) else f"ln({cell})"
+            for cell, value in zip(cells[sources[0]], _numbers_of(cells, sources[0]), strict=True)
+        ],
+        dtype=object,
+    )
+
+
+def _question(ours: str, sources: list[str]) -> str:
+    return f'{ours} could be {listed(sources)}: --map "{ours}=..." says which'
+
+
+def _key(name: str) -> str:
+    """A name without case and signs."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _may_be(column: pd.Series, ours: str) -> bool:
+    """Whether a column holds something, and what is counted by hand holds no millions."""
+    values = as_numbers(column.dropna().to_numpy(dtype=object))
+    if ours in ("n_experts", "top_k", "shared_experts"):
+        return bool(np.isfinite(values).any()) and not (values > _MOST_EXPERTS).any()
+    return bool(column.notna().any())
+
+
+def _numbers_of(cells: pd.DataFrame, source: str) -> np.ndarray:
+    column, _, factor = source.rpartition(" * ")
+    values = as_numbers(cells[column if column in cells.columns else source].to_numpy(dtype=object))
+    return np.nan_to_num(values * (float(factor) if column in cells.columns else 1.0), nan=-1.0)
 
 
 def from_patterns(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:

@@ -35,6 +35,21 @@ class Preset:
     finished: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Wording:
+    """What the words of a column's name must be.
+
+    Attributes:
+        of: lines of groups of words, in order of preference; a name has a word of each group of one line.
+        beside: words that may stand beside those.
+        but: where any other word may, such as a corpus' name, those that may not.
+    """
+
+    of: tuple[tuple[frozenset[str], ...], ...]
+    beside: frozenset[str]
+    but: frozenset[str] | None = None
+
+
 @cache
 def presets() -> dict[str, Preset]:
     """All presets, by name."""
@@ -57,6 +72,25 @@ def letters() -> Columns:
 def counted_names() -> Columns:
     """Words that mean such a column where a unit stands beside them."""
     return _tuples(_data()["counted"])
+
+
+@cache
+def wordings() -> Mapping[str, "Wording"]:
+    """What the words of a name must be, of the book's column."""
+    return {
+        ours: Wording(
+            of=tuple(tuple(frozenset(group) for group in line) for line in given["of"]),
+            beside=frozenset(given["beside"]),
+            but=frozenset(given["but"]) if "but" in given else None,
+        )
+        for ours, given in _data()["words"].items()
+    }
+
+
+@cache
+def places() -> frozenset[str]:
+    """Words that say where in a run's records a column lies."""
+    return frozenset(_data()["places"]["words"])
 
 
 @cache

@@ -14,14 +14,14 @@ const FACTORS = [["1", "as it is"], ["1e3", "× thousand"], ["1e6", "× million"
   ["1e12", "× trillion"]];
 const COUNTED = /_params$|tokens$|_flops$/;
 
-// The column of the table that most likely holds a quantity: of its own name, of a name that people give to it, of the
-// letter that papers do; empty where none does. NAMES and LETTERS are written in when the book is built.
-function guess(table, quantity) {
-  if (table.names.includes(quantity)) return quantity;
-  const plain = table.names.map((name) => name.toLowerCase().replace(/[^a-z0-9]/g, ""));
-  const known = (NAMES[quantity] || []).find((name) => plain.includes(name));
-  if (known) return table.names[plain.indexOf(known)];
-  return table.names.find((name) => (LETTERS[quantity] || []).includes(name)) || "";
+// The factor that a column's name tells, as in `tokens (B)`.
+const usualFactor = (value, quantity) => withoutUnit(value.slice("column:".length), quantity).factor;
+
+// The factors to choose from, with one that a name tells.
+function factorsWith(factor) {
+  const usual = FACTORS.map(([value, words]) => [String(Number(value)), words]);
+  const known = usual.some(([value]) => value === String(factor));
+  return known ? usual : [...usual, [String(factor), `× ${said(factor, 3)}`]];
 }
 
 // One variable's row of the form: where it is read from, in which unit, and what it is worked out from.
@@ -44,8 +44,9 @@ function columnChooser(table, label, quantities, chosenBefore) {
     if (rule) {
       sources = rule.from.map((quantity) => columnChooser(table, quantity, [quantity]));
       below.append(...sources.map((each) => each.made));
-    } else if (value && COUNTED.test(quantities[0])) {
-      factor = select(FACTORS, "1");
+    } else if (value && (COUNTED.test(quantities[0]) || usualFactor(value, quantities[0]) !== 1)) {
+      const usual = usualFactor(value, quantities[0]);
+      factor = select(factorsWith(usual), String(usual));
       below.append(field(`unit of ${label.split(":")[0]}`, factor));
     }
   };

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moelaws.cli.instrument.held_out import add_hold_out, held_out_of
 from moelaws.cli.instrument.own_laws import add_laws, laws_of
-from moelaws.cli.table import add_table, load_table, say, use_our_names
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, seed, whole
 from moelaws.files import check_beginning
 from moelaws.quote import plain
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the page and write it."""
     check_beginning(options.out, BEGINNING)
-    use_our_names(options, "variable")
-    loaded = load_table(options, guess=True)
+    loaded = load_table(options)
     about = About.of_file(Path(options.table), ("moelaws", *sys.argv[1:]), loaded.notes)
     laws = laws_of(options)
     asked = ReportOptions(

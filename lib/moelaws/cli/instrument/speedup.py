@@ -9,7 +9,7 @@ import pandas as pd
 from moelaws.cli.instrument.own_laws import add_formula
 from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.instrument.predict import AVERAGE, add_discrepancy, law_of
-from moelaws.cli.table import add_table, load_table, say, use_our_names
+from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import number, path, seed, whole
 from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.compute_multiplier import Speedup
@@ -119,7 +119,6 @@ def _of_law(options: argparse.Namespace) -> tuple[Speedup, Loaded | None]:
 def _observed(options: argparse.Namespace) -> tuple[Speedup, Loaded]:
     if options.table is None:
         raise ValueError("name a run table, or a fit by --law-fit")
-    use_our_names(options, "variable")
     loaded = load_table(options)
     runs, _ = loaded.derived()
     timed: pd.DataFrame | StepModel | None = None
