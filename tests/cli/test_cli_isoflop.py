@@ -92,6 +92,11 @@ def test_degree_is_chosen_where_none_is_given(table, capsys):
     assert "3e+12" not in printed
 
 
+def test_names_that_people_give_are_known_without_a_map(table, capsys):
+    assert main(["isoflop", str(table), "--degree", "2,1,1", "--bootstrap", "0"]) == 0
+    assert "loss = val_loss" in capsys.readouterr().out
+
+
 def test_an_unbracketed_optimum_is_said_to_be_one(table, capsys):
     arguments = ["--map", "loss=val_loss", "--where", "corpus == 'a'", "--degree", "2,1,0", "--bootstrap", "0"]
     assert main(["isoflop", str(table), *arguments]) == 0
@@ -101,7 +106,7 @@ def test_an_unbracketed_optimum_is_said_to_be_one(table, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no column 'loss'"),
+        (["--map", "loss=train_loss"], "no column 'train_loss'"),
         (["--map", "loss=val_loss", "--budget", "1e15"], "no runs of budget 1e+15; the table has 3e+11, 3e+12 FLOPs"),
         (["--map", "loss=val_loss", "--variable", "size"], "the runs have no column 'size'"),
         (
