@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
@@ -57,6 +58,13 @@ def test_every_public_name_is_explained(module: str, name: str) -> None:
     value = getattr(moelaws, name)
     if not isinstance(value, dict):
         assert (value.__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_each_public_function_has_an_example_that_is_run() -> None:
+    # Those three start processes that train for a while; the pages show their commands, which tests run.
+    functions = {name for _, name in _listed(PACKAGE / "__init__.pyi") if isfunction(getattr(moelaws, name))}
+    bare = {name for name in functions if ">>> " not in getattr(moelaws, name).__doc__}
+    assert bare == {"probe_runs", "rerun", "run_sweep"}
 
 
 def test_the_page_of_public_names_has_them_all() -> None:

@@ -41,6 +41,16 @@ class ModelConfig(Record):
 
     Raises:
         ConfigError: a combination that no model can have, named by field.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> model.sparsity, replace(model, n_experts=1, top_k=1).is_moe
+        (0.75, False)
+        >>> replace(model, top_k=9)
+        Traceback (most recent call last):
+            ...
+        moelaws.field.ConfigError: top_k = 9: expected at most n_experts = 8
     """
 
     has_places: ClassVar[bool] = True
@@ -180,6 +190,14 @@ class TrainConfig(Record):
 
     Raises:
         ConfigError: a value out of range, named by field.
+
+    Examples:
+        >>> TrainConfig(tokens=65_536, batch_sequences=8).seed
+        0
+        >>> TrainConfig(tokens=0)
+        Traceback (most recent call last):
+            ...
+        moelaws.field.ConfigError: tokens = 0: expected a whole number >= 1
     """
 
     tokens: int = original(262_144, "D, training tokens seen", "tokens", least=1, most=10**18, loose=True)
@@ -221,6 +239,12 @@ class RunConfig(Described):
         corpus: what to read: ``"sotu"``, or the path of a text file or folder.
         corpus_sha256: fingerprint of the assembled tokens; empty means "whatever the corpus is now".
             The fingerprint, not the path, is part of the run's identity once it is known.
+
+    Examples:
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> run = RunConfig(model, TrainConfig(tokens=65_536, batch_sequences=8))
+        >>> run.steps, run.run_id == RunConfig(model, run.train).run_id
+        (64, True)
     """
 
     model: ModelConfig = ModelConfig()

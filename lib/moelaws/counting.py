@@ -65,6 +65,12 @@ def count_parameters(model: ModelConfig) -> Parameters:
 
     Returns:
         The counts, in parameters.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> count_parameters(model).total, count_parameters(model).active
+        (886336, 296512)
     """
     d, layers = model.d_model, model.n_layers
     expert = 3 * d * model.d_expert  # SwiGLU: gate, up and down projections
@@ -126,6 +132,12 @@ def training_flops_per_token(model: ModelConfig, convention: FlopsConvention = "
 
     Returns:
         FLOPs per token.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> training_flops_per_token(model), training_flops_per_token(model, "6na")
+        (1972224, 1779072)
     """
     return 3 * forward_flops_per_token(model, convention)
 
@@ -143,6 +155,12 @@ def tokens_for_budget(model: ModelConfig, train_flops: float, convention: FlopsC
 
     Raises:
         ValueError: the budget does not buy one token.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> tokens_for_budget(model, 1e13)
+        5070418
     """
     tokens = round(train_flops / training_flops_per_token(model, convention))
     if tokens < 1:
@@ -156,6 +174,12 @@ def weight_bytes(model: ModelConfig, bytes_per_parameter: float = 2) -> float:
     Args:
         model: the architecture.
         bytes_per_parameter: 4 for fp32, 2 for bf16, 1 for int8, 0.5 for 4-bit weights.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> weight_bytes(model, 4) / count_parameters(model).total
+        4.0
     """
     return count_parameters(model).total * bytes_per_parameter
 
@@ -166,6 +190,12 @@ def kv_bytes_per_token(model: ModelConfig, bytes_per_value: float = 2) -> float:
     Args:
         model: the architecture.
         bytes_per_value: 4 for fp32, 2 for bf16.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> model = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=8, top_k=2)
+        >>> kv_bytes_per_token(model)
+        512
     """
     return 2 * model.n_layers * model.d_model * bytes_per_value
 

@@ -27,6 +27,9 @@ def check_parameters(namespace: dict[str, Any]) -> None:
 
     Raises:
         ParameterError: the parameters cell has no such name, or a value of another kind.
+
+    Examples:
+        >>> check_parameters({"bootstrap": 40})  # in a chapter: check_parameters(globals())
     """
     cells = [str(cell) for cell in namespace.get("In", ())]
     places = [number for number, cell in enumerate(cells) if cell.startswith(_INJECTED)]

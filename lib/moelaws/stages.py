@@ -44,7 +44,16 @@ _PLACE: ContextVar[_Place] = ContextVar("place", default=_NOWHERE)
 
 @contextmanager
 def watched(watch: Watch) -> Iterator[None]:
-    """Have a function told of every stage that begins or advances inside the block, in this thread."""
+    """Have a function told of every stage that begins or advances inside the block, in this thread.
+
+    Examples:
+        >>> seen = []
+        >>> with watched(lambda name, done, of: seen.append(name)):
+        ...     with stage("reading"):
+        ...         pass
+        >>> seen[0]
+        'reading'
+    """
     token = _PLACE.set(_Place(watch))
     try:
         yield

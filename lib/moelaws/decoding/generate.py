@@ -56,6 +56,13 @@ def generate(
     Raises:
         ValueError: no prompts, an empty one, a token id that is not the model's, or fewer than one new token; or an
             engine that cannot decode this model.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> config = ModelConfig(vocab_size=32, d_model=16, n_layers=1, n_heads=2, d_ff=32, context=32)
+        >>> answer = generate(Transformer(config), [[1, 2, 3], [4]], 5, engine="eager")
+        >>> [len(tokens) for tokens in answer.tokens]
+        [5, 5]
     """
     decoder = make_decoder(model, engine)
     _check(prompts, new_tokens, decoder.config.vocab_size)

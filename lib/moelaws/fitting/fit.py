@@ -76,6 +76,13 @@ def fit(
     Warns:
         OpenDesignWarning: before the descent, that the runs cannot pin some parameters down, whatever their losses;
             the result keeps the sentence in ``origin.design``.
+
+    Examples:
+        >>> n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+        >>> loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * np.exp(np.random.default_rng(0).normal(0, 0.002, n.size))
+        >>> result = fit("hoffmann2022", {"total_params": n, "tokens": d, "loss": loss}, "lsq-log", starts=32)
+        >>> result.status, round(result.params["alpha"], 2)
+        ('converged', 0.34)
     """
     began = time.perf_counter()
     law = law_named(law) if isinstance(law, str) else law

@@ -72,6 +72,13 @@ def extrapolate(
 
     Raises:
         FitError: neither or both ways given, an unknown column, or a split that leaves one side empty.
+
+    Examples:
+        >>> import moelaws as ml
+        >>> runs = ml.datasets.load("isoflop")
+        >>> result = extrapolate("hoffmann2022", runs[runs["n_experts"] == 1], largest="budget", starts=8)
+        >>> result.n_runs, result.holdout.n
+        (44, 6)
     """
     if (holdout is None) == (largest is None):
         raise FitError("extrapolate: give either holdout or largest")

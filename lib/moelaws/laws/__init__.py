@@ -59,6 +59,10 @@ def law(name: str) -> Law:
 
     Raises:
         LawError: no such law.
+
+    Examples:
+        >>> law("hoffmann2022").formula
+        'E + A/N^alpha + B/D^beta'
     """
     try:
         return LAWS[name]

@@ -37,6 +37,14 @@ def law_from_formula(
 
     Raises:
         FormulaError, LawError: a formula that cannot be read or a name that is not used.
+
+    Examples:
+        >>> own = law_from_formula("mine", "E + A/N^alpha + B/D^alpha", {"N": "active_params", "D": "tokens"})
+        >>> [each.name for each in own.parameters]
+        ['E', 'A', 'alpha', 'B']
+        >>> values = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.3}
+        >>> float(own.predict(values, {"active_params": 1e9, "tokens": 2e10}).round(2))
+        2.83
     """
     tree = parse(formula, definitions)
     by_hand = {p.name: p for p in parameters}

@@ -108,6 +108,15 @@ def measure(
 
     Raises:
         ValueError: no token is left to decode, or fewer than one repeat.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> from moelaws.decoding.engine import make_decoder
+        >>> config = ModelConfig(vocab_size=32, d_model=16, n_layers=1, n_heads=2, d_ff=32, context=32)
+        >>> requests = torch.zeros(2, 12, dtype=torch.long)
+        >>> found = measure(make_decoder(Transformer(config), "eager"), requests, prompt_tokens=8, repeats=1)
+        >>> found.batch, found.new_tokens, found.decode_step.n
+        (2, 4, 4)
     """
     decoder = make_decoder(decoder)
     batch, length = requests_BT.shape

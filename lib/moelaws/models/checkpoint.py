@@ -51,6 +51,15 @@ def save_checkpoint(
         CheckpointError: something about the model has no place in the layout, named; the folder is somebody's; or the
             disk is full.
         OSError: the folder cannot be made or written to.
+
+    Examples:
+        >>> import tempfile
+        >>> from moelaws.config import ModelConfig
+        >>> config = ModelConfig(vocab_size=64, d_model=16, n_layers=1, n_heads=2, d_ff=32, n_experts=4, top_k=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(Transformer(config), f"{folder}/model")
+        ...     load_checkpoint(f"{folder}/model").config == config
+        True
     """
     _require_expressible(model)
     folder = Path(folder)
@@ -132,6 +141,15 @@ def load_checkpoint(folder: str | Path, copies: int = 1) -> Transformer:
         CheckpointError: a file or tensor is missing, of another shape, or of no use here; or the configuration asks
             for something that these models do not have. The message names the file and the field or tensor.
         TooLargeError: the model does not fit the memory.
+
+    Examples:
+        >>> import tempfile
+        >>> from moelaws.config import ModelConfig
+        >>> config = ModelConfig(vocab_size=64, d_model=16, n_layers=1, n_heads=2, d_ff=32, n_experts=4, top_k=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(Transformer(config), folder)
+        ...     tuple(load_checkpoint(folder).embedding.shape)
+        (64, 16)
     """
     folder = Path(folder)
     config = read_config(folder)

@@ -69,6 +69,10 @@ class Memory:
         bytes: what there is.
         bytes_per_value: 2 for bf16, of weights and cache alike.
         cached_tokens: tokens of context held in the cache, over all requests at once.
+
+    Examples:
+        >>> Memory(80e9, cached_tokens=1e5).bytes_per_value
+        2.0
     """
 
     bytes: float
@@ -80,6 +84,10 @@ def proportional() -> Family:
     """All parameters belong to experts: N_a = N K / E = N (1 - S). The rough picture of Abnar et al. 2025, Sec. 2.
 
     The size is N_a, FLOPs are 6 N_a per token, and the cache is left out, for want of a width.
+
+    Examples:
+        >>> float(proportional().columns(1e8, 8, 1)["total_params"])
+        800000000.0
     """
     return Family(
         name="proportional",
@@ -100,6 +108,10 @@ def switch(vocab_size: int = 50_257, aspect: float = 64.0) -> Family:
     Args:
         vocab_size: V.
         aspect: width over depth.
+
+    Examples:
+        >>> switch().columns(1e8, 8, 1)["sparsity"]
+        0.875
     """
     return _of_width("switch", {"vocab_size": vocab_size, "aspect": aspect}, expert=9.0, flops=None)
 
@@ -113,6 +125,10 @@ def glu(vocab_size: int = 50_432, aspect: float = 64.0, context: int = 2048) -> 
         vocab_size: V.
         aspect: width over depth; the paper does not print its shapes.
         context: T.
+
+    Examples:
+        >>> glu().columns(1e8, 8, 1)["sparsity"]
+        0.875
     """
 
     def flops(d: Array, e: Array, k: Array) -> Array:
@@ -133,6 +149,11 @@ def alternating(share: float = 1 / 3, count_active: bool = False) -> Family:
     Args:
         share: parameters of the layers that become mixtures, over all parameters of the dense model.
         count_active: whether FLOPs follow the active parameters.
+
+    Examples:
+        >>> columns = alternating().columns(1e8, 8, 1)
+        >>> float(columns["total_params"]) > float(columns["active_params"])
+        True
     """
 
     def active(n: Array, e: Array, k: Array) -> Array:

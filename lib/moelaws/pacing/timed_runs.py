@@ -25,6 +25,13 @@ def predict_seconds(runs: pd.DataFrame, device: StepModel) -> pd.DataFrame:
 
     Raises:
         StepError: a column of the models' shape is missing, or a row is no model.
+
+    Examples:
+        >>> import moelaws as ml
+        >>> runs = ml.datasets.load("isoflop").head(3)
+        >>> predicted = predict_seconds(runs, ml.step_model("cpu"))
+        >>> len(predicted), bool((predicted["seconds"] > 0).all())
+        (3, True)
     """
     missing = [name for name in NEEDED if name not in runs.columns]
     if missing:

@@ -26,6 +26,12 @@ def prune(model: Transformer, windows: Any, keep: int) -> Transformer:
 
     Raises:
         ReshapeError: fewer experts than are chosen, or more than there are.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> config = ModelConfig(vocab_size=32, d_model=16, n_heads=2, d_ff=32, n_experts=4, context=8)
+        >>> prune(Transformer(config), torch.arange(18).view(2, 9), keep=2).config.n_experts
+        2
     """
     return _rebuilt(model, visits(model, torch.as_tensor(windows)), keep, together=False)
 
@@ -44,6 +50,12 @@ def merge(model: Transformer, windows: Any, keep: int) -> Transformer:
 
     Raises:
         ReshapeError: fewer experts than are chosen, or more than there are.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig
+        >>> config = ModelConfig(vocab_size=32, d_model=16, n_heads=2, d_ff=32, n_experts=4, context=8)
+        >>> merge(Transformer(config), torch.arange(18).view(2, 9), keep=2).config.n_experts
+        2
     """
     return _rebuilt(model, visits(model, torch.as_tensor(windows)), keep, together=True)
 

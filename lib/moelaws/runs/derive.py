@@ -44,6 +44,11 @@ def derive(runs: pd.DataFrame, wanted: Iterable[str] | None = None) -> tuple[pd.
 
     Returns:
         The table with the derived columns, and for each of them the formula that gave it.
+
+    Examples:
+        >>> runs, how = derive(pd.DataFrame({"n_experts": [8], "top_k": [2], "loss": [3.2]}))
+        >>> float(runs["sparsity"].iloc[0]), how["sparsity"]
+        (0.75, '(E - K) / E')
     """
     known, formulas, sources = _derived(runs)
     asked = set(formulas) - {rule[0] for rule in _ON_REQUEST} if wanted is None else set(wanted)

@@ -26,6 +26,12 @@ def seed_spread(runs: pd.DataFrame, by: Sequence[str] = DESIGN) -> pd.DataFrame:
 
     Returns:
         One row a point: the columns ``by``, ``seeds`` (how many), ``mean`` and ``std`` of the loss (nats per token).
+
+    Examples:
+        >>> import moelaws as ml
+        >>> spread = seed_spread(ml.datasets.load("isoflop"))
+        >>> len(spread), bool((spread["seeds"] > 1).all())
+        (49, True)
     """
     runs, columns = _design(runs, by)
     if by is DESIGN:
@@ -42,6 +48,11 @@ def pooled_noise(spread: pd.DataFrame) -> float:
 
     Returns:
         Nats per token; NaN without a point.
+
+    Examples:
+        >>> import moelaws as ml
+        >>> round(pooled_noise(seed_spread(ml.datasets.load("isoflop"))), 3)
+        0.015
     """
     return float(np.sqrt(pooled_variance(spread["std"] ** 2, spread["seeds"] - 1)))
 
@@ -86,6 +97,12 @@ def paired_differences(runs: pd.DataFrame, n_experts: tuple[int, int], by: Seque
 
     Returns:
         One row a point and seed: the columns ``by`` without ``n_experts``, ``seed``, ``difference`` (nats per token).
+
+    Examples:
+        >>> import moelaws as ml
+        >>> pairs = paired_differences(ml.datasets.load("isoflop"), (1, 8))
+        >>> len(pairs), bool(pairs["difference"].median() < 0)
+        (44, True)
     """
     runs, by = _design(runs, by)
     keys = [name for name in by if name != "n_experts"] + ["seed"]

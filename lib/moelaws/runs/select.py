@@ -39,6 +39,12 @@ def select(runs: pd.DataFrame, conditions: Mapping[str, str]) -> Selection:
 
     Raises:
         ConditionError: a condition that cannot be read.
+
+    Examples:
+        >>> runs = pd.DataFrame({"n_experts": [1, 8, 8], "seed": [0, 0, 1]})
+        >>> found = select(runs, {"a mixture": "n_experts > 1", "the first seed": "seed == 0"})
+        >>> len(found.runs), {reason: len(rows) for reason, rows in found.excluded.items()}
+        (1, {'a mixture': 1, 'the first seed': 1})
     """
     excluded = {}
     for reason, condition in conditions.items():

@@ -80,6 +80,13 @@ def fit_surface(
     Raises:
         SurfaceError: a missing column, a value that no run can have, several budgets, or too few distinct sizes
             and sparsities for the degree.
+
+    Examples:
+        >>> import moelaws as ml
+        >>> runs = ml.datasets.load("isoflop")
+        >>> surface = fit_surface(runs[runs["budget"] == 1e12], bootstrap=20)
+        >>> surface.degree, bool(surface.held_out_mse < 1e-3)
+        ((4, 2, 4), True)
     """
     ended, left_out, budget = one_budget(runs, variable)
     degrees: Sequence[Degree] = [degree] if degree else DEGREES

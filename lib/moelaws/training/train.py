@@ -90,6 +90,16 @@ def train(
             starts from a dense model of which its experts cannot be copies.
         CorpusError: the text is too short for one batch.
         TooLargeError: the run does not fit the memory.
+
+    Examples:
+        >>> from moelaws.config import ModelConfig, TrainConfig
+        >>> from moelaws.text.text import load_text
+        >>> text = load_text("zipf-markov:V=32")
+        >>> config = ModelConfig(vocab_size=32, d_model=16, n_layers=1, n_heads=2, d_ff=32, context=32)
+        >>> run = RunConfig(config, TrainConfig(tokens=2048, batch_sequences=4))
+        >>> result = train(run, text, device="cpu")
+        >>> result.status, len(result.train_loss) == run.steps
+        ('finished', True)
     """
     _check(run, text)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

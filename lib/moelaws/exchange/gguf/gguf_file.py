@@ -65,6 +65,15 @@ def export_gguf(folder: str | Path, out: str | Path, dtype: NumberType = "f32") 
         ValueError: no checkpoint; something that llama.cpp's olmoe cannot hold, named; the package gguf is missing; a
             file of somebody's in the place.
         OSError: the place cannot be written to.
+
+    Examples:
+        >>> import tempfile
+        >>> import moelaws as ml
+        >>> config = ml.ModelConfig(vocab_size=64, d_model=32, n_layers=1, n_heads=2, d_ff=64, n_experts=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ml.save_checkpoint(ml.Transformer(config), f"{folder}/model")
+        ...     export_gguf(f"{folder}/model", f"{folder}/model.gguf").tensors
+        15
     """
     if dtype not in get_args(NumberType):
         raise ExportError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(NumberType))}")

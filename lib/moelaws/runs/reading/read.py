@@ -141,6 +141,14 @@ def read_runs(
 
     Raises:
         RunTableError, ConditionError: as ``load_runs``.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("tokens;N;val/loss", "2e9;1e8;3,21", "4e9;1e8;3,05", sep=chr(10), file=file, flush=True)
+        ...     runs = read_runs(file.name, rename={"loss": "val/loss", "total_params": "N"})
+        >>> runs["loss"].tolist(), runs.index.tolist()
+        ([3.21, 3.05], [2, 3])
     """
     required = tuple(required)
     loaded = load_runs(path, rename, where, required)
@@ -160,6 +168,10 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         RunTableError: a word for the status that says too little.
+
+    Examples:
+        >>> len(finished(pd.DataFrame({"loss": [3.2, None], "status": ["finished", "diverged"]})))
+        1
     """
     if "status" not in runs.columns:
         return runs
