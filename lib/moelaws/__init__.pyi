@@ -97,10 +97,10 @@ from .runs import read_runs as read_runs
 from .runs import seed_spread as seed_spread
 from .runs import select as select
 from .serving.hardware import accelerator as accelerator
-from .serving.model_plan import ModelPlan as ModelPlan
-from .serving.model_plan import plan_model as plan_model
-from .serving.plan import Plan as Plan
-from .serving.planner import plan as plan
+from .serving.planning.model_plan import ModelPlan as ModelPlan
+from .serving.planning.model_plan import plan_model as plan_model
+from .serving.planning.plan import Plan as Plan
+from .serving.planning.planner import plan as plan
 from .stages import watched as watched
 from .surfaces.analysis import IsoflopOptions as IsoflopOptions
 from .surfaces.analysis import isoflop as isoflop

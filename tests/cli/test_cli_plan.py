@@ -11,7 +11,7 @@ from command_line import exit_code
 from known_machine import TRUTH, timed
 from moelaws.cli import main
 from moelaws.serving import forecasters
-from moelaws.serving.plan import Row
+from moelaws.serving.planning.plan import Row
 
 USUAL = ["plan", "--train-flops", "1e21", "--serve-tokens", "1e12"]
 

@@ -17,8 +17,8 @@ from moelaws.exchange.precision import PRECISIONS
 from moelaws.models.layout import fields_of
 from moelaws.serving import Accelerator, Machine, UnevenRouting, accelerator, node, served_config, served_count
 from moelaws.serving.cost import Traffic, deploy, largest_batch
-from moelaws.serving.plan import PlanError
-from moelaws.serving.planner import plan
+from moelaws.serving.planning.plan import PlanError
+from moelaws.serving.planning.planner import plan
 from moelaws.serving.roofline import decode_work, prefill_work
 from moelaws.serving.step_times import predict_steps
 from moelaws.serving.touched import even_experts, touched_experts

@@ -25,8 +25,9 @@ from moelaws.serving.cost import Deployment, Traffic, deploy
 from moelaws.serving.forecasters import ours, published, read_fit
 from moelaws.serving.frontier import least_dollars, same_loss_models
 from moelaws.serving.hardware import accelerator
-from moelaws.serving.plan import PlanError, Request, Row, ask
-from moelaws.serving.planner import plan
+from moelaws.serving.planning.advice import ask
+from moelaws.serving.planning.plan import PlanError, Request, Row
+from moelaws.serving.planning.planner import plan
 from moelaws.serving.shape import ShapeRule
 from published_runs import runs_of
 

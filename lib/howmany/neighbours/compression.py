@@ -16,7 +16,7 @@ from moelaws.charts.theme import CATEGORIES
 from moelaws.exchange.precision import Precision
 from moelaws.serving.cost import deploy
 from moelaws.serving.hardware import accelerator
-from moelaws.serving.planner import plan
+from moelaws.serving.planning.planner import plan
 
 Array = NDArray[np.float64]
 

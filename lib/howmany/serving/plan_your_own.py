@@ -17,7 +17,8 @@ from moelaws.serving.cost import Deployment, Traffic, deploy
 from moelaws.serving.forecasters import published, read_fit
 from moelaws.serving.frontier import same_loss_models
 from moelaws.serving.hardware import ACCELERATORS, TYPICAL, Accelerator
-from moelaws.serving.plan import LawPlan, Plan, PlanError, Request, Row, ask
+from moelaws.serving.planning.advice import ask
+from moelaws.serving.planning.plan import LawPlan, Plan, PlanError, Request, Row
 
 Forecasters = Mapping[str, Forecaster]
 

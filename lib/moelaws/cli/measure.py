@@ -14,7 +14,7 @@ from moelaws.cli.served.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import write_json
 from moelaws.interrupt import promise
-from moelaws.serving.model_plan import HARDWARE
+from moelaws.serving.planning.model_plan import HARDWARE
 from moelaws.stages import counted, stage
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from moelaws.cli.instrument.plotting import add_plot, check_plot, write_plot
 from moelaws.cli.served.hardware_options import add_hardware, copies_of, deployment_of, refuse
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import check_json, write_json
-from moelaws.serving import model_plan
 from moelaws.serving.cost import Traffic
 from moelaws.serving.forecasters import FAMILIES
-from moelaws.serving.plan import EXPERTS, Plan
-from moelaws.serving.planner import HARDWARE, LAWS, plan
+from moelaws.serving.planning import model_plan
+from moelaws.serving.planning.plan import EXPERTS, Plan
+from moelaws.serving.planning.planner import HARDWARE, LAWS, plan
 
 _MOST_EXPERTS = 1_000_000
 _OF_LAWS = ("laws", "law_fit", "family", "experts", "top_k", "base_experts", "loss")

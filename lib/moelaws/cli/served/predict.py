@@ -11,7 +11,7 @@ from moelaws.document import check_json, write_json
 from moelaws.exchange.model_count import count
 from moelaws.json_file import JsonFileError, read_object
 from moelaws.serving.cost import Deployment, Roofline, Traffic
-from moelaws.serving.model_plan import HARDWARE
+from moelaws.serving.planning.model_plan import HARDWARE
 from moelaws.serving.served import Served, served_config, served_count
 from moelaws.serving.step_times import StepTime, predict_steps
 

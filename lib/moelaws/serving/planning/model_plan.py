@@ -13,7 +13,7 @@ from moelaws.exchange.model_count import CONTEXT, ModelCount, count
 from moelaws.exchange.precision import Precision, PrecisionName, precision_of
 from moelaws.serving.cost import Deployment, deploy, serve_on
 from moelaws.serving.hardware import Accelerator, accelerator
-from moelaws.serving.plan import PlanError
+from moelaws.serving.planning.plan import PlanError
 from moelaws.serving.served import served_count
 from moelaws.serving.touched import Routing
 

@@ -10,7 +10,8 @@ from moelaws.optimum.forecaster import Forecaster
 from moelaws.serving.cost import Deployment, Traffic, deploy
 from moelaws.serving.forecasters import OURS, ours, published, read_fit
 from moelaws.serving.hardware import Accelerator, accelerator
-from moelaws.serving.plan import Plan, PlanError, Request, ask
+from moelaws.serving.planning.advice import ask
+from moelaws.serving.planning.plan import Plan, PlanError, Request
 
 LAWS = ("abnar2025", "ludziejewski2025")
 """Laws that are asked where none are named."""

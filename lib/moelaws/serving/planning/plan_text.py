@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from moelaws import __version__
-from moelaws.serving.plan import LawPlan, Plan, Row
+from moelaws.serving.planning.plan import LawPlan, Plan, Row
 
 _COLUMNS = {
     "n_experts": ("E", "{:d}"),
