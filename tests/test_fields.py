@@ -23,6 +23,7 @@ from moelaws.models import Transformer
 from moelaws.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from moelaws.runs import COLUMNS, RunTable, RunTableError
 from moelaws.runs.configured import LATER_FIELDS, with_later_columns
+from moelaws.runs.schema import LATER
 from moelaws.runs.timings import SETTING, TIMINGS, model_of
 from moelaws.runs.upgrade import upgrade
 from moelaws.runs.writing.lock import TableInUseError, TableLock
@@ -165,9 +166,7 @@ def old_runs(tmp_path: Path) -> Path:
 
 def _without_later(source: Path, target: Path) -> Path:
     table = pd.read_csv(source, dtype=str, keep_default_na=False).head(8)
-    table.drop(columns=[name for name in LATER_FIELDS if name in table]).to_csv(
-        target, index=False, lineterminator="\n"
-    )
+    table.drop(columns=[name for name in LATER if name in table]).to_csv(target, index=False, lineterminator="\n")
     return target
 
 
@@ -190,8 +189,8 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         from moelaws.models import Transformer
         from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
         from moelaws.runs import COLUMNS, RunTable, RunTableError, read_runs
-        from moelaws.runs.configured import LATER_FIELDS
         from moelaws.runs.dictionary import field_table
+        from moelaws.runs.schema import LATER
         from moelaws.measuring.rows import record_rows
         from moelaws.runs.timings import TIMINGS, model_of, read_timings
         from moelaws.training.record import check_rows, make_row, require_recorded, run_of
@@ -245,10 +244,8 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         assert main(["runs", "--upgrade", str(runs)]) == 0
         new = rows(runs)
         assert list(new[0]) == list(COLUMNS)
-        filled = {name: str(value) for name, value in LATER_FIELDS.items()}
-        assert filled["stretch"] == "1.0"
-        filled["spikes"] = ""
-        assert all(row == before | filled for row, before in zip(new, old))
+        assert (LATER["stretch"], LATER["spikes"]) == ("1.0", "")
+        assert all(row == before | LATER for row, before in zip(new, old))
         assert [run_of(row).run_id for row in new] == [row["run_id"] for row in old]
         with RunTable(runs) as out:
             out.append(new[0] | {"run_id": "new", "stretch": 2.0})
@@ -267,10 +264,11 @@ def test_an_upgraded_table_has_every_column_and_the_same_cells(
     link = tmp_path / "link.csv"
     link.symlink_to(old_runs)
     assert main(["runs", "--upgrade", str(link)]) == 0
-    assert f"{', '.join(LATER_FIELDS)} added" in capsys.readouterr().out
+    added = [name for name in COLUMNS if name in LATER and name not in before[0]]
+    assert f"{', '.join(added)} added" in capsys.readouterr().out
     after = list(_rows(old_runs))
     assert list(after[0]) == list(COLUMNS)
-    assert after == [row | {name: str(value) for name, value in LATER_FIELDS.items()} for row in before]
+    assert after == [row | LATER for row in before]
     assert link.is_symlink()
     assert old_runs.stat().st_mode & 0o777 == 0o640
     whole = old_runs.read_bytes()

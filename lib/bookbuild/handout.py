@@ -93,7 +93,19 @@ def write_handout(root: Path, folder: Path) -> list[str]:
         write_whole(folder / name, text)
         written.append(name)
     shutil.copytree(root / "data", folder / "data", dirs_exist_ok=True)
+    for name in _named_besides(root, pages):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, folder / name)
     return written
+
+
+def _named_besides(root: Path, pages: list[Page]) -> Iterator[str]:
+    """Files of the book that chapters name and that are not among its data."""
+    for page in pages:
+        for path in re.findall(r"""["'](\.\./[\w./-]+)["']""", page.text):
+            file = (root / page.name).parent.joinpath(path).resolve()
+            if file.is_file() and file.is_relative_to(root) and not file.is_relative_to(root / "data"):
+                yield file.relative_to(root).as_posix()
 
 
 def _solutions(pages: list[Page], book: Book) -> str:

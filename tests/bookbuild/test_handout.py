@@ -69,6 +69,8 @@ def test_links_and_data_are_where_they_say(folder: Path) -> None:
     for path in folder.glob("**/*.ipynb"):
         for link in re.findall(r"\]\(((?!https?:)[^)#]+\.ipynb)\)", sources(path)):
             assert (path.parent / link).is_file(), f"{path.name}: {link}"
+        for named in re.findall(r"""["'](\.\./[\w./-]+)["']""", sources(path)):
+            assert (path.parent / named).exists(), f"{path.name}: {named}"
     assert (folder / "data" / "runs" / "isoflop.csv").read_bytes() == (ROOT / "data/runs/isoflop.csv").read_bytes()
 
 
