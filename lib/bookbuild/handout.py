@@ -101,6 +101,7 @@ def write_handout(root: Path, folder: Path) -> list[str]:
 
 def _named_besides(root: Path, pages: list[Page]) -> Iterator[str]:
     """Files of the book that chapters name and that are not among its data."""
+    root = root.resolve()
     for page in pages:
         for path in re.findall(r"""["'](\.\./[\w./-]+)["']""", page.text):
             file = (root / page.name).parent.joinpath(path).resolve()
