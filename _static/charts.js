@@ -4,6 +4,7 @@
   "use strict";
   const BUNDLE = new URL("vega/bundle.js", document.currentScript.src).href;
   const PHONE = 560;
+  const MENU = 48;  // the button in a chart's upper corner
 
   function load(url) {
     return new Promise(function (resolve, reject) {
@@ -15,18 +16,62 @@
     });
   }
 
-  // Vega does not break a title; a narrow chart would cut it off. Bold letters of 14 pixels are up to 9 wide.
+  // Pixels that words take as a chart sets its titles; as many more as another font of the reader's may need.
+  const pen = document.createElement("canvas").getContext("2d");
+  function taken(words) {
+    pen.font = "600 14px system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+    return 1.04 * pen.measureText(words).width;
+  }
+
+  // Vega does not break a title; a narrow chart would cut it off, and a wide one set it below its own menu.
   function wrapped(title, width) {
     const text = typeof title === "string" ? title : title.text;
     if (typeof text !== "string") return title;
-    const room = Math.floor(width / 9);
     const lines = [""];
     for (const word of text.split(" ")) {
       const line = lines[lines.length - 1];
-      if (line && line.length + 1 + word.length > room) lines.push(word);
+      if (line && taken(line + " " + word) > width) lines.push(word);
       else lines[lines.length - 1] = line ? line + " " + word : word;
     }
     return Object.assign(typeof title === "string" ? {} : title, { text: lines });
+  }
+
+  // Panels of one chart, and how many there are; nothing where the specification does not say.
+  function panels(spec) {
+    const by = spec.facet || (spec.encoding && spec.encoding.facet);
+    if (!by || !by.field) return null;
+    const inside = spec.facet ? spec.spec : spec;
+    const data = spec.data || inside.data || {};
+    const rows = data.values || (spec.datasets || {})[data.name];
+    if (!Array.isArray(rows) || typeof inside.width !== "number") return null;
+    return { inside: inside, by: by, count: new Set(rows.map(function (row) { return row[by.field]; })).size };
+  }
+
+  // Small panels stand side by side as far as the page has room, and then grow into what is left of it.
+  const LEAST = 0.8, MOST = 320, BETWEEN = 22, AXIS = 62;
+  function spread(spec, width) {
+    const found = panels(spec);
+    if (!found) return spec;
+    const own = /"y":"independent"/.test(JSON.stringify(spec.resolve || {})) ? AXIS : BETWEEN;
+    const room = function (columns) { return (width - AXIS - (columns - 1) * own) / columns; };
+    let columns = found.count;
+    while (columns > 1 && room(columns) < LEAST * found.inside.width) columns -= 1;
+    columns = Math.ceil(found.count / Math.ceil(found.count / columns));  // as many in each row
+    if (spec.facet) spec.columns = columns;
+    else found.by.columns = columns;
+    found.inside.width = Math.floor(Math.min(MOST, room(columns)));
+    return spec;
+  }
+
+  // After a first drawing: panels by so much wider or narrower that the chart fills its width and no more.
+  function refitted(spec, off) {
+    const found = panels(spec);
+    if (!found || Math.abs(off) < 4) return null;
+    const columns = Math.min(found.count, spec.columns || found.by.columns || 1);
+    const width = Math.min(MOST, found.inside.width + Math.floor(off / columns));
+    if (width === found.inside.width) return null;
+    found.inside.width = width;
+    return spec;
   }
 
   // The titles of horizontal axes, in lines that fit.
@@ -49,7 +94,14 @@
   // Vega-Lite stretches single views only. Views side by side go below each other where the page is narrow, and take
   // its width; legends wrap.
   function fitted(spec, width) {
-    if (width >= PHONE) return spec;
+    if (width >= PHONE) {
+      const wide = spread(structuredClone(spec), width);
+      if (wide.title) wide.title = wrapped(wide.title, width - MENU);
+      const single = wide.mark || wide.layer;
+      const apart = wide.encoding && (wide.encoding.facet || wide.encoding.column || wide.encoding.row);
+      if (single && !apart && typeof wide.width === "number") wide.width = "container";
+      return wide;
+    }
     const narrow = structuredClone(spec);
     if (narrow.title) narrow.title = wrapped(narrow.title, width);
     narrow.config = narrow.config || {};
@@ -121,7 +173,11 @@
       downloadFileName: document.location.pathname.split("/").pop().replace(".html", ""),
     };
     try {
-      await window.vegaEmbed(view, fitted(spec, view.clientWidth), options);
+      const first = fitted(spec, view.clientWidth);
+      await window.vegaEmbed(view, structuredClone(first), options);
+      const drawing = wide && view.querySelector("svg.marks");
+      const again = drawing && refitted(first, view.clientWidth - drawing.getBoundingClientRect().width - 2);
+      if (again) await window.vegaEmbed(view, again, options);
       for (const columns of wide ? [] : [2, 1]) {
         if (!runsOut(view)) break;
         const tried = columned(fitted(spec, view.clientWidth), columns);

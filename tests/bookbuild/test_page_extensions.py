@@ -16,6 +16,7 @@ from bookbuild.pages.numerals import printed
 from bookbuild.pages.prose import prose
 from bookbuild.pages.reading_time import reading
 from bookbuild.site.described import OPENING, fold
+from bookbuild.site.table_heads import headed
 
 
 def document(text: str) -> nodes.document:
@@ -133,3 +134,49 @@ def test_what_is_said_of_a_public_name_is_folded_behind_its_first_sentence() -> 
     )
     assert len(short.children[-1].children) == 1
     assert len(member.children[-1].children) == 2
+
+
+@pytest.mark.parametrize("kept", ["[−0.074, −0.047]", "[638 k, 702 k]", "[1 to 8]", "(1.23–3.03)", "[+0.084, +0.124]"])
+def test_an_interval_stays_on_its_line(kept: str) -> None:
+    assert printed(f"<td>1.2 {kept} nats</td>") == f'<td>1.2 <span class="number">{kept}</span> nats</td>'
+
+
+@pytest.mark.parametrize("said", ["[Kwon et al., 2023]", "(a, b)", "runs[1, 2", "[2, 4, 8]", "(Sec. 3, Eq. 4)"])
+def test_what_is_no_interval_may_break(said: str) -> None:
+    assert printed(f"<p>{said}</p>") == f"<p>{said}</p>"
+
+
+def test_a_share_and_a_factor_stay_with_their_number() -> None:
+    assert printed("<p>in 95 % of them, by × 0.5</p>") == "<p>in 95\u00a0% of them, by ×\u00a00.5</p>"
+    assert printed("<p><strong>95</strong> % of</p>") == "<p><strong>95</strong>\u00a0% of</p>"
+    assert printed("<p><strong>many</strong> % of</p>") == "<p><strong>many</strong> % of</p>"
+    assert printed("<pre>95 % 2</pre>") == "<pre>95 % 2</pre>"
+
+
+def frame(above: str, below: str) -> str:
+    body = "<tbody><tr><th>small</th><td>1</td></tr></tbody>"
+    return f'<table class="dataframe"><thead><tr>{above}</tr><tr>{below}</tr></thead>{body}</table>'
+
+
+def test_the_name_of_an_index_stands_beside_the_other_headings() -> None:
+    made = headed(frame("<th></th><th>loss</th>", "<th>size</th><th></th>"))
+    assert "<thead><tr><th>size</th><th>loss</th></tr></thead>" in made
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        frame("<th>experts</th><th>4</th>", "<th>size</th><th></th>"),
+        frame('<th></th><th colspan="2">loss</th>', "<th>size</th><th>a</th><th>b</th>"),
+    ],
+)
+def test_headings_of_two_rows_stay_where_both_say_something(table: str) -> None:
+    assert headed(table) == table
+
+
+def test_cells_of_words_are_told_from_numbers() -> None:
+    row = "<tr><th>the oracle of another text</th><td>1</td></tr>"
+    made = headed(f'<table class="dataframe">{row}</table>')
+    assert '<th class="words">the oracle' in made
+    assert "<td>1</td>" in made
+    assert headed(f'<table class="docutils">{row}</table>') == f'<table class="docutils">{row}</table>'

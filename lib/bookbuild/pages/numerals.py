@@ -1,6 +1,7 @@
 """Numbers as print has them: a Sphinx extension.
 
-A minus is no hyphen, 1.32e+10 is 1.32e10, and 2.1e−4 stays on one line.
+A minus is no hyphen, 1.32e+10 is 1.32e10, and what belongs to a number stays on its line: 2.1e−4, [−0.02, 0.03],
+(1.2–1.9), 95 %, × 1.5.
 """
 
 import re
@@ -10,6 +11,10 @@ _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-+−]?)(?P<digits>\d[\d.]*)e(?P<side>[-+−]?)0*(?P<power>\d+)(?!\w)", re.IGNORECASE
 )
 _MINUS = re.compile(r"(?<![\w.)\]%/–−-])-(?=\.?\d)")
+_VALUE = r"[-+−]?\d[\d.,]*(?<!,)(?:e[-+−]?\d+)?(?: ?[kMB%])?"
+_BETWEEN = re.compile(rf"\[{_VALUE}(?:, | to ){_VALUE}\]|\({_VALUE}–{_VALUE}\)")
+_SHARE = re.compile(r"(?<=\d) %")
+_TIMES = re.compile(r"× (?=\d)")
 _TAG = re.compile(r"(<[^>]*>)")
 _OPENS = re.compile(r"<(/?)(pre|script|style|math|svg|textarea|code|a)\b")
 """Elements whose text is not the author's to set, or that break no line."""
@@ -23,7 +28,7 @@ def setup(app: Any) -> dict[str, Any]:
 
 def printed(body: str) -> str:
     """A page's HTML with its numbers as print has them; those with a signed exponent in an element of their own."""
-    parts, inside = _TAG.split(body), 0
+    parts, inside, last = _TAG.split(body), 0, ""
     for place, part in enumerate(parts):
         if place % 2:
             if tag := _OPENS.match(part):
@@ -31,7 +36,12 @@ def printed(body: str) -> str:
         elif not inside and part:
             # A hyphen right behind an element belongs to the word that it ends: <em>GPT</em>-2.
             word = part[: place > 0 and parts[place - 1].startswith("</") and part.startswith("-")]
-            parts[place] = word + _NUMBER.sub(_number, _MINUS.sub("−", part[len(word) :]))
+            said = _MINUS.sub("−", part[len(word) :])
+            if last.isdigit() and said.startswith(" %"):  # behind a number in an element of its own
+                said = f"\N{NO-BREAK SPACE}{said[1:]}"
+            said = _TIMES.sub("×\N{NO-BREAK SPACE}", _SHARE.sub("\N{NO-BREAK SPACE}%", said))
+            said = _BETWEEN.sub(lambda interval: f'<span class="number">{interval[0]}</span>', said)
+            parts[place], last = word + _NUMBER.sub(_number, said), part[-1]
     return "".join(parts)
 
 

@@ -87,6 +87,7 @@ def tuned_table(tuned: pd.DataFrame) -> pd.DataFrame:
     interval = [f"{low:.2f} to {high:.2f}" for low, high in zip(tuned["best_low"], tuned["best_high"], strict=True)]
     table = tuned.assign(budget=tuned["budget"].map(budget_name), interval=interval)
     table = table.set_index([name for name in ("budget", "d_model", "n_experts") if name in table])
+    table.index = table.index.rename({"d_model": "width", "n_experts": "experts"})
     names = {"regret": "given away, nats", "regret_se": "standard error"}
     shown = table[["best", "interval", *names]].rename(columns=names)
     return readable(shown, "{:.4f}", {"best": "{:.2f}"})

@@ -1,14 +1,17 @@
 """A dense model and a mixture trained on one budget: what they reach, and where the mixture's tokens go."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from moelaws.charts.losses import training_curves
 from moelaws.charts.routing import coloured_text, load_bars, token_experts
 from moelaws.counting import count_parameters
+from moelaws.runs import pooled_noise, seed_spread
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -52,13 +55,36 @@ def curve_figure(results: Results) -> alt.Chart:
     )
 
 
-def loss_numbers(dense: Any, moe: Any) -> dict[str, Any]:
-    """Both losses, which is lower and by how much, and how uneven the loads are."""
+def noise_of_seeds(runs: pd.DataFrame, budget: float) -> float:
+    """What another seed does to the loss of one run (standard deviation, nats), of recorded runs of the nearest budget.
+
+    Args:
+        runs: a run table in which some points have several seeds.
+        budget: training FLOPs of the models that are compared.
+    """
+    spread = seed_spread(runs)
+    away = np.log(spread["budget"] / budget).abs()
+    return float(pooled_noise(spread[away <= away.min() + 1e-9]))
+
+
+def loss_numbers(dense: Any, moe: Any, noise: float) -> dict[str, Any]:
+    """Both losses, which is lower and by how much, and how uneven the loads are.
+
+    Args:
+        dense: the run without experts.
+        moe: the mixture's.
+        noise: standard deviation of a run's loss between seeds.
+    """
     gap = dense.validation.loss - moe.validation.loss
+    reach = 1.96 * math.sqrt(2) * noise
+    ends = sorted([abs(gap) - reach, abs(gap) + reach])
     return {
         "dense_loss": f"{dense.validation.loss:.3f}",
         "moe_loss": f"{moe.validation.loss:.3f}",
         "gap": f"{abs(gap):.3f}",
+        "gap_range": f"[{ends[0]:.3f}, {ends[1]:.3f}]".replace("-", "−"),
+        "settled": "beyond what seeds do" if abs(gap) > reach else "no more than seeds do, so one pair settles nothing",
+        "noise": f"{noise:.3f}",
         "better": "lower" if gap > 0 else "higher",
         "se": f"{moe.validation.loss_se:.3f}",
         "imbalance": f"{moe.validation.load_imbalance:.1f}",

@@ -206,7 +206,7 @@ def relative_figure(judged: pd.DataFrame) -> alt.LayerChart:
     return figures.effects(
         shares,
         unit="change of the gain at equal loss",
-        title=f"Of {len(told)} gains, {better} are larger in sparse models, {worse} smaller",
+        title=f"Of {len(told)} gains, {better} larger in sparse models, {worse} smaller",
         description="Relative effect of the most experts on the gains at equal loss with intervals, a row a probe.",
     )
 

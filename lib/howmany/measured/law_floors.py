@@ -118,7 +118,7 @@ def guesses(fits: Mapping[str, FitResult], truth: float) -> pd.DataFrame:
     table.insert(0, "floor", {name: fits[name].params[FLOORS[name]] for name in fits})
     table["truth"] = truth
     table["holds it"] = _holds(table)
-    table["R² in"] = [fits[name].quality.r2 for name in table.index]
+    table["R² of the fit"] = [fits[name].quality.r2 for name in table.index]
     return table
 
 

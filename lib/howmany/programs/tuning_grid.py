@@ -151,7 +151,7 @@ def exponent_table(found: Grid) -> pd.DataFrame:
         ("the recipe's rate, E up to 8", "+0.115", ""),
         ("the recipe's rate, E above 8", "0", ""),
     ]
-    return pd.DataFrame(rows, columns=["exponent of K/E", "here", "2609.08690"]).set_index("exponent of K/E")
+    return pd.DataFrame(rows, columns=["exponent of K/E", "here", "the study"]).set_index("exponent of K/E")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
+from moelaws.charts.fits import best_sizes_by_fit
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import Bootstrap
 from moelaws.fitting.result import FitResult
@@ -13,6 +15,7 @@ from moelaws.laws import law
 from moelaws.optimum.optimum import Forecaster, best_size
 
 LAW = "hoffmann2022"
+EXPONENT = "exponent of N*"
 
 Objective = Callable[[Any, Callable[[Any], Any]], float]
 _NAMES = {"approach3": "Hoffmann et al. 2022", "besiroglu2024": "Besiroglu et al. 2024"}
@@ -28,9 +31,27 @@ def published(target_flops: float) -> pd.DataFrame:
             "best N": best.active_params,
             "best D": best.tokens,
             "D/N": best.tokens_per_param,
-            "N* ~ C^": p["beta"] / (p["alpha"] + p["beta"]),
+            EXPONENT: p["beta"] / (p["alpha"] + p["beta"]),
         }
     return pd.DataFrame(rows).T.rename_axis("fit")
+
+
+def two_answers(target_flops: float) -> alt.LayerChart:
+    """The best size at each budget by either fit, with the budget that is asked about."""
+    dense = law(LAW)
+    rows = [
+        (label, c, best_size(Forecaster(dense, dense.published[key]), c).active_params)
+        for key, label in _NAMES.items()
+        for c in np.geomspace(1e18, 10 * target_flops, 40)
+    ]
+    table = pd.DataFrame(rows, columns=["fit", "train_flops", "active_params"])
+    ends = [best_size(Forecaster(dense, dense.published[key]), target_flops).active_params for key in _NAMES]
+    return best_sizes_by_fit(
+        table,
+        target_flops,
+        title=f"At {target_flops:.3g} FLOPs two fits of the same runs lie apart by a factor of {ends[1] / ends[0]:.1f}",
+        description="Best parameters against the budget by two published fits: the lines part as budgets grow.",
+    )
 
 
 def published_numbers(table: pd.DataFrame) -> dict[str, Any]:
@@ -41,7 +62,7 @@ def published_numbers(table: pd.DataFrame) -> dict[str, Any]:
         "de_n2": f"{n2 / 1e9:.0f}",
         "de_r1": f"{r1:.0f}",
         "de_r2": f"{r2:.0f}",
-        "de_a2": f"{table['N* ~ C^'].iloc[1]:.3f}",
+        "de_a2": f"{table[EXPONENT].iloc[1]:.3f}",
     }
 
 

@@ -18,6 +18,9 @@ from moelaws.optimum.optimum import Memory, best_experts, best_size
 CLAIMED = {"s-base": 937e9, "rl-r": 85e9, "hash": 83e9}
 """Router -> the size at which, by the paper, experts cease to help."""
 
+ROUTERS = {"s-base": "S-BASE", "rl-r": "RL-R", "hash": "Hash"}
+"""As the paper writes them."""
+
 EXPERTS = 2.0 ** np.arange(0, 10)
 
 _FIXED, _RATIO, _CLARK = "joint: 130B tokens", "joint: 20 tokens/param", "Clark: 130B tokens"
@@ -47,6 +50,15 @@ def vanishing() -> pd.DataFrame:
         for router, p in law("clark2022").published.items()
     }
     return pd.DataFrame(rows).T
+
+
+def vanishing_numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """The size at which the gain of Clark's first router is nothing, and between which the digits leave it."""
+    printed, *rounded = table.iloc[0, :3]
+    return {
+        "ro_gone": f"{printed:.1g}".replace("e+", "e"),
+        "ro_gone_range": f"[{min(rounded):.2g}, {max(rounded):.2g}]".replace("e+", "e"),
+    }
 
 
 def gains() -> pd.DataFrame:

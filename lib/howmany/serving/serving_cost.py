@@ -1,6 +1,6 @@
 """What serving costs on paper: the sheets of machines, the time of a step and where it goes, real routers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from moelaws.charts.serving_costs import step_parts, time_per_token
+from moelaws.exchange.precision import Precision
 from moelaws.optimum.family import alternating
 from moelaws.serving.cost import CHAT
-from moelaws.serving.hardware import ACCELERATORS, TYPICAL
+from moelaws.serving.hardware import ACCELERATORS, TYPICAL, node
 from moelaws.serving.roofline import (
     Machine,
     activation_seconds,
@@ -121,18 +122,38 @@ def time_figure(table: pd.DataFrame) -> alt.Chart:
     )
 
 
-def time_numbers(table: pd.DataFrame) -> dict[str, Any]:
-    """The mixture's step over the dense one's, at the smallest batch, at the worst and at the largest."""
-    wide = table.pivot(index="batch", columns="n_experts", values="microseconds")
-    ratio = wide[wide.columns.max()] / wide[1]
+def elsewhere(models: Models, gpus: int) -> dict[str, pd.DataFrame]:
+    """The times on every machine of the sheet that holds the models: name -> as ``times`` has them."""
+    needed = float(models.model(max(models.experts)).weight_bytes(Precision.of(2)))
+    holding = {name: device for name, device in ACCELERATORS.items() if gpus * device.memory_bytes > needed}
+    return {name: times(models, node(device, gpus)) for name, device in holding.items()}
+
+
+def time_numbers(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """The mixture's step over the dense one's, at the smallest batch, at the worst and at the largest.
+
+    Args:
+        table: times on one machine.
+        others: on others, over which the worst ratio ranges.
+    """
+    ratio = _over_dense(table)
+    worst = [_over_dense(other).max() for other in (table, *others.values())]
     return {
-        "sc_most": f"{wide.columns.max()}",
+        "sc_machines": len(others),
+        "sc_worst_least": f"{min(worst):.1f}",
+        "sc_worst_most": f"{max(worst):.1f}",
+        "sc_most": f"{table['n_experts'].max()}",
         "sc_ratio_one": f"{ratio.iloc[0]:.1f}",
         "sc_ratio_worst": f"{ratio.max():.1f}",
         "sc_ratio_at": f"{ratio.idxmax()}",
         "sc_ratio_last": f"{ratio.iloc[-1]:.1f}",
-        "sc_last": f"{wide.index.max()}",
+        "sc_last": f"{table['batch'].max()}",
     }
+
+
+def _over_dense(table: pd.DataFrame) -> pd.Series:
+    wide = table.pivot(index="batch", columns="n_experts", values="microseconds")
+    return wide[wide.columns.max()] / wide[1]
 
 
 def parts(models: Models, machine: Machine) -> pd.DataFrame:

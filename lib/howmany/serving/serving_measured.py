@@ -37,7 +37,15 @@ def step_numbers(own: pd.DataFrame) -> dict[str, Any]:
     """The mixture's step over the dense one's, what a batch gains, and where it was measured."""
     steps = _steps(own)
     most, last, ratio = steps.columns.max(), steps.index.max(), _ratio(steps)
+    low, high = (own.pivot(index="batch", columns="n_experts", values=f"decode_step_{end}") for end in ("low", "high"))
+    least, top = low[most] / high[1], high[most] / low[1]
+
+    def between(batch: int) -> str:
+        return f"[{least[batch]:.1f}, {top[batch]:.1f}]"
+
     return {
+        "sm_one_range": between(steps.index.min()),
+        "sm_worst_range": between(ratio.idxmax()),
         "sm_most": int(most),
         "sm_last": int(last),
         "sm_one": f"{steps.loc[1, most] / steps.loc[1, 1]:.1f}",
@@ -74,7 +82,7 @@ def touched_figure(touched: pd.DataFrame, n_experts: int, top_k: int, layer: int
 def count_errors(touched: pd.DataFrame) -> pd.DataFrame:
     """The largest error of each way to count over all batches and layers, by experts and experts a token."""
     apart = touched[touched["source"] == "independent"]
-    by = [apart["n_experts"], apart["top_k"]]
+    by = [apart["n_experts"].rename("experts"), apart["top_k"].rename("a token's")]
     return pd.DataFrame(
         {name: (apart[column] / apart["touched"] - 1).abs().groupby(by).max() for name, column in _RULES.items()}
     )

@@ -36,8 +36,9 @@ def explorer(law: Law, params: Mapping[str, float]) -> alt.VConcatChart:
         alt.vconcat(by_size, by_sparsity, _readout(loss), spacing=18)
         .add_params(*sliders)
         .properties(
+            title="Move the budget, the size and the sparsity",
             description="Sliders for budget, size, sparsity and memory; curves of loss against size at several "
-            "sparsities and of loss against sparsity at the chosen size, with their minima, recomputed in the page."
+            "sparsities and of loss against sparsity at the chosen size, with their minima, recomputed in the page.",
         )
     )
 

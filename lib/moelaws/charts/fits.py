@@ -28,6 +28,7 @@ def objective_by_start(starts: pd.DataFrame) -> alt.LayerChart:
     )
     best = alt.Chart(pd.DataFrame({"x": [1.0]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="x:Q")
     return (best + marks).properties(
+        title="How far above the least objective each start ends",
         width="container",
         height=110,
         description="Ends of the same starts under two objectives: with the mean none comes near the least objective, "
@@ -53,8 +54,9 @@ def valley(replicates: pd.DataFrame, truth: pd.DataFrame) -> alt.HConcatChart:
         return (cloud + cross).properties(width=280, height=240)
 
     return alt.hconcat(pair("alpha", "A", True), pair("E", "beta", False)).properties(
+        title="Refits leave the coefficients open along a line",
         description="Bootstrap refits lie along narrow curves: the factor A rises with its exponent alpha, and beta "
-        "rises with the floor E."
+        "rises with the floor E.",
     )
 
 
@@ -70,6 +72,7 @@ def profile_curve(points: pd.DataFrame, name: str, bound: float = 3.84) -> alt.L
     line = alt.Chart(points).mark_line(point=True).encode(x=x, y=alt.Y("rise:Q", title="rise of the objective"))
     level = alt.Chart(pd.DataFrame({"y": [bound]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="y:Q")
     return (line + level).properties(
+        title=f"What it costs to hold {name}; below the dashed line: its 95 % interval",
         width="container",
         height=220,
         description=f"The objective rises on both sides of the best {name}; a dashed line bounds the 95 % interval.",
@@ -92,6 +95,7 @@ def predicted_loss_by_experts(table: pd.DataFrame, title: str) -> alt.Chart:
             color=alt.Color("size:N", title=title, sort=list(dict.fromkeys(table["size"]))),
         )
         .properties(
+            title="Each doubling of the experts saves less in a larger model",
             width="container",
             height=280,
             description="Loss falls with the number of experts, ever more slowly, and less for larger models.",
@@ -117,12 +121,37 @@ def gain_by_size(table: pd.DataFrame) -> alt.Chart:
             facet=alt.Facet("panel:N", title=None, columns=3, sort=list(dict.fromkeys(table["panel"]))),
         )
         .properties(
+            title="What experts save, by size: it depends on the tokens",
             width=185,
             height=220,
             description="The gain from experts against size: Clark's law lets it vanish near a trillion parameters; "
             "the joint law lets it level off at the same tokens, and peak near a billion with more tokens.",
         )
     )
+
+
+def best_sizes_by_fit(table: pd.DataFrame, asked: float, title: str, description: str) -> alt.LayerChart:
+    """The best size at each budget, a line for each fit, and the budget that is asked about.
+
+    Arguments:
+        table: `fit` (text), `train_flops`, `active_params`.
+        asked: a budget, in FLOPs.
+        title: the finding.
+        description: alt text.
+    """
+    lines = (
+        alt.Chart(table)
+        .mark_line()
+        .encode(
+            x=alt.X("train_flops:Q", title="training FLOPs C").scale(type="log").axis(format="~e", tickCount=5),
+            y=alt.Y("active_params:Q", title="best parameters N*")
+            .scale(type="log")
+            .axis(labelExpr=BILLIONS, tickCount=5),
+            color=alt.Color("fit:N", title=None, sort=list(dict.fromkeys(table["fit"]))),
+        )
+    )
+    at = alt.Chart(pd.DataFrame({"x": [asked]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="x:Q")
+    return (at + lines).properties(width="container", height=240, title=title, description=description)
 
 
 def multipliers(table: pd.DataFrame, bands: bool = False) -> Chart:
@@ -142,6 +171,7 @@ def multipliers(table: pd.DataFrame, bands: bool = False) -> Chart:
     if bands:
         layers.insert(0, base.mark_area().encode(y="low:Q", y2="high:Q"))
     return alt.layer(*layers).properties(
+        title="How many times its compute a mixture is worth, law by law",
         width="container",
         height=300,
         description="How many times its compute a mixture is worth, by law: all rise with sparsity, and they "
@@ -166,6 +196,7 @@ def forecast(table: pd.DataFrame, truth: pd.DataFrame, runs: pd.DataFrame) -> Ch
     line = alt.Chart(table).mark_line().encode(x=x, y=y, color=colour)
     dots = alt.Chart(truth).mark_point(shape="cross", size=60).encode(x=x, y=y, color=colour)
     return alt.layer(seen, band, line, dots).properties(
+        title="The best size, foreseen; grey: the budgets that were run",
         width="container",
         height=300,
         description="Forecast of the best size with its interval, which widens outside the grey range of budgets that "

@@ -29,6 +29,7 @@ def isoflop_curves(curves: pd.DataFrame, optima: pd.DataFrame) -> alt.LayerChart
     lines = alt.Chart(curves).mark_line(clip=True).encode(x=x, y=y, color=colour)
     points = alt.Chart(optima).mark_point(size=70).encode(x=x, y=y, color=colour)
     return (lines + points).properties(
+        title="Each sparsity has a best size",
         width="container",
         height=320,
         description="Loss against total parameters at one budget, one curve for each sparsity; the sparser, the lower "
@@ -52,7 +53,8 @@ def optima_by_budget(optima: pd.DataFrame) -> alt.HConcatChart:
     )
     loss = base.mark_line(point=True).encode(y=alt.Y("loss:Q", title="loss (nats per token)").scale(zero=False))
     return alt.hconcat(active.properties(width=290, height=260), loss.properties(width=290, height=260)).properties(
-        description="Best active parameters fall with sparsity and rise with the budget; the loss falls with both."
+        title="The best model at each budget, by sparsity",
+        description="Best active parameters fall with sparsity and rise with the budget; the loss falls with both.",
     )
 
 
@@ -72,6 +74,7 @@ def best_sparsity_curves(optima: pd.DataFrame) -> alt.Chart:
             color=alt.Color("budget:N", title="C (FLOPs)", sort=list(dict.fromkeys(shown["budget"]))),
         )
         .properties(
+            title="The best sparsity of a model of a given size",
             width="container",
             height=280,
             description="The best sparsity at a fixed size rises with the size towards one, and falls with the budget.",

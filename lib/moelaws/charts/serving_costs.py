@@ -225,7 +225,7 @@ def dollars_explorer(models: pd.DataFrame, description: str) -> alt.VConcatChart
     return (
         alt.vconcat(plot, alt.layer(*written).properties(width=560, height=65), spacing=14)
         .add_params(*controls)
-        .properties(description=description)
+        .properties(title="Dollars for one loss, by size", description=description)
     )
 
 

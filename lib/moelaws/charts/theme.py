@@ -75,7 +75,7 @@ def _settings() -> dict[str, Any]:
     axis = {
         "labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": 600,
         "labelColor": QUIET, "titleColor": INK, "gridColor": GRID, "domainColor": QUIET, "tickColor": QUIET,
-        "labelOverlap": True, "titlePadding": 8, "labelFlush": False,
+        "labelOverlap": True, "labelSeparation": 5, "titlePadding": 8, "labelFlush": False,
     }  # fmt: skip
     # Legends lie above the plot: beside it they would take a third of a phone's width.
     legend = {

@@ -36,6 +36,7 @@ def best_loss_by_budget(
     rule = alt.Chart(gap).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="budget:Q", x2="end:Q", y="loss:Q")
     text = alt.Chart(gap).mark_text(color=INK, dy=-8, align="left", fontWeight=600)
     return alt.layer(lines, reach, dots, rule, text.encode(x="budget:Q", y="loss:Q", text="text:N")).properties(
+        title=f"{names[0]} is worth {multiplier:.2f} times the FLOPs of {names[1]}",
         width=width,
         height=240,
         description=f"Best loss of {names[0]} and of {names[1]} at each budget; at {budget:.3g} FLOPs the first is "
