@@ -171,7 +171,8 @@ Image(b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(lay(*part) for part in parts), alt="a
 
 def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
     other = "# Two\n\nOf {term}`law`, {doc}`one`, an indexed {index}`word`.\n\n## Title\n\n{cite:t}`small2026`\n"
-    only_pages(small_book, one=chapter(DRAWING), two=other, three="# Three\n\n## Title\n\n{doc}`two`\n")
+    third = "# Three\n\n## Title\n\n{doc}`two`\n"
+    only_pages(small_book, one=chapter(DRAWING), two=other, three=third + "\n{download}`../lib/law.py`\n")
     toc = small_book / "_toc.yml"
     toc.write_text(toc.read_text() + "  - file: glossary\n")
     glossary = small_book / "glossary.md"
@@ -195,6 +196,9 @@ def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
     assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
     two = small_book / "chapters" / "two.md"
     assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == {"index", "chapters/two"}
+    assert list(site.glob("_downloads/*/law.py"))
+    three = small_book / "chapters" / "three.md"
+    assert written_by(lambda: three.write_text(third)) == {"index", "chapters/three"}
     kept = content(site)
     assert written_by(lambda: glossary.write_text(glossary.read_text().replace("holds", "is said"))) == everything
     assert written_by(lambda: two.write_text(other.replace("# Two", "# Twofold"))) == everything

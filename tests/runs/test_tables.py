@@ -192,6 +192,19 @@ def test_rows_that_did_not_finish_may_hold_anything(tmp_path: Path, word: str) -
     assert len(runs) == 8
 
 
+def test_a_status_of_another_name_is_asked_for(tmp_path: Path) -> None:
+    path = put(tmp_path, "loss,State,tokens\n3,finished,1e9\n,crashed,2e9\n")
+    with pytest.raises(
+        RunTableError, match=r"row 3, .*the column 'State' says which runs did not finish: status=State"
+    ):
+        read_runs(path)
+    assert len(finished(read_runs(path, rename={"status": "State"}))) == 1
+    path = put(tmp_path, "loss,State,tokens\n3,finished,1e9\n5,crashed,2e9\n")
+    with pytest.warns(RunTableWarning, match="did not finish, as the column 'State' says, count like others"):
+        read_runs(path)
+    read_runs(put(tmp_path, "loss,State,tokens\n3,Ohio,1e9\n5,Texas,2e9\n"))
+
+
 @pytest.mark.parametrize("word", ["stage 2", "1", "terminated", "finished with errors", "fertig"])
 def test_words_that_say_too_little_are_named(tmp_path: Path, word: str) -> None:
     path = put(tmp_path, f"loss,status\n3,{word}\n4,done\n")

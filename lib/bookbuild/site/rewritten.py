@@ -100,8 +100,9 @@ def _take_over(app: Any) -> None:
     def write_changed(pages: Iterable[str] | None, read: Sequence[str], method: str = "update") -> None:
         app.pages_shared, before = shared(app.env), _noted(app)
         if before["shared"] == app.pages_shared and GLOSSARY not in read and site.is_dir():
-            # A page names some of its styles by their content, if they are there when it is written.
+            # What is no page is laid out again whole. A page names some styles by their content, where they are there.
             shutil.rmtree(site / "_static")
+            shutil.rmtree(site / "_downloads", ignore_errors=True)
             _drop_pictures(site, app.env)
             words.update(before["words"])
             write(list(read), [], "specific")

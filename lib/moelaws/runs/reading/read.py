@@ -18,7 +18,7 @@ from moelaws.runs.reading.parquet import read_parquet
 from moelaws.runs.reading.records import looks_like_records, read_records
 from moelaws.runs.reading.rename import rename_columns
 from moelaws.runs.reading.source import read_source
-from moelaws.runs.reading.status import ended_well
+from moelaws.runs.reading.status import ended_well, unread_status
 from moelaws.runs.reading.where import rows_where
 
 WRITTEN = "moelaws_derived"
@@ -105,13 +105,22 @@ def load_cells(
     _require(cells, required, name)
     if renamed.cells.empty:
         raise RunTableError(f"{name}: the table has a header but no rows")
+    other = plain(unread_status(cells), 40)
     try:
         runs = checked(cells, required, any_sign)
+    except RunTableError as error:
+        hint = f" (the column {other!r} says which runs did not finish: status={other})" if other else ""
+        raise RunTableError(f"{name}: {error}{hint}") from None
+    try:
         done = finished(runs)
         ask_units(done, renamed.aliases, renamed.vouched)
         notes = disagreements(done)
     except RunTableError as error:
         raise RunTableError(f"{name}: {error}") from None
+    if other:
+        notes.append(
+            f"runs that did not finish, as the column {other!r} says, count like others: status={other} if not"
+        )
     earlier = ""
     if WRITTEN in runs.columns:
         earlier = plain(next(iter(runs[WRITTEN].dropna()), ""), 1000)

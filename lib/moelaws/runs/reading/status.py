@@ -13,6 +13,7 @@ from moelaws.runs.numbers import as_numbers
 FINISHED = "finished"
 """The book's own word; the reader's words for it are turned into it."""
 
+_OTHER_NAMES = {"state", "run state", "run_state", "run status", "run_status", "job_state", "outcome", "stopped_by"}
 ENDED_WELL = frozenset({
     "finished", "finish", "done", "complete", "completed", "completion", "success", "successful", "successfully",
     "succeeded", "succeed", "ok", "okay", "passed", "true", "yes", "converged", "trained",
@@ -53,6 +54,18 @@ def ended_well(status: pd.Series, result: pd.Series | None = None) -> np.ndarray
             " column away: --map word=status"
         )
     return np.array([verdict is True for verdict in verdicts], dtype=bool)
+
+
+def unread_status(cells: pd.DataFrame) -> str:
+    """Which column of a table without a ``status`` tells under another name that some runs did not finish; or none."""
+    if "status" in cells.columns:
+        return ""
+    for name in cells.columns:
+        if str(name).strip().lower() in _OTHER_NAMES and any(
+            _ended_well(word) is False for word in cells[name].dropna()
+        ):
+            return str(name)
+    return ""
 
 
 def _ended_well(word: Any) -> bool | None:
