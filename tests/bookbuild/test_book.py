@@ -172,7 +172,7 @@ Image(b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(lay(*part) for part in parts), alt="a
 def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
     other = "# Two\n\nOf {term}`law`, {doc}`one`, an indexed {index}`word`.\n\n## Title\n\n{cite:t}`small2026`\n"
     third = "# Three\n\n## Title\n\n{doc}`two`\n"
-    only_pages(small_book, one=chapter(DRAWING), two=other, three=third + "\n{download}`../lib/law.py`\n")
+    only_pages(small_book, one=chapter(DRAWING), two=other, three=third + "\n{download}`../references.bib`\n")
     toc = small_book / "_toc.yml"
     toc.write_text(toc.read_text() + "  - file: glossary\n")
     glossary = small_book / "glossary.md"
@@ -196,7 +196,7 @@ def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
     assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
     two = small_book / "chapters" / "two.md"
     assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == {"index", "chapters/two"}
-    assert list(site.glob("_downloads/*/law.py"))
+    assert list(site.glob("_downloads/*/references.bib"))
     three = small_book / "chapters" / "three.md"
     assert written_by(lambda: three.write_text(third)) == {"index", "chapters/three"}
     kept = content(site)
