@@ -91,6 +91,7 @@ from .runs import RunTable as RunTable
 from .runs import RunTableError as RunTableError
 from .runs import derive as derive
 from .runs import finished as finished
+from .runs import merge_runs as merge_runs
 from .runs import paired_differences as paired_differences
 from .runs import pooled_noise as pooled_noise
 from .runs import read_runs as read_runs

@@ -34,6 +34,7 @@ def tables(rng: random.Random) -> Iterator[Input]:
     names += ["\udcff\udcfe.csv", "-dash.csv", "precious.json", "small", "giant.txt", "link.csv", "good.parquet"]
     for name in names:
         yield Input(("runs", "--", name), "a table that is none")
+        yield Input(("runs", "--", "ours.csv", name), "tables of a class, one of them none")
         for base in rng.sample(
             ("fit", "isoflop", "rerun", "probe", "plan", "compare", "predict", "speedup", "next", "report"), 3
         ):

@@ -122,7 +122,7 @@ def finer(found: Finding) -> Sketch:
     table = found.table
     colour = _colour("experts", dict(zip(DESIGNS.values(), (QUIET, CATEGORIES[0]), strict=True)))
     ticks = sorted(table["idle"].unique())
-    x = alt.X("idle:Q", title="experts for one at work, 1/(1 − S)").scale(type="log", base=2, domain=[3.5, 560])
+    x = alt.X("idle:Q", title="experts, all / at work").scale(type="log", base=2, domain=[3.5, 560])
     base = alt.Chart(table).encode(x=x.axis(values=ticks, grid=False), color=colour)
     title = "best loss (nats)"
     y = alt.Y("loss:Q", title=title).scale(zero=False)

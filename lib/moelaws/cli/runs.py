@@ -8,7 +8,8 @@ from moelaws.cli.boundary import tell
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
 from moelaws.quote import listed, plain
-from moelaws.runs import COLUMNS, finished
+from moelaws.runs import COLUMNS, Loaded, finished
+from moelaws.runs.reading.merge import merged
 from moelaws.runs.upgrade import upgrade
 from moelaws.runs.writing.save import check_place, save_runs
 
@@ -23,6 +24,12 @@ _MOST_COLUMNS = 12
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     add_table(parser, needed=False)
+    parser.add_argument(
+        "others",
+        nargs="*",
+        type=path,
+        help="more tables of such runs, as of a class: put together, each run once",
+    )
     parser.add_argument("--rows", type=whole(1, 1_000_000), default=20, help="rows to print (default 20)")
     parser.add_argument(
         "--write",
@@ -48,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if options.upgrade:
         return _upgrade(options)
     if options.write is not None:
-        check_place(options.write, options.table)
-    loaded = load_table(options)
+        for table in (options.table, *options.others):
+            check_place(options.write, table)
+    loaded = _loaded(options)
     table, derived = loaded.derived()
     print(f"{len(table)} runs, {len(finished(table))} finished")
     say(loaded, derived)
@@ -59,10 +67,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _loaded(options: argparse.Namespace) -> Loaded:
+    """The table, or several as one."""
+    if not options.others:
+        return load_table(options)
+    tables = {}
+    for table in (options.table, *options.others):
+        if str(table) in tables:
+            raise ValueError(f"moelaws runs: {plain(table)} is named twice")
+        tables[str(table)] = load_table(argparse.Namespace(**{**vars(options), "table": table}))
+    return merged(tables)
+
+
 def _upgrade(options: argparse.Namespace) -> int:
     from moelaws.runs.timings import TIMINGS
 
-    for name in ("map", "where", "write"):
+    for name in ("others", "map", "where", "write"):
+        if name == "others" and options.others:
+            raise ValueError("moelaws runs --upgrade: a table is upgraded in its place; name one at a time")
         if getattr(options, name):
             raise ValueError(f"moelaws runs --upgrade: the whole table is upgraded in its place; leave --{name} out")
     new, said = upgrade(options.table, (TIMINGS,))

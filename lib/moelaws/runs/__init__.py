@@ -8,6 +8,7 @@ from moelaws.runs.derive import derive
 from moelaws.runs.error import RunTableError, RunTableWarning
 from moelaws.runs.probed import read_probes
 from moelaws.runs.reading.condition import ConditionError
+from moelaws.runs.reading.merge import merge_runs
 from moelaws.runs.reading.read import Loaded, finished, load_cells, load_runs, read_runs
 from moelaws.runs.schema import COLUMNS, Column
 from moelaws.runs.seeds import paired_differences, pooled_noise, seed_spread
@@ -29,6 +30,7 @@ __all__ = [
     "finished",
     "load_cells",
     "load_runs",
+    "merge_runs",
     "paired_differences",
     "pooled_noise",
     "read_probes",
