@@ -30,7 +30,7 @@ from moelaws.config import ModelConfig, TrainConfig
 from moelaws.counting import training_flops_per_token
 from moelaws.models import Transformer
 from moelaws.models.checkpoint import load_checkpoint, save_checkpoint
-from moelaws.models.product import compiled_layers, product
+from moelaws.models.product import product
 from moelaws.provenance import code_version, machine
 from moelaws.training.recipe import tiny_model
 from moelaws.training.step import TrainingStep
@@ -45,14 +45,9 @@ CONTEXT = 128
 
 
 def our_step(model: ModelConfig, folder: Path, ids: torch.Tensor) -> Callable[[], object]:
-    """One training step of this library, the way ``train`` takes it but for its layers, which are compiled."""
+    """One training step of this library, the way ``train`` takes it."""
     take_step = TrainingStep(load_checkpoint(folder), TrainConfig())
-
-    def step() -> object:
-        with compiled_layers():
-            return take_step(ids, 6e-3)
-
-    return step
+    return lambda: take_step(ids, 6e-3)
 
 
 def their_step(model: ModelConfig, folder: Path, ids: torch.Tensor, compiled: bool = False) -> Callable[[], None]:

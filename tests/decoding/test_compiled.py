@@ -19,7 +19,8 @@ from moelaws.decoding.decoder import Decoder
 from moelaws.decoding.engine import EngineError, EngineWarning, make_decoder
 from moelaws.decoding.generate import generate
 from moelaws.kernels import compilation
-from moelaws.kernels.tiles import MOST_ROWS, VECTOR, WIDE, exponential, tile
+from moelaws.kernels.arithmetic import exponential
+from moelaws.kernels.tiles import MOST_ROWS, VECTOR, WIDE, tile
 from moelaws.models import ExpertsLayer, Transformer
 from moelaws.models.router import SCORES
 

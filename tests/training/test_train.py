@@ -50,6 +50,24 @@ def test_threads_are_given_back(sotu: Corpus) -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_run_keeps_the_smallest_numbers_whatever_the_thread_did_before(sotu: Corpus, dropped: bool) -> None:
+    def least() -> float:
+        return float(torch.tensor(1e-40) * 1)
+
+    short = replace(TINY, train=replace(TINY.train, tokens=32 * 8 * 2))
+    if not torch.set_flush_denormal(dropped):
+        pytest.skip("this processor always keeps them")
+    seen: list[float] = []
+    try:
+        train(short, sotu, device="cpu", on_step=lambda *_: seen.append(least()))
+        assert (least() == 0) == dropped
+    finally:
+        torch.set_flush_denormal(False)
+    assert len(seen) == 2
+    assert all(seen)
+
+
 def test_validation_against_a_plain_computation(sotu: Corpus) -> None:
     model = train(TINY, sotu).model
     found = validate(model, sotu, 2048, batch_sequences=5)

@@ -4,9 +4,9 @@ numba keeps what it has compiled beside the source, which may be a folder that n
 in the one file of the function alone. So the place is ours: the library's cache folder (or ``$NUMBA_CACHE_DIR``), a
 folder for each state of all the sources and each width of vector.
 
-What compiles is another process. In the one that compiled a function, its parts lie in memory a second time, and the
-function may be bound to those: its sums then differ in their last bits from what the next process reads from the disk.
-A run has to give the same bits in both.
+What compiles is another process, whose memory goes with it, and which an interrupt ends at once. Parts that several
+functions share are in memory several times, and the linker takes one of them; all of them compute the same bits, since
+none may reorder arithmetic (``memory.part``).
 """
 
 import contextlib
@@ -59,9 +59,9 @@ def _made(function: Callable[..., Any], signature: str, folder: Path | None) -> 
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        ready: Any = numba.njit(
-            fastmath=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None
-        )(function)
+        ready: Any = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before
     ready.compile(signature)

@@ -5,9 +5,11 @@ Shape suffixes: T time, P head width; both are padded to whole vectors in workin
 
 import math
 
-from moelaws.kernels.memory import F32, LEAST, part, view
+from moelaws.kernels.arithmetic import exponential
+from moelaws.kernels.memory import F32, part, view
 from moelaws.kernels.products import columns_of, fill, turned
-from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile, tile_across
+from moelaws.kernels.sums import dot, largest, summed
+from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, tile, tile_across
 
 KEYS = 96
 """Keys whose gradients of scores are held at a time, a multiple of every ``MOST_ROWS``."""
@@ -64,13 +66,10 @@ def head_forward(o, o_at, o_step, logs, logs_at, q, q_at, q_step, k, k_at, k_ste
         for r in range(rows):
             count = first + r + 1
             row = view(work, scores_at + r * across, seen)
-            greatest = LEAST
-            for i in range(count):
-                greatest = row[i] if row[i] > greatest else greatest
-            total = F32(0)
+            greatest = largest(row, 0, count)
             for i in range(count):
                 row[i] = exponential((row[i] - greatest) * scale)
-                total += row[i]
+            total = summed(row, 0, count)
             share = F32(1) / total
             for i in range(count):
                 row[i] *= share
@@ -107,11 +106,7 @@ def head_backward(by_q, by_q_at, by_k, by_k_at, by_v, by_v_at, by_step, by_o, by
     turned(work, turned_by_at, across, by_o, by_o_at, o_step, time, width)
     fill(work, by_q_rows_at, time * step)
     for t in range(time):
-        total = F32(0)
-        of_o, of_by = view(o, o_at + t * o_step, width), view(by_o, by_o_at + t * o_step, width)
-        for i in range(width):
-            total += of_o[i] * of_by[i]
-        work[means_at + t] = total
+        work[means_at + t] = dot(o, o_at + t * o_step, by_o, by_o_at + t * o_step, width)
         work[logs_row_at + t] = logs[logs_at + t]
     for t in range(time, across):
         work[means_at + t] = F32(0)

@@ -7,8 +7,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-# Functions that only compiled ones call: sums may be reordered, and no way in from Python is made.
-part: Any = njit(fastmath=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Functions that only compiled ones call: no way in from Python is made. Arithmetic is that of the source, in its order
+# (no ``fastmath``): the compiler makes several versions of a loop and chooses by where its arrays lie, and if it may
+# reorder, a row of gains that happens to lie just before the output changes last bits.
+part: Any = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 F32 = np.float32
 LEAST = np.float32(-3e38)

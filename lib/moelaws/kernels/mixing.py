@@ -11,6 +11,7 @@ import math
 from moelaws.kernels.heads import head_backward, head_forward, head_numbers
 from moelaws.kernels.memory import F32, floats, part, view
 from moelaws.kernels.products import SPARE, add_outer, fill, pack, packed_size, times
+from moelaws.kernels.sums import dot
 from moelaws.kernels.tiles import VECTOR
 
 BLOCK = 96  # rows of a sequence that a gradient of weights takes at a time
@@ -30,10 +31,7 @@ def prepare(y, y_at, x, x_at, gain, turn, turn_at, width, epsilon):
     y, x, turn = view(y, y_at, width), view(x, x_at, width), view(turn, turn_at, width)
     factor = F32(1)
     if len(gain) > 0:
-        squares = F32(0)
-        for i in range(width):
-            squares += x[i] * x[i]
-        factor = F32(1) / math.sqrt(squares / F32(width) + epsilon)
+        factor = F32(1) / math.sqrt(dot(x, 0, x, 0, width) / F32(width) + epsilon)
         for i in range(width):
             y[i] = x[i] * factor * gain[i]
     else:
@@ -55,16 +53,13 @@ def prepare_backward(by, by_at, x, x_at, gain, by_gain, turn, turn_at, width, ep
         by[i] = a * turn[i] + b * turn[i + 1]
         by[i + 1] = b * turn[i] - a * turn[i + 1]
     if len(gain) > 0:
-        squares, along = F32(0), F32(0)
-        for i in range(width):
-            squares += x[i] * x[i]
-            along += by[i] * gain[i] * x[i]
-        factor = F32(1) / math.sqrt(squares / F32(width) + epsilon)
-        along *= factor * factor / F32(width)
+        factor = F32(1) / math.sqrt(dot(x, 0, x, 0, width) / F32(width) + epsilon)
         for i in range(width):
             by_gain[i] += by[i] * x[i] * factor
+            by[i] *= gain[i]
+        along = dot(by, 0, x, 0, width) * (factor * factor / F32(width))
         for i in range(width):
-            by[i] = factor * (by[i] * gain[i] - x[i] * along)
+            by[i] = factor * (by[i] - x[i] * along)
 
 
 def forward(x, w_qkv, w_out, q_gain, k_gain, turn, qkv, o, logs, y, work, sequences, time, width, heads, epsilon):

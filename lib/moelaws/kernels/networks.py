@@ -6,9 +6,11 @@ Shape suffixes: T tokens, K experts a token, M = T K rows, those of one expert s
 width, N = 2 F (gate and up), E experts.
 """
 
+from moelaws.kernels.arithmetic import exponential
 from moelaws.kernels.memory import F32, floats, part, view, whole_numbers
 from moelaws.kernels.products import SPARE, add_outer, fill, pack, packed_size, times
-from moelaws.kernels.tiles import VECTOR, exponential
+from moelaws.kernels.sums import dot
+from moelaws.kernels.tiles import VECTOR
 
 BLOCK = 96
 """Rows that are computed together, a multiple of every ``MOST_ROWS``: their hidden layers fit a core's own cache."""
@@ -61,25 +63,17 @@ def activate(act, act_at, hidden, hidden_at, width):
 
 @part
 def activate_backward(by_hidden, by_hidden_at, act, act_at, by_act, by_act_at, hidden, hidden_at, width, weight):
-    """The row's gradient by gate and up, and what was active times its weight, from the gradient before the weight.
-
-    Returns:
-        The gradient by the weight.
-    """
+    """The row's gradient by gate and up, and what was active, from the gradient before the weight."""
     gate, up = view(hidden, hidden_at, width), view(hidden, hidden_at + width, width)
     by_gate, by_up = view(by_hidden, by_hidden_at, width), view(by_hidden, by_hidden_at + width, width)
     act, by_act = view(act, act_at, width), view(by_act, by_act_at, width)
-    total = F32(0)
     for i in range(width):
         sigmoid = F32(1) / (F32(1) + exponential(-gate[i]))
         silu = gate[i] * sigmoid
-        active = silu * up[i]
-        total += by_act[i] * active
         by = by_act[i] * weight
         by_up[i] = by * silu
         by_gate[i] = by * up[i] * (sigmoid + silu * (F32(1) - sigmoid))
-        act[i] = active * weight
-    return total
+        act[i] = silu * up[i]
 
 
 def moves(x, ids, order, counts, out, work, tokens, top_k, width, experts):
@@ -187,12 +181,14 @@ def backward(by_out, x, gates, order, counts, w_in, w_out, hidden, by_x, by_gate
             for r in range(rows):
                 choice = order[first + r] if routed else 0
                 weight = gates[choice] if routed else F32(1)
-                by_gate = activate_backward(
-                    work, by_hidden_at + r * both_step, work, act_at + r * act_step, work, by_act_at + r * act_step,
-                    hidden, (first + r) * both, inner, weight
-                )  # fmt: skip
+                active_at, by_active_at = act_at + r * act_step, by_act_at + r * act_step
+                activate_backward(work, by_hidden_at + r * both_step, work, active_at, work, by_active_at,
+                                  hidden, (first + r) * both, inner, weight)  # fmt: skip
                 if routed:
-                    by_gates[choice] = by_gate
+                    by_gates[choice] = dot(work, by_active_at, work, active_at, inner)
+                    active = view(work, active_at, inner)
+                    for i in range(inner):
+                        active[i] *= weight
             add_outer(by_w_in, e * width * both, both, work, rows_at, width, work, by_hidden_at, both_step,
                       rows, width, both, work, spare)  # fmt: skip
             add_outer(by_w_out, e * inner * width, width, work, act_at, act_step, work, by_y_at, width,

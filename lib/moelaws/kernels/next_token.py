@@ -5,9 +5,11 @@ Shape suffixes: R rows, D model width, V vocabulary.
 
 import math
 
-from moelaws.kernels.memory import F32, LEAST, floats, part, view, whole_numbers
+from moelaws.kernels.arithmetic import exponential
+from moelaws.kernels.memory import F32, floats, part, view, whole_numbers
 from moelaws.kernels.products import SPARE, add_outer, fill, pack, packed_size, times
-from moelaws.kernels.tiles import VECTOR, exponential
+from moelaws.kernels.sums import largest, summed
+from moelaws.kernels.tiles import VECTOR
 
 BLOCK = 96  # rows whose logits fit a core's own cache
 
@@ -22,14 +24,11 @@ def working_numbers(width: int, vocabulary: int) -> int:
 def surprise(logits, at, target, count, share):
     """The cross-entropy of a row; its logits become the gradient times ``share``."""
     row = view(logits, at, count)
-    greatest = LEAST
-    for i in range(count):
-        greatest = row[i] if row[i] > greatest else greatest
+    greatest = largest(row, 0, count)
     chosen = row[target]
-    total = F32(0)
     for i in range(count):
         row[i] = exponential(row[i] - greatest)
-        total += row[i]
+    total = summed(row, 0, count)
     factor = share / total
     for i in range(count):
         row[i] *= factor

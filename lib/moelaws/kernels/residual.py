@@ -6,15 +6,13 @@ Shape suffixes: R rows, D model width.
 import math
 
 from moelaws.kernels.memory import F32, floats, part, view
+from moelaws.kernels.sums import dot
 
 
 @part
 def normalise_row(y, x, gain, width, epsilon):
     """y = gain x / rms(x)."""
-    squares = F32(0)
-    for i in range(width):
-        squares += x[i] * x[i]
-    factor = F32(1) / math.sqrt(squares / F32(width) + epsilon)
+    factor = F32(1) / math.sqrt(dot(x, 0, x, 0, width) / F32(width) + epsilon)
     for i in range(width):
         y[i] = x[i] * factor * gain[i]
 
@@ -44,18 +42,15 @@ def backward(by_y, by_total, total, gain, by_x, by_gain, rows, width, epsilon):
         by_gain[i] = F32(0)
     for r in range(rows):
         by, x, to = view(by_y, r * width, width), view(total, r * width, width), view(by_x, r * width, width)
-        squares, along = F32(0), F32(0)
-        for i in range(width):
-            squares += x[i] * x[i]
-            along += by[i] * gain[i] * x[i]
-        factor = F32(1) / math.sqrt(squares / F32(width) + epsilon)
-        along *= factor * factor / F32(width)
+        factor = F32(1) / math.sqrt(dot(x, 0, x, 0, width) / F32(width) + epsilon)
         for i in range(width):
             by_gain[i] += by[i] * x[i] * factor
+            to[i] = by[i] * gain[i]
+        along = dot(to, 0, x, 0, width) * (factor * factor / F32(width))
         if adds:
             passed = view(by_total, r * width, width)
             for i in range(width):
-                to[i] = passed[i] + factor * (by[i] * gain[i] - x[i] * along)
+                to[i] = passed[i] + factor * (to[i] - x[i] * along)
         else:
             for i in range(width):
-                to[i] = factor * (by[i] * gain[i] - x[i] * along)
+                to[i] = factor * (to[i] - x[i] * along)

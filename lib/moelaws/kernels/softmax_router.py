@@ -5,9 +5,11 @@ Shape suffixes: T tokens, D model width, E experts, K experts a token.
 
 import math
 
+from moelaws.kernels.arithmetic import exponential
 from moelaws.kernels.memory import F32, LEAST, floats, part, view, whole_numbers
 from moelaws.kernels.products import SPARE, add_outer, fill, pack, packed_size, times
-from moelaws.kernels.tiles import VECTOR, exponential
+from moelaws.kernels.sums import dot, largest, summed
+from moelaws.kernels.tiles import VECTOR
 
 BLOCK = 96
 
@@ -43,9 +45,7 @@ def forward(x, w, bias, probs, gates, ids, logs, load, mean, work, tokens, width
     fill(mean, 0, experts)
     for t in range(tokens):
         row = view(probs, t * experts, experts)
-        greatest = LEAST
-        for e in range(experts):
-            greatest = row[e] if row[e] > greatest else greatest
+        greatest = largest(row, 0, experts)
         logs[t] = greatest
         for e in range(experts):
             row[e] -= greatest
@@ -54,9 +54,7 @@ def forward(x, w, bias, probs, gates, ids, logs, load, mean, work, tokens, width
         every[i] = exponential(every[i])
     for t in range(tokens):
         row = view(probs, t * experts, experts)
-        total = F32(0)
-        for e in range(experts):
-            total += row[e]
+        total = summed(row, 0, experts)
         logs[t] += F32(math.log(total))
         share = F32(1) / total
         for e in range(experts):
@@ -93,9 +91,7 @@ def backward(by_gates, by_balance, by_z, x, w, probs, ids, logs, load, by_x, by_
             for k in range(top_k):
                 to[ids[t * top_k + k]] += by_gates[t * top_k + k]
             # d p_e / d logit_f = p_e (1[e = f] - p_f);  d log z / d logit_f = p_f
-            shift = logs[t] * twice_z
-            for e in range(experts):
-                shift -= to[e] * row[e]
+            shift = logs[t] * twice_z - dot(to, 0, row, 0, experts)
             for e in range(experts):
                 to[e] = (to[e] + shift) * row[e]
         times(by_x, first * width, width, work, by_logits_at, experts, work, weights_at, rows, experts, width, work, 0)

@@ -16,6 +16,8 @@ from numba import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from moelaws.kernels.arithmetic import multiply_add
+
 _FEATURES = llvm.get_host_cpu_features()
 
 
@@ -68,7 +70,6 @@ def _tile(module: ir.Module, rows: int, vectors: int, across: bool) -> ir.Functi
     y, y_step, x, x_step, w, w_step, depth = function.args
     for pointer in (y, x, w):
         pointer.add_attribute("noalias")
-    multiply_add = get_or_insert_function(module, ir.FunctionType(_LANES, [_LANES] * 3), f"llvm.fmuladd.v{VECTOR}f32")
     prefetch = get_or_insert_function(module, ir.FunctionType(_VOID, [_POINTER] + [_I32] * 3), "llvm.prefetch.p0")
     # Few sums would each wait for their last multiplication: then several steps of k have sums of their own.
     unroll = max(1, WIDE // (rows * vectors))
@@ -101,7 +102,7 @@ def _tile(module: ir.Module, rows: int, vectors: int, across: bool) -> ir.Functi
             weight = builder.load(_float_at(builder, row_of_w, _I64(v * VECTOR)), typ=_LANES, align=4)
             for r, factor in enumerate(factors):
                 total = sums[(slot * rows + r) * vectors + v]
-                builder.store(builder.call(multiply_add, [factor, weight, builder.load(total, typ=_LANES)]), total)
+                builder.store(multiply_add(builder, factor, weight, builder.load(total, typ=_LANES)), total)
 
     def loop(head: ir.Block, body: ir.Block, after: ir.Block, steps: int) -> None:
         builder.position_at_end(head)
@@ -234,32 +235,3 @@ def transpose(typing: Any, y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_
         return context.get_dummy_value()
 
     return signature, lower
-
-
-@intrinsic
-def exponential(typing: Any, x: Any) -> Any:
-    """e to the x for one float32, relative error 2e-7, no branch and no call: loops of it stay in vector registers.
-
-    2^n times a polynomial on half an octave around 1; below e^-87 it is that, above e^88 that; of nan it is nan.
-    """
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def function(name: str, arity: int) -> Any:
-            kind = ir.FunctionType(_FLOAT, [_FLOAT] * arity)
-            return get_or_insert_function(builder.module, kind, f"llvm.{name}.f32")
-
-        fma, floor, x = function("fma", 3), function("floor", 1), arguments[0]
-        # Comparisons, not minnum and maxnum: what is not a number stays so, and is found at the end of a step.
-        for relation, limit in ((">", 88.0), ("<", -87.0)):
-            x = builder.select(builder.fcmp_ordered(relation, x, _FLOAT(limit)), _FLOAT(limit), x)
-        n = builder.call(floor, [builder.call(fma, [x, _FLOAT(1.44269504), _FLOAT(0.5)])])
-        r = builder.call(fma, [n, _FLOAT(-0.693359375), x])  # ln 2 in two parts: the first times n is exact
-        r = builder.call(fma, [n, _FLOAT(2.12194440e-4), r])
-        y = _FLOAT(1.9875691500e-4)
-        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
-            y = builder.call(fma, [y, r, _FLOAT(c)])
-        y = builder.fadd(builder.call(fma, [y, builder.fmul(r, r), r]), _FLOAT(1.0))
-        power = builder.shl(builder.add(builder.fptosi(n, _I32), _I32(127)), _I32(23))
-        return builder.fmul(y, builder.bitcast(power, _FLOAT))
-
-    return types.float32(types.float32), lower

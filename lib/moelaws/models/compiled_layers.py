@@ -154,7 +154,7 @@ class CompiledRouter(torch.autograd.Function):
         work = x_TD.new_empty(softmax_router.working_numbers(width, experts))
         call(softmax_router.forward, x_TD, weight_ED, bias_E, probs_TE, gates_TK, ids_TK, logs_T, load_E, mean_E, work,
              tokens, width, experts, top_k)  # fmt: skip
-        load_balance, router_z = torch.dot(load_E, mean_E) * experts, logs_T.square().mean()
+        load_balance, router_z = (load_E * mean_E).sum() * experts, logs_T.square().mean()
         ctx.mark_non_differentiable(ids_TK, probs_TE, load_E)
         ctx.save_for_backward(x_TD, weight_ED, ids_TK, probs_TE, load_E, logs_T)
         return gates_TK, ids_TK, probs_TE, load_E, load_balance, router_z

@@ -4,9 +4,9 @@ Torch multiplies fp32 matrices on the CPU with MKL, which on processors of other
 the vector unit idle; oneDNN, which torch carries too, does not. ``benchmarks/train_speed.py`` prints both.
 
 The layers of this package have three forms. The plain one is ordinary torch; it is the definition, and what a GPU
-runs. On a CPU they are autograd functions with a backward pass of their own: fewer passes over memory, and these
-products. Where they are asked for (``compiled_layers()``), on one thread and with numba, they are compiled (the module
-of that name). Tests hold all of them equal. ``on_cpu`` and ``compiles`` say which one runs.
+runs. On one thread of a CPU they are compiled (``compiled_layers``), where numba can be had. With several threads, or
+without numba, they are autograd functions with a backward pass of their own: fewer passes over memory than the plain
+ones, and these products. Tests hold all of them equal. ``on_cpu`` and ``compiles`` say which one runs.
 
 Shape suffixes: R rows, K inputs, N outputs.
 """
@@ -31,7 +31,7 @@ _onednn = (
     else None
 )
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
-_compiled: ContextVar[bool] = ContextVar("compiled", default=False)
+_uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
 
 
 def on_cpu(x: Tensor) -> bool:
@@ -40,8 +40,14 @@ def on_cpu(x: Tensor) -> bool:
 
 
 def compiles(x: Tensor) -> bool:
-    """Whether the compiled forms of the layers apply to this tensor: asked for, fp32, on one thread of a CPU."""
-    return on_cpu(x) and x.dtype == torch.float32 and torch.get_num_threads() == 1 and _compiled.get() and _has_numba()
+    """Whether the compiled forms of the layers apply to this tensor: fp32, on one thread of a CPU."""
+    return (
+        on_cpu(x)
+        and x.dtype == torch.float32
+        and torch.get_num_threads() == 1
+        and not _uncompiled.get()
+        and _has_numba()
+    )
 
 
 @cache
@@ -50,27 +56,13 @@ def _has_numba() -> bool:
 
 
 @contextmanager
-def compiled_layers() -> Iterator[None]:
-    """Within this context layers are compiled where they can be: about one and a half times as fast.
-
-    They are no default. Recorded runs have to come out bit for bit, and in one of two whole runs of the test suite two
-    of some thirty comparisons of compiled runs were unequal in their last bits, for a reason that was not found.
-    """
-    token = _compiled.set(True)
-    try:
-        yield
-    finally:
-        _compiled.reset(token)
-
-
-@contextmanager
 def uncompiled_layers() -> Iterator[None]:
     """Within this context nothing is compiled: layers run as they do with several threads, or without numba."""
-    token = _compiled.set(False)
+    token = _uncompiled.set(True)
     try:
         yield
     finally:
-        _compiled.reset(token)
+        _uncompiled.reset(token)
 
 
 @contextmanager

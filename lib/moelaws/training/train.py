@@ -106,7 +106,7 @@ def train(
     if place.type == "cpu":
         require_memory(_least_bytes(run), f"a training step of {count_parameters(run.model).total:.3g} parameters")
     keep_freed_memory()
-    with _threads(threads), _stream(place):
+    with _threads(threads), _whole_arithmetic(), _stream(place):
         state = RunState(run, text.sha256, place, saving)
         model = Transformer(run.model, seed=run.train.seed).to(place)
         losses, reason = _steps(model, run, text, on_step, state)
@@ -261,3 +261,14 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _whole_arithmetic() -> Iterator[None]:
+    """Keep the smallest numbers, whatever the thread did with them: other libraries can have it drop them."""
+    dropped = bool(torch.tensor(1e-40) * 1 == 0)
+    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(dropped)

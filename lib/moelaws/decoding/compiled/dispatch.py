@@ -35,8 +35,9 @@ from moelaws.decoding.compiled.places import (
 )
 from moelaws.decoding.compiled.vectors import add, copy, gate, normalise, product, softmax
 from moelaws.decoding.compiled.waiting import wait_for_all
+from moelaws.kernels.arithmetic import exponential
 from moelaws.kernels.memory import F32, LEAST, part
-from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
+from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, tile
 
 
 @part

@@ -7,8 +7,10 @@ import math
 
 import numpy as np
 
-from moelaws.kernels.memory import F32, LEAST, part, view
-from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, exponential, tile
+from moelaws.kernels.arithmetic import exponential
+from moelaws.kernels.memory import F32, part, view
+from moelaws.kernels.sums import dot, largest, summed
+from moelaws.kernels.tiles import MOST_ROWS, PANEL, VECTOR, WIDE, tile
 from moelaws.models.norm import NORM_EPSILON
 
 _EPSILON = np.float32(NORM_EPSILON)
@@ -48,11 +50,8 @@ def weigh(y, y_at, x, x_at, w, w_at, w_step, depth, columns):
 @part
 def normalise(y, y_at, x, x_at, width):
     """A row over its root mean square."""
+    factor = F32(1) / math.sqrt(dot(x, x_at, x, x_at, width) / F32(width) + _EPSILON)
     x, y = view(x, x_at, width), view(y, y_at, width)
-    squares = F32(0)
-    for i in range(width):
-        squares += x[i] * x[i]
-    factor = F32(1) / math.sqrt(squares / F32(width) + _EPSILON)
     for i in range(width):
         y[i] = x[i] * factor
 
@@ -87,14 +86,10 @@ def turn_pairs(x, x_at, turns, turns_at, width):
 def softmax(x, x_at, count):
     """Exponentials of a row less its greatest, in place; returns one over their sum."""
     x = view(x, x_at, count)
-    greatest = LEAST
-    for i in range(count):
-        greatest = x[i] if x[i] > greatest else greatest
-    total = F32(0)
+    greatest = largest(x, 0, count)
     for i in range(count):
         x[i] = exponential(x[i] - greatest)
-        total += x[i]
-    return F32(1) / total
+    return F32(1) / summed(x, 0, count)
 
 
 @part
