@@ -96,6 +96,8 @@
   function fitted(spec, width) {
     if (width >= PHONE) {
       const wide = spread(structuredClone(spec), width);
+      const several = panels(wide);
+      if (several) titled(wide, several.inside.width);
       if (wide.title) wide.title = wrapped(wide.title, width - MENU);
       const single = wide.mark || wide.layer;
       const apart = wide.encoding && (wide.encoding.facet || wide.encoding.column || wide.encoding.row);
@@ -118,7 +120,11 @@
       if (typeof view.width === "number" && view.width > inner) view.width = inner;
       if (view.title) view.title = wrapped(view.title, inner);
     }
-    if (narrow.concat || narrow.facet || (narrow.encoding && narrow.encoding.facet)) {
+    const several = panels(narrow);
+    if (several) {
+      spread(narrow, width - 6);
+      titled(narrow, several.inside.width);
+    } else if (narrow.concat || narrow.facet || (narrow.encoding && narrow.encoding.facet)) {
       narrow.columns = 1;
       const inside = narrow.spec || narrow;
       if (typeof inside.width === "number" && inside.width > inner) inside.width = inner;
@@ -175,7 +181,7 @@
     try {
       const first = fitted(spec, view.clientWidth);
       await window.vegaEmbed(view, structuredClone(first), options);
-      const drawing = wide && view.querySelector("svg.marks");
+      const drawing = view.querySelector("svg.marks");
       const again = drawing && refitted(first, view.clientWidth - drawing.getBoundingClientRect().width - 2);
       if (again) await window.vegaEmbed(view, again, options);
       for (const columns of wide ? [] : [2, 1]) {
