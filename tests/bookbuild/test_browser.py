@@ -1,6 +1,7 @@
 """The built pages as readers meet them: in a browser, without a network, on a phone, without scripts."""
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import altair as alt
+import pandas as pd
 import pytest
 from layout import BEYOND, MISPLACED
 
@@ -347,3 +350,42 @@ def test_a_page_remembers_what_was_predicted(small_site: Path, browser: Any):
         below = "() => document.querySelector('.recall').getBoundingClientRect().top"
         assert page.evaluate(below) > page.locator("div.chart").first.bounding_box()["y"]
         assert faults == []
+
+
+PANELS = """
+() => {
+  const view = document.querySelector('.chart-view').getBoundingClientRect();
+  const drawn = document.querySelector('svg.marks').getBoundingClientRect();
+  const frames = document.querySelectorAll('svg :is(.role-cell, .role-scope) > g > path.background');
+  const panels = [...frames]
+    .map(panel => panel.getBoundingClientRect()).filter(box => box.width > 40);
+  return {view: view.width, drawn: drawn.width, tops: panels.map(box => Math.round(box.top))};
+}
+"""
+
+
+@pytest.mark.parametrize(("width", "in_a_row"), [(680, 4), (366, 2), (270, 1)])
+@pytest.mark.parametrize("apart", [False, True], ids=["one axis", "an axis each"])
+def test_small_panels_stand_side_by_side_as_far_as_there_is_room(
+    width: int, in_a_row: int, apart: bool, small_site: Path, browser: Any, tmp_path: Path
+):
+    rows = pd.DataFrame([{"panel": f"panel {k}", "x": x, "y": x + k} for k in range(4) for x in range(3)])
+    chart = alt.Chart(rows).mark_point().encode(x="x:Q", y="y:Q").properties(width=130, height=90)
+    chart = chart.facet("panel:N", columns=2, title="What four panels say of one thing, in words for two lines")
+    spec = json.dumps((chart.resolve_scale(y="independent") if apart else chart).to_dict())
+    text = tmp_path / "panels.html"
+    text.write_text(
+        f'<article><div class="chart"><div class="chart-view" style="width: {width}px"></div>'
+        f'<script type="application/json" class="chart-spec">{spec}</script></div></article>'
+        f'<script src="{(small_site / "_static" / "charts.js").as_uri()}"></script>'
+    )
+    with opened(browser, DESK) as (page, faults):
+        page.goto(text.as_uri())
+        page.wait_for_function(DRAWN, timeout=20_000)
+        found = page.evaluate(PANELS)
+        assert page.evaluate(MISPLACED) == []
+    assert faults == []
+    assert len(found["tops"]) == 4
+    if not apart:
+        assert found["tops"].count(found["tops"][0]) == in_a_row
+    assert found["drawn"] <= found["view"] + 1

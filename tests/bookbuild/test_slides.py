@@ -54,7 +54,7 @@ def test_a_lesson_has_the_figures_and_numbers_of_the_pages(book: Path, capsys: p
     assert text.count("<section") == 2
     assert 'src="data:image/svg+xml;base64,AAAA"' in text
     assert 'alt="A rising line."' in text
-    assert "94 %" in text
+    assert "94\N{NO-BREAK SPACE}%" in text
     assert "<msup>" in text
     assert '<span class="number">2.1e−4</span>' in text
     assert '<aside class="notes">begin slowly, and smile.</aside>' in text
