@@ -40,7 +40,10 @@ for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
   decode) "$python" benchmarks/decode_compiled.py --rounds 10 ;;
   calibrate)
     for engine in compiled llama.cpp; do
-      "$python" -m moelaws.cli measure --calibrate --engine "$engine" --clock processor --json "benchmarks/results/calibrated_${engine%.cpp}.json"
+      # The rows stay, too: a fit of another form needs no quiet machine.
+      result=benchmarks/results/calibrated_${engine%.cpp}
+      rm -f "$result.csv"
+      "$python" -m moelaws.cli measure --calibrate --engine "$engine" --clock processor --json "$result.json" --out "$result.csv"
     done
     ;;
   steps)
@@ -52,8 +55,12 @@ for width, experts in [*product(WIDTHS, EXPERTS), (256, 8), (256, 32)]:
     if "$python" benchmarks/whole_steps.py "$copy"; then cp "$copy" data/timings/training_steps.csv; fi
     ;;
   grid)
+    # Beside the tables, whose places they take when every pass is done.
     mkdir -p _build/quiet
-    "$python" -m moelaws.cli measure --grid --engine compiled --passes 5 --out _build/quiet/compiled.csv
+    rm -f _build/quiet/grid*.csv
+    "$python" -m moelaws.cli measure --grid --engine compiled --clock processor --out _build/quiet/grid.csv
+    cp _build/quiet/grid.csv data/timings/cpu.csv
+    cp _build/quiet/grid_experts_touched.csv data/timings/experts_touched.csv
     ;;
   *) echo "quiet.sh: no part '$1'; expected prepare, engines, train, compiled, decode, calibrate, steps or grid" >&2; exit 2 ;;
   esac

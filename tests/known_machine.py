@@ -9,6 +9,7 @@ from moelaws.serving.roofline import Machine, step_seconds
 TRUTH = Machine(
     flops_per_second=4e10, bytes_per_second=9e9, cache_slowdown=1.7, routed_row_bytes_per_second=2e10, overlap=0.0,
     seconds_per_step=3e-5, seconds_per_layer=9e-5, seconds_per_routed_layer=1.2e-4, seconds_per_expert=2e-6,
+    seconds_per_row=5e-6,
 )  # fmt: skip
 
 

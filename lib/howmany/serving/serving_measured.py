@@ -9,12 +9,14 @@ import pandas as pd
 
 from moelaws.charts.decode_steps import predicted_steps, step_by_batch, touched_by_tokens
 from moelaws.serving.calibration import Calibration, Errors, bare_rule, calibrate, works
-from moelaws.serving.roofline import overhead_seconds, step_seconds
+from moelaws.serving.roofline import Machine, overhead_seconds, reading_seconds, step_seconds
 from moelaws.serving.touched import even_experts
 
 _STEP = "decode_step_seconds"
 _RULES = {"total: all E": "n_experts", "active: K": "top_k", "distinct, even": "even", "distinct, by load": "of_load"}
 """Ways to count the experts that a step touches -> the column that holds the count."""
+_ENGINES = {"compiled": "by the compiled decoder", "eager": "by torch, an operation at a time"}
+"""What decoded, in words."""
 
 
 def routed(timings: pd.DataFrame, width: int) -> pd.DataFrame:
@@ -53,8 +55,9 @@ def step_numbers(own: pd.DataFrame) -> dict[str, Any]:
         "sm_worst": f"{ratio.max():.1f}",
         "sm_worst_batch": int(ratio.idxmax()),
         "sm_end": f"{ratio[last]:.1f}",
-        "sm_gain": f"{last * steps.loc[1, most] / steps.loc[last, most]:.0f}",
+        "sm_gain": f"{last * steps.loc[1, most] / steps.loc[last, most]:.1f}",
         "sm_machine": own["machine"].iloc[0],
+        "sm_engine": _ENGINES[own["engine"].iloc[0]],
     }
 
 
@@ -128,10 +131,9 @@ def rule_numbers(timings: pd.DataFrame, fits: Mapping[str, Calibration]) -> dict
     found = fits["distinct"]
     work, machine = works(timings, "decode"), found.machine
     total = step_seconds(machine, work)
-    weights = np.maximum(work.always_bytes - machine.resident_bytes, 0) + work.expert_bytes
-    reading = weights / machine.bytes_per_second / total
-    waiting = pd.Series(overhead_seconds(machine, work) / total, index=timings.index)
-    waiting = waiting.groupby(timings["batch"]).median()
+    read = reading_seconds(machine, work)
+    reading = _by_batch((read["always"] + read["experts"]) / total, timings)
+    waiting = _by_batch(overhead_seconds(machine, work) / total, timings)
     return {
         "sm_median": f"{found.held_out.median:.0%}",
         "sm_p90": f"{found.held_out.p90:.0%}",
@@ -140,10 +142,26 @@ def rule_numbers(timings: pd.DataFrame, fits: Mapping[str, Calibration]) -> dict
         "sm_active": f"{fits['active'].held_out.median:.0%}",
         "sm_total_p90": f"{fits['total'].held_out.p90:.0%}",
         "sm_active_p90": f"{fits['active'].held_out.p90:.0%}",
-        "sm_reading": f"{np.median(reading):.0%}",
+        "sm_reading_one": f"{reading.iloc[0]:.0%}",
+        "sm_reading_last": f"{reading.iloc[-1]:.0%}",
+        "sm_rates": _rates(machine),
         "sm_waiting_one": f"{waiting.iloc[0]:.0%}",
         "sm_waiting_last": f"{waiting.iloc[-1]:.0%}",
     }
+
+
+def _by_batch(shares: np.ndarray, timings: pd.DataFrame) -> pd.Series:
+    """The median share at each batch, from one request on."""
+    return pd.Series(shares, index=timings.index).groupby(timings["batch"]).median()
+
+
+def _rates(machine: Machine) -> str:
+    """Bandwidths of reading, in words."""
+    memory = f"{machine.bytes_per_second / 1e9:.0f} GB/s from memory"
+    if not machine.resident_bytes:
+        return memory
+    near = f"{machine.resident_bytes_per_second / 1e9:.0f} GB/s from a cache of {machine.resident_bytes / 1e6:.0f} MB"
+    return f"{near} and {memory}"
 
 
 def against_die(timings: pd.DataFrame, width: int, n_experts: int) -> pd.DataFrame:
@@ -161,16 +179,17 @@ def against_die(timings: pd.DataFrame, width: int, n_experts: int) -> pd.DataFra
 
 
 def die_numbers(timings: pd.DataFrame) -> dict[str, Any]:
-    """Where the router's step is shortest against the die's, and how far they differ at equally many experts."""
+    """Where the router's step is shortest for reading fewer experts than the die's, and how far the two differ where
+    both read equally many."""
     mixed = timings[timings["n_experts"] > 1]
     setting = ["d_model", "n_experts", "batch"]
     pair = mixed.pivot(index=setting, columns="routing", values=[_STEP, "experts_touched"])
     against = pair[_STEP]["router"] / pair[_STEP]["uniform"]
-    least = against.idxmin()
-    counts = pair["experts_touched"].loc[least]
     same = pair["experts_touched"]["router"] / pair["experts_touched"]["uniform"]
+    least = against[same <= 0.98].idxmin()
+    counts = pair["experts_touched"].loc[least]
     return {
-        "sm_least": f"{against.min():.2f}",
+        "sm_least": f"{against[least]:.2f}",
         "sm_least_width": int(least[0]),
         "sm_least_experts": int(least[1]),
         "sm_least_batch": int(least[2]),

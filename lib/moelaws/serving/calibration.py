@@ -21,15 +21,20 @@ Phase = Literal["decode", "prefill"]
 _TYPICAL = {
     "flops_per_second": 3e10,
     "bytes_per_second": 1e10,
+    "resident_bytes_per_second": 5e10,
     "cache_slowdown": 1.0,
     "routed_row_bytes_per_second": 1e10,
     "seconds_per_step": 1e-5,
     "seconds_per_layer": 1e-4,
     "seconds_per_routed_layer": 1e-4,
     "seconds_per_expert": 3e-6,
+    "seconds_per_row": 1e-6,
 }
 """Constants that are fitted, and where the descents start. A table of one depth cannot tell a step's overhead from
 its layers': then all of it is the layers'."""
+
+_RESIDENT = (0.0, 1e6, 4e6, 16e6, 64e6)
+"""Sizes of the processor's own cache that are tried, in bytes: of what a program gets of it, the power of four."""
 
 _STARTS = 4
 FEWEST = 2 * (len(_TYPICAL) + 1)
@@ -38,14 +43,13 @@ FEWEST = 2 * (len(_TYPICAL) + 1)
 
 @dataclass(frozen=True)
 class _Point:
-    """One candidate machine: logs of the fitted constants, and the two answers that are tried by turns.
+    """One candidate machine: logs of the fitted constants, and the answers that are tried by turns.
 
     Attributes:
         names: of the constants.
         logs: their logs.
         overlap: 0 or 1: one thread reads and multiplies by turns, many hide one behind the other.
-        resident_bytes: 0, or as many as any of the models has: always-on weights stay in the processor's cache. How
-            many more it could hold, a table does not say.
+        resident_bytes: the size of the processor's cache, one of a few.
         cost: of the fit.
     """
 
@@ -59,6 +63,8 @@ class _Point:
     def machine(self) -> Machine:
         """The constants themselves."""
         fitted: dict[str, Any] = dict(zip(self.names, np.exp(self.logs).tolist(), strict=True))
+        if self.resident_bytes == 0:
+            del fitted["resident_bytes_per_second"]  # nothing is there
         return Machine(**fitted, overlap=self.overlap, resident_bytes=self.resident_bytes)
 
 
@@ -108,7 +114,7 @@ def calibrate(
 
     Overheads are constants of the machine like its rates: for models of a few million parameters they are most of
     the time. The constants are positive and fitted by their logs. Of ``overlap`` and ``resident_bytes`` the best of
-    two values each is taken; other activations than those of routed tokens are not seen in such times.
+    a few values each is taken; other activations than those of routed tokens are not seen in such times.
 
     Args:
         timings: from ``read_timings``.
@@ -139,13 +145,15 @@ def calibrate(
     names = tuple(name for name in _TYPICAL if name != "seconds_per_step" or len(np.unique(work.layers)) > 1)
     predicted = np.empty(len(measured))
     with stage("fitting the machine to its timings", group.max() + 2) as done:
-        point = _fit(work, measured, names, _starts(names))
+        points = _fits(work, measured, names, {answers: _starts(names) for answers in product((0.0, 1.0), _RESIDENT)})
+        # Each answer's refits start where that answer's own descent ended.
+        starts = {(point.overlap, point.resident_bytes): [point.logs] for point in points}
         for left_out in range(group.max() + 1):
             done(left_out + 1)
             out = group == left_out
-            refit = _fit(_rows(work, ~out), measured[~out], names, [point.logs])
-            predicted[out] = step_seconds(refit.machine, _rows(work, out))
-    machine = point.machine
+            refits = _fits(_rows(work, ~out), measured[~out], names, starts)
+            predicted[out] = step_seconds(_best(refits, int((~out).sum())).machine, _rows(work, out))
+    machine = _best(points, len(measured)).machine
     return Calibration(
         machine, Errors.of(step_seconds(machine, work), measured), Errors.of(predicted, measured), predicted, rule
     )
@@ -201,16 +209,20 @@ def _starts(names: tuple[str, ...]) -> list[np.ndarray]:
     return [typical] + [typical + rng.normal(0, 1.5, len(names)) for _ in range(_STARTS - 1)]
 
 
-def _fit(work: Work, measured: np.ndarray, names: tuple[str, ...], starts: list[np.ndarray]) -> _Point:
-    """The best point of several descents, whatever overlaps and stays in the processor's cache."""
-    resident = (0.0, float(np.max(work.always_bytes)))
-    return min(
-        (
-            _descend(work, measured, names, start, overlap, kept)
-            for start, overlap, kept in product(starts, (0.0, 1.0), resident)
-        ),
-        key=lambda point: point.cost,
-    )
+def _fits(
+    work: Work, measured: np.ndarray, names: tuple[str, ...], starts: dict[tuple[float, float], list[np.ndarray]]
+) -> list[_Point]:
+    """The best of several descents for each pair of answers, overlap and what stays in the processor's cache."""
+    return [
+        min((_descend(work, measured, names, start, *answers) for start in of_these), key=lambda point: point.cost)
+        for answers, of_these in starts.items()
+    ]
+
+
+def _best(points: list[_Point], rows: int) -> _Point:
+    """The one to be believed: a cache of the processor's own has to be worth its constant (AIC)."""
+    exact = 1e-9 * rows  # timings without noise tell no two costs below it apart
+    return min(points, key=lambda point: rows * np.log(max(point.cost, exact)) + 2 * (point.resident_bytes > 0))
 
 
 def _descend(

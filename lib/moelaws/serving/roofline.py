@@ -27,6 +27,7 @@ class Work:
         layers: layers.
         routed_layers: layers with a router.
         experts_touched: distinct experts per routed layer.
+        stored_bytes: all weights, and the cached context: what steps read sooner or later.
     """
 
     always_flops: Array
@@ -42,6 +43,7 @@ class Work:
     layers: Array
     routed_layers: Array
     experts_touched: Array
+    stored_bytes: Array
 
     @property
     def flops(self) -> Array:
@@ -121,6 +123,7 @@ def _work(
         layers=model.layers,
         routed_layers=model.routed_layers,
         experts_touched=touched,
+        stored_bytes=model.weight_bytes(size) + size.cache * cached,
     )
 
 
@@ -133,7 +136,10 @@ class Machine:
         bytes_per_second: memory bandwidth that reading weights reaches.
         cache_slowdown: time to read a byte of keys and values over that of a byte of weights: attention is many small
             products.
-        resident_bytes: of the always-on weights, what stays in the processor's own cache and is not read again.
+        resident_bytes: size of the processor's own cache, of which a part stays there from step to step: of what every
+            step reads, so much of a step's bytes; of the experts, so much of all that is stored, since the others
+            come by before one is chosen again. 0 without such a cache.
+        resident_bytes_per_second: bandwidth of what stays there.
         row_bytes_per_second: bandwidth of activations; endless where they stay in the processor's cache.
         routed_row_bytes_per_second: the same of bringing tokens to their experts and back.
         overlap: 1 if arithmetic and memory traffic of an operation hide each other (the longer counts), 0 if they
@@ -142,6 +148,8 @@ class Machine:
         seconds_per_layer: overhead of a layer, such as launching its operations.
         seconds_per_routed_layer: the same, in addition, for sorting tokens by expert.
         seconds_per_expert: the same for each expert touched.
+        seconds_per_row: the same for each token of a step, such as choosing it, and its own small products in
+            attention.
         gpus: processors that share each layer (tensor parallelism); the rates above are of all together.
         link_bytes_per_second: what one processor sends, in one direction.
         link_seconds: latency of one all-reduce.
@@ -151,6 +159,7 @@ class Machine:
     bytes_per_second: float
     cache_slowdown: float = 1.0
     resident_bytes: float = 0.0
+    resident_bytes_per_second: float = np.inf
     row_bytes_per_second: float = np.inf
     routed_row_bytes_per_second: float = np.inf
     overlap: float = 1.0
@@ -158,14 +167,15 @@ class Machine:
     seconds_per_layer: float = 0.0
     seconds_per_routed_layer: float = 0.0
     seconds_per_expert: float = 0.0
+    seconds_per_row: float = 0.0
     gpus: int = 1
     link_bytes_per_second: float = np.inf
     link_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (
-            "flops_per_second", "bytes_per_second", "cache_slowdown", "row_bytes_per_second",
-            "routed_row_bytes_per_second", "link_bytes_per_second",
+            "flops_per_second", "bytes_per_second", "cache_slowdown", "resident_bytes_per_second",
+            "row_bytes_per_second", "routed_row_bytes_per_second", "link_bytes_per_second",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"machine: {name} = {getattr(self, name)!r}, expected a number > 0")
@@ -187,16 +197,31 @@ def step_seconds(machine: Machine, work: Work) -> Array:
 
 def phase_seconds(machine: Machine, work: Work) -> dict[str, Array]:
     """The three rooflines, by name: ``always`` (always-on matrices), ``experts``, ``cache`` (attention)."""
+    flops = {"always": work.always_flops, "experts": work.expert_flops, "cache": work.attention_flops}
+    found = {}
+    for name, traffic in reading_seconds(machine, work).items():
+        arithmetic = flops[name] / machine.flops_per_second
+        found[name] = np.maximum(arithmetic, traffic) + (1 - machine.overlap) * np.minimum(arithmetic, traffic)
+    return found
+
+
+def reading_seconds(machine: Machine, work: Work) -> dict[str, Array]:
+    """What reading takes in each roofline, if nothing hides it.
+
+    What is read again after less than the processor's cache holds is found there (a stack distance, Mattson et al.
+    1970, in bytes): always-on weights and keys and values after the other bytes of a step, an expert after all that is
+    stored.
+    """
+    again = {"always": work.bytes, "experts": work.stored_bytes, "cache": work.bytes}
     read = {
-        "always": np.maximum(work.always_bytes - machine.resident_bytes, 0.0),
+        "always": work.always_bytes,
         "experts": work.expert_bytes,
         "cache": machine.cache_slowdown * work.cache_bytes,
     }
-    flops = {"always": work.always_flops, "experts": work.expert_flops, "cache": work.attention_flops}
     found = {}
-    for name in read:
-        arithmetic, traffic = flops[name] / machine.flops_per_second, read[name] / machine.bytes_per_second
-        found[name] = np.maximum(arithmetic, traffic) + (1 - machine.overlap) * np.minimum(arithmetic, traffic)
+    for name, after in again.items():
+        near = np.minimum(1.0, machine.resident_bytes / after)
+        found[name] = read[name] * (near / machine.resident_bytes_per_second + (1 - near) / machine.bytes_per_second)
     return found
 
 
@@ -208,7 +233,8 @@ def activation_seconds(machine: Machine, work: Work) -> Array:
 def overhead_seconds(machine: Machine, work: Work) -> Array:
     """What a step costs besides arithmetic and memory."""
     routing = machine.seconds_per_routed_layer + machine.seconds_per_expert * work.experts_touched
-    return machine.seconds_per_step + machine.seconds_per_layer * work.layers + work.routed_layers * routing
+    every = machine.seconds_per_step + machine.seconds_per_layer * work.layers + work.routed_layers * routing
+    return every + machine.seconds_per_row * work.rows
 
 
 def link_seconds(machine: Machine, work: Work) -> Array:
