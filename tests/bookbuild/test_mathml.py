@@ -1,6 +1,7 @@
 """Formulas of pages, as MathML."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,14 @@ def test_every_formula_of_the_book_can_be_read(name: str) -> None:
     text = re.sub(r"```+\{?code.*?```+|`[^`\n]*`", "", read_page(ROOT, name).text, flags=re.DOTALL)
     for one, other in re.findall(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", text, flags=re.DOTALL):
         mathml(one or other)
+
+
+def test_an_equation_has_the_number_that_references_to_it_say(book_site: Path) -> None:
+    referred = 0
+    for path in sorted((book_site / "chapters").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        numbers = set(re.findall(r'<span class="eqno">(\([\d.]+\))', text))
+        said = set(re.findall(r'href="#equation-[\w-]+">(?:<[^>]*>)*(\([\d.]+\))', text))
+        assert said <= numbers, path.stem
+        referred += len(said)
+    assert referred

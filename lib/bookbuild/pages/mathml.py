@@ -61,7 +61,10 @@ def _visit_block(writer: Any, node: nodes.math_block) -> None:
     name = f' id="{node["ids"][0]}"' if node["ids"] else ""
     writer.body.append(f'<div class="math"{name}>{_made(node, "block")}')
     if node.get("number"):
-        writer.body.append(f'<span class="eqno">({node["number"]})')
+        from sphinx.util.math import get_node_equation_number
+
+        # As references to it say: (3.1), where chapters are numbered.
+        writer.body.append(f'<span class="eqno">({get_node_equation_number(writer, node)})')
         writer.add_permalink_ref(node, "Link to this equation")
         writer.body.append("</span>")
     writer.body.append("</div>\n")
