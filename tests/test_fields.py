@@ -223,7 +223,7 @@ def test_a_new_field_needs_one_declaration(newer: Path, old_runs: Path, tmp_path
         # What is measured again takes the old row's place; what is another model does not.
         measured = rows(timings)
         assert model_of(read_timings(timings).iloc[0]).stretch == 1.0
-        again = measured[0] | TIMINGS.before | {"repeats": 77}
+        again = TIMINGS.before | measured[0] | {"repeats": 77}
         record_rows(timings, [again])
         found = rows(timings)
         assert len(found) == len(measured) and found[0]["repeats"] == "77" and found[1:] == measured[1:]
