@@ -168,7 +168,9 @@ BAD = {
     "long": ("params,D,val_loss\n1e9,2,3,4\n", "row 2 has more cells than the header, which has 3"),
     "quote": ('params,D,val_loss\n1e9,"2,3\n', "a quote is not closed"),
     "page": ("<html><body>x</body></html>", "a page of HTML"),
-    "json": ('{"a": 1}', "JSON"),
+    "json": ('{"params": [1, 2', "line 1: not JSON; expected a record a line"),
+    "list": ("[1, 2]", "row 1: expected a record in JSON, found 1"),
+    "latin": ("params,D,val_loss\n1e9,2,3\ufffd\n", "not UTF-8 text"),
     "again": ("params,D,val_loss\n1e9,2,3\n1e8,2,3\n1e9,2,3\n", "row 4 repeats row 2"),
     "bytes": ("params\0\n", "not text"),
 }
@@ -182,6 +184,59 @@ def test_what_is_no_table_is_refused_in_a_sentence(page: Any, name: str) -> None
     else:
         give(page, "\n \n")
     assert words in refused(page)
+
+
+def odd_tables() -> dict[str, tuple[str, bytes]]:
+    """A table as programs and people write it: file name and bytes."""
+    table = runs().assign(D=lambda each: (each["D"] * 1e9).round())
+    plain, whole = table.to_csv(index=False), table["params"].round().map("{:,.0f}".format)
+    european = table.assign(params=whole.str.replace(",", "."))
+    nested = [{"tokens": d, "params": n, "metrics": {"val_loss": loss}} for n, d, loss in table.to_numpy()]
+    return {
+        "bom": ("runs.csv", b"\xef\xbb\xbf" + plain.encode()),
+        "tabs": ("runs.tsv", table.to_csv(index=False, sep="\t").encode()),
+        "decimal commas": ("runs.csv", table.to_csv(index=False, sep=";", decimal=",").encode()),
+        "points group": ("runs.csv", european.to_csv(index=False, sep=";", decimal=",").encode()),
+        "commas group": ("runs.csv", table.assign(params=whole).to_csv(index=False).encode()),
+        "comments": ("runs.csv", b"# my runs\n\n" + plain.encode()),
+        "carriage returns": ("runs.csv", plain.replace("\n", "\r").encode()),
+        "an index": ("runs.csv", table.to_csv().encode()),
+        "records": ("runs.jsonl", table.to_json(orient="records", lines=True).encode()),
+        "a list": ("runs.json", table.to_json(orient="records").encode()),
+        "columns": ("runs.json", json.dumps(table.to_dict("list")).encode()),
+        "nested": ("runs.jsonl", "\n".join(map(json.dumps, nested)).encode()),
+        "few": ("runs.csv", table.head(5).to_csv(index=False).encode()),
+    }
+
+
+@pytest.mark.parametrize("name", odd_tables())
+def test_a_table_is_read_as_moelaws_fit_reads_it_and_written_as_it_writes(
+    page: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moelaws.cli import main
+
+    file, content = odd_tables()[name]
+    monkeypatch.chdir(tmp_path)
+    Path(file).write_bytes(content)
+    page.locator("#lab-fit input[type=file]").set_input_files(tmp_path / file)
+    law_of(page).select_option("hoffmann2022")
+    if name == "nested":
+        page.locator("#lab-fit").get_by_label("L: the loss").select_option("column:metrics.val_loss")
+    fit_it(page)
+    page.locator(".lab-result h3").first.wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as JSON").click()
+    theirs = json.loads(Path(download.value.path()).read_text())
+    mapped = "total_params=params,loss=metrics.val_loss" if name == "nested" else "auto"
+    assert main(["fit", file, "--law", "hoffmann2022", "--map", mapped, "--json", "ours.json"]) == 0
+    ours = json.loads(Path("ours.json").read_text())
+    # The page derives no columns and knows no versions of Python's packages.
+    assert theirs.keys() == ours.keys() - {"provenance"}
+    assert theirs["objective_value"] == pytest.approx(ours["objective_value"], rel=1e-6)
+    assert theirs["n_runs"] == ours["n_runs"]
+    assert theirs["interval_ends"] == ours["interval_ends"]
+    for each, ends in ours["intervals"].items():
+        assert theirs["intervals"][each] == pytest.approx(ends, rel=1e-2)
 
 
 CELLS = {

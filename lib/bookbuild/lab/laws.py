@@ -6,6 +6,7 @@ from moelaws.importing.preset import counted_names, letters, names, places, unit
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law
 from moelaws.optimum.known_coefficients import PUBLISHED
+from moelaws.runs.numbers import NOTHING
 from moelaws.runs.reading.status import DID_NOT, ENDED_WELL
 from moelaws.runs.schema import COLUMNS
 
@@ -90,4 +91,5 @@ def written_names() -> dict[str, Any]:
         "WORDINGS": wording,
         "PLACES": sorted(places()),
         "UNITS": units(),
+        "NOTHING": sorted(NOTHING),
     }

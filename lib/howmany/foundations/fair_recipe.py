@@ -11,11 +11,17 @@ from howmany.figures.recipe_settings import loss_by_setting
 from howmany.settings import changed, tune
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
-from moelaws.runs import pooled_noise, seed_spread
+from moelaws.runs import finished, pooled_noise, read_runs, seed_spread
 from moelaws.training.recipe import batch_sequences, learning_rate
 
 POINT = ("corpus", "budget", "d_model", "n_experts")
 """Columns that identify a point of the design."""
+NEEDED = (*POINT, "loss", "seed", "tokens", "batch_sequences", "context", "learning_rate")
+
+
+def runs_of(files: Sequence[str]) -> pd.DataFrame:
+    """The finished runs of several tables, with what a recipe is judged by."""
+    return pd.concat([finished(read_runs(file, required=NEEDED)) for file in files])
 
 
 def rate_table() -> pd.DataFrame:

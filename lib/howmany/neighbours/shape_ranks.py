@@ -9,6 +9,8 @@ from howmany.verdict import Finding, finding
 from moelaws.charts.tables import readable
 from moelaws.runs import finished, read_runs
 
+NEEDED = ("loss", "d_model", "n_layers", "n_heads", "d_ff", "seed")
+
 
 def ranking(shapes: Cells, rng: np.random.Generator, shuffled: bool = False) -> Finding:
     """Spearman's correlation of the losses of the same shapes at the two widths, with its interval."""
@@ -28,7 +30,7 @@ def ranking(shapes: Cells, rng: np.random.Generator, shuffled: bool = False) -> 
 
 def seeds_alike(runs_file: str) -> dict[int, float]:
     """What a ranking can be: Spearman's correlation of two seeds at one width, by width."""
-    runs = finished(read_runs(runs_file))
+    runs = finished(read_runs(runs_file, required=NEEDED))
     found = {}
     for width in sorted(map(int, runs["d_model"].unique())):
         group = runs[runs["d_model"] == width]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from howmany.granularity.finer_experts import runs_of
+from howmany.granularity.finer_experts import NEEDED, runs_of
 from howmany.study import budget_label
 from howmany.verdict import Finding, finding
 from moelaws.runs import finished, read_runs
@@ -26,7 +26,7 @@ def expansions(study_file: str, draws: int = 1000, flat: int | None = None) -> l
         draws: of the noise.
         flat: seed of noise, where all parabolas are equally low and only noise makes one the lowest.
     """
-    runs = finished(read_runs(study_file)).query("top_k == 1 and granularity == 1")
+    runs = finished(read_runs(study_file, required=NEEDED)).query("top_k == 1 and granularity == 1")
     rng = np.random.default_rng(flat or 0)
     made = []
     for budget, group in runs.groupby("budget"):

@@ -26,12 +26,13 @@ from moelaws.fitting.fit import fit
 from moelaws.laws import law
 from moelaws.runs import finished, read_runs
 
+NEEDED = ("loss", "n_experts", "tokens", "dense_tokens", "copy_noise", "train_flops", "seed")
 _NEVER = "scratch comes no nearer with more tokens"
 
 
 def sorted_arms(runs_file: str) -> Arms:
     """The sweep's arms, from its table."""
-    return arms(finished(read_runs(runs_file)))
+    return arms(finished(read_runs(runs_file, required=NEEDED)))
 
 
 def loss_figure(found: Arms) -> alt.LayerChart:

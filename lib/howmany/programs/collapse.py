@@ -8,6 +8,7 @@ import pandas as pd
 
 from moelaws.runs import finished, read_runs
 
+NEEDED = ("loss", "budget", "d_model", "n_experts", "top_k", "load_imbalance")
 LIMIT = 0.75
 """Share of the way from even loads to one expert for all, beyond which a router counts as collapsed."""
 
@@ -45,7 +46,7 @@ def worst(files: Sequence[str], count: int = 4) -> pd.DataFrame:
     """
     tables = []
     for file in files:
-        runs = finished(read_runs(file))
+        runs = finished(read_runs(file, required=NEEDED))
         mixtures = runs[runs["n_experts"] > runs["top_k"]]
         tables.append(mixtures.assign(table=Path(file).name, runs=len(mixtures), concentration=concentration(mixtures)))
     names = ["table", "runs", "budget", "d_model", "n_experts", "top_k", "loss", "concentration"]

@@ -9,6 +9,8 @@ from scipy.stats import t
 
 from moelaws.runs import finished, read_runs
 
+NEEDED = ("run_id", "loss", "n_experts")
+
 
 def differences(there_file: str, here_files: Sequence[str]) -> pd.DataFrame:
     """Loss on the other device less that of the run of the same ``run_id`` here.
@@ -21,8 +23,8 @@ def differences(there_file: str, here_files: Sequence[str]) -> pd.DataFrame:
         One row for dense models, for mixtures and for each number of experts: ``runs``, ``pairs``, ``mean`` with the
         95 % interval ``low``, ``high`` by Student's t, the ``least`` and the ``most``, nats per token.
     """
-    there = finished(read_runs(there_file))
-    here = pd.concat([finished(read_runs(file)) for file in here_files]).drop_duplicates("run_id")
+    there = finished(read_runs(there_file, required=NEEDED))
+    here = pd.concat([finished(read_runs(file, required=NEEDED)) for file in here_files]).drop_duplicates("run_id")
     both = there.merge(here[["run_id", "loss"]], on="run_id", suffixes=("", "_here"), validate="1:1")
     if both.empty:
         raise ValueError(f"no run_id of {there_file} stands in {', '.join(here_files)}")

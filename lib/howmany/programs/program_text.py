@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from howmany.programs.collapse import NEEDED as LOADS
 from howmany.programs.collapse import collapsed, concentration, kept
 from howmany.programs.valley import Key, Valley, valley
 from howmany.study import PLAIN, Design, budget_label
@@ -145,7 +146,7 @@ def loads(files: Sequence[str]) -> pd.DataFrame:
     """The concentration of every mixture of several tables, with the name of its table."""
     parts = []
     for file in files:
-        runs = finished(read_runs(file))
+        runs = finished(read_runs(file, required=LOADS))
         mixtures = runs[runs["n_experts"] > runs["top_k"]]
         name = file.rsplit("/", 1)[-1]
         words = [f"E = {r.n_experts}, d = {r.d_model}, loss {r.loss:.2f}" for r in mixtures.itertuples()]

@@ -173,7 +173,7 @@ def as_result(
         uncertainty=Uncertainty({name: known.get(name, True) for name in law.parameter_names}),
         search=Search(found.value, found.starts, found.reached, seconds),
         origin=Origin(prepared.columns, prepared.derived, fixed, _ranges(prepared)),
-        solution=Solution(problem, theta, groups, prepared.table),
+        solution=Solution(problem, theta, groups, prepared.table, found.others),
     )
 
 

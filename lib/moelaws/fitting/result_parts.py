@@ -112,12 +112,19 @@ class Solution:
         theta: coordinates of the minimum (``Problem.coordinates``), [P].
         groups: which runs may share noise.
         table: the runs themselves, in order; what an error beside the law is found from.
+        others: other minima that the search came to, [minima, P]; an interval may reach into their valleys.
     """
 
     problem: Problem
     theta: np.ndarray
     groups: Groups | None = None
     table: pd.DataFrame | None = None
+    others: np.ndarray | None = None
+
+    @property
+    def minima(self) -> np.ndarray:
+        """Other minima, none where the search kept none, [minima, P]."""
+        return np.empty((0, len(self.theta))) if self.others is None else self.others
 
 
 class NamedFamily(Protocol):

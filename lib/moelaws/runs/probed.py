@@ -68,6 +68,8 @@ def read_probes(path: str | Path, runs: pd.DataFrame) -> pd.DataFrame:
     again = table.duplicated(_KEY)
     if again.any():
         raise RunTableError(f"{name}: row {table.index[again][0]} repeats an earlier run, probe, domain and metric")
+    if "run_id" not in runs:
+        raise RunTableError(f"{name}: the run table has no column 'run_id', by which probes name their runs")
     known = runs.set_index("run_id")
     absent = ~table["run"].isin(known.index)
     if absent.any():

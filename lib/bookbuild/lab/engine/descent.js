@@ -5,21 +5,26 @@ const COMPARED_ENDS = 512;
 const ALIKE = 1e-3;
 const ROUNDS = 3;
 const LANDED = 8;
+const NEAR_LEAST = 3;
 const LAST_LEAPS = 60;
 const ENOUGH_RUNS = 2000;
 const MANY_CELLS = 500000;
 const FOLLOWED = 32;
 
-// Returns {theta, value, converged, reached, starts}; report(done, total) is told how far the starts are.
+// Returns {theta, value, converged, reached, starts, others}; others: other minima that it came to, or near to.
+// report(done, total) is told how far the starts are.
 function findMinimum(problem, starts, chance, report) {
   let best = null;
   let reached = 0;
   let total = 0;
   let theta = starts;
+  const others = [];
   for (let round = 0; round < ROUNDS; round++) {
     total += theta.length;
-    const { ends, sizes } = distinct(problem, descendAll(problem, theta, (done) => report(total - theta.length + done, total)));
+    const down = descendAll(problem, theta, (done) => report(total - theta.length + done, total));
+    const { ends, sizes } = distinct(problem, down);
     const { minima, leader } = race(problem, ends, best);
+    others.push(...minima);
     const first = minima.indexOf(bestOf(minima));
     const led = leader.map((to) => to === first);
     if (!best || minima[first].value < best.value * (1 - SAME) - problem.exact) {
@@ -37,7 +42,9 @@ function findMinimum(problem, starts, chance, report) {
     const converged = on.converged || best.value - on.value <= 1e-9 * best.value;
     best = { ...(on.value <= best.value ? on : best), converged };
   }
-  return { ...best, reached, starts: total };
+  const low = others.filter((each) => each.value <= NEAR_LEAST * best.value + problem.exact);
+  low.sort((a, b) => a.value - b.value);
+  return { ...best, reached, starts: total, others: low };
 }
 
 // The first descents; on very many runs first on some of them, and the best ends on all.

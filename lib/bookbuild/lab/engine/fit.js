@@ -57,7 +57,7 @@ function certainty(problem, found, spread, report) {
     return { ends: null, known, ...statusOf(problem, found.theta, spread, known),
       method: `no intervals: ${spread.observed} and ${problem.count} free parameters leave no degree of freedom` };
   }
-  const ends = intervalEnds(problem, found.theta, found.value, spread, LEVEL, all, report);
+  const ends = intervalEnds(problem, found.theta, found.value, spread, LEVEL, all, found.others, report);
   const bound = atBound(problem, found.theta);
   const known = pinnedDown(problem, spread, ends);
   for (const name of bound) known[name] = false;

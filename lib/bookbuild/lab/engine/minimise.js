@@ -53,9 +53,9 @@ function newtonStep({ gradient, hessian, metric }, damping, pinned) {
 const FIRST_DELTA = 0.03;
 
 // A quick descent; a Huber objective gets a wide threshold, so that far runs keep their pull.
-function firstDescent(problem, start, steps) {
+function firstDescent(problem, start, steps, held) {
   const wide = problem.robust ? problem.withDelta(Math.max(problem.delta, FIRST_DELTA)) : problem;
-  return minimise(wide, start, { steps: steps || 60, tolerance: 1e-7 });
+  return minimise(wide, start, { steps: steps || 60, tolerance: 1e-7, held });
 }
 
 function bestOf(minima) {

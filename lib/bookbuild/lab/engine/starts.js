@@ -44,6 +44,11 @@ function hypercube(problem, count, chance, widen) {
 
 // Starts that differ from a point in one coordinate, by as much as its bounds allow; amplitudes are solved anew.
 function leaps(problem, theta, chance) {
+  const starts = leapt(problem, theta);
+  return starts.length ? starts.map((start) => withAmplitudes(problem, start, chance)) : [theta];
+}
+
+function leapt(problem, theta) {
   const linear = areAmplitudes(problem);
   const starts = [];
   theta.forEach((here, i) => {
@@ -51,10 +56,25 @@ function leaps(problem, theta, chance) {
     for (const value of problem.positive[i] ? [-5, -2, 2, 5].map((far) => here + far) : STEEP) {
       const start = Float64Array.from(theta);
       start[i] = value;
-      starts.push(withAmplitudes(problem, problem.clipped(start), chance));
+      starts.push(problem.clipped(start));
     }
   });
-  return starts.length ? starts : [theta];
+  return starts;
+}
+
+// Starts with one coordinate held where a point holds it: so many leaps of an exponent from that point, and two thirds of the
+// count drawn: from the law's ranges, or between, each coordinate the point's or drawn, for a held amplitude is of use only
+// together with its own exponent. Amplitudes but a held one are solved for.
+function heldStarts(problem, i, about, count, leaping, chance) {
+  const third = Math.floor(count / 3);
+  const out = leapt(problem, about);
+  const leaps = chance.shuffled(out.length).slice(0, leaping).map((k) => out[k]);
+  const drawn = hypercube(problem, 2 * third, chance, 1);
+  const between = drawn.slice(third).map((start) => start.map((each, k) => (chance.uniform() < 0.5 ? about[k] : each)));
+  return [...leaps, ...drawn.slice(0, third), ...between].map((start) => {
+    start[i] = about[i];
+    return withAmplitudes(problem, start, chance, i);
+  });
 }
 
 function areAmplitudes(problem) {
@@ -62,10 +82,11 @@ function areAmplitudes(problem) {
   return problem.free.map((name, i) => linear.has(name) && problem.positive[i]);
 }
 
-// The start with those amplitudes that fit best, given its other coordinates, and a random share mixed in.
-function withAmplitudes(whole, theta, chance) {
+// The start with those amplitudes that fit best, given its other coordinates, and a random share mixed in. but: a coordinate
+// that stays, amplitude or not.
+function withAmplitudes(whole, theta, chance, but = -1) {
   const problem = whole.thinned(ENOUGH_TO_START);
-  const which = areAmplitudes(problem).flatMap((linear, i) => (linear ? [i] : []));
+  const which = areAmplitudes(problem).flatMap((linear, i) => (linear && i !== but ? [i] : []));
   if (!which.length || which.length > MOST_AMPLITUDES) return theta;
   const n = problem.runs;
   const bare = Float64Array.from(theta);

@@ -5,6 +5,8 @@
 const CLOSE = 5e-3;
 const JUMP = 1e-4;
 const LONGEST_STEP = 4;
+const FARTHER = 5e-3;
+const LOWER = 4;
 
 // The log of an amplitude plus a faint one.
 function smooth(place, faint) {
@@ -68,8 +70,35 @@ function noteTrial(walk, trial, rise, at, close) {
   walk.at = at;
 }
 
-// Go on from an end beyond which the objective turned out to be lower than thought.
-function reopen(walk, rise, at) {
-  const away = Math.abs(smooth(walk.end, walk.faint) - smooth(walk.origin, walk.faint));
-  Object.assign(walk, { step: Math.max(0.25 * away, 1e-6), inside: walk.end, rise, at, outside: NaN, end: NaN, tried: 0 });
+// Go on from a place, beyond an end or at it, at which the objective turned out to be lower than thought.
+function resume(walk, place, rise, at) {
+  const away = Math.abs(smooth(place, walk.faint) - smooth(walk.origin, walk.faint));
+  Object.assign(walk, { step: Math.max(0.25 * away, 1e-6), inside: place, rise, at, outside: NaN, tried: 0,
+    end: place === walk.edge ? Infinity * walk.sign : NaN });
+}
+
+// Let every walk go on from the farthest point that lies inside, where one lies beyond its end, or well inside at it: a
+// point that another walk came to, or a search from elsewhere, belongs to the interval of every coordinate under whose limit
+// it lies.
+function onward(valley, walks, points) {
+  const rises = points.map(({ value }) => risesOf(valley, value));
+  let moved = false;
+  for (const walk of walks) {
+    const { i, sign, faint, origin } = walk;
+    let far = -1;
+    points.forEach(({ theta }, k) => {
+      if (rises[k][i] >= 1) return;
+      const more = far < 0 ? 1 : sign * (theta[i] - points[far].theta[i]);
+      if (more > 0 || (more === 0 && rises[k][i] < rises[far][i])) far = k;
+    });
+    if (far < 0) continue;
+    const place = points[far].theta[i];
+    const ended = smooth(Number.isNaN(walk.end) ? walk.inside : walk.end, faint);
+    const lower = place === walk.end && rises[far][i] < 1 - LOWER * CLOSE;
+    if (lower || sign * (smooth(place, faint) - ended) > FARTHER * Math.abs(ended - smooth(origin, faint))) {
+      resume(walk, place, rises[far][i], points[far].theta);
+      moved = true;
+    }
+  }
+  return moved;
 }

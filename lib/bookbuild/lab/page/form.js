@@ -41,7 +41,7 @@ function tableChooser(open, fail) {
     }
     file.text().then((text) => open(text, file.name), fail);
   };
-  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv",
+  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,.json,.jsonl,.ndjson,text/csv",
     onchange: () => take(input.files[0]) });
   const zone = element("div", { class: "lab-drop",
     ondragover: (event) => { event.preventDefault(); zone.classList.add("lab-over"); },
@@ -51,7 +51,7 @@ function tableChooser(open, fail) {
       zone.classList.remove("lab-over");
       take(event.dataTransfer.files[0]);
     } },
-    field("Your run table (CSV), one row a run", input,
+    field("Your run table (CSV or JSON lines), one row a run", input,
       "Drop a file here or choose one. It is read in this page and goes nowhere."));
   const example = window.moelawsExample;
   if (example) {

@@ -1,9 +1,8 @@
-// A table file as rows of text: Vega's own reader cuts it into cells, this looks it over and says what is wrong, where.
+// A table file as rows of text: Vega's own reader cuts a CSV into cells, this looks it over and says what is wrong, where.
 
 const LARGEST_FILE = 20e6;
 const MOST_ROWS = 20000;
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
-const COMMA_NUMBER = /^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$/;
 
 function refuse(sentence) {
   throw new (engine().LabError)(sentence);
@@ -16,9 +15,15 @@ async function readTable(text, file) {
   if (body.startsWith("PAR1")) refuse(`${file}: a Parquet table; the page reads CSV, and moelaws fit reads Parquet.`);
   if (body.includes("\0")) refuse(`${file}: not text; expected a CSV table in UTF-8.`);
   if (/^\s*</.test(body)) refuse(`${file}: a page of HTML or XML, not a table; download the file itself.`);
-  if (/^\s*[[{]/.test(body)) refuse(`${file}: JSON; the page reads CSV, and moelaws fit reads JSON lines.`);
+  if (body.includes("\ufffd")) refuse(`${file}: not UTF-8 text; save the table as CSV in UTF-8.`);
+  if (/^\s*[[{]/.test(body)) {
+    const { names, rows } = recordsOf(body, file);
+    checkShape(file, names, rows, ",");
+    return { file, names, cells: rows.map((each) => each.cells), numbers: rows.map((each) => each.number) };
+  }
   if ((body.match(/"/g) || []).length % 2) refuse(`${file}: not a CSV table: a quote is not closed.`);
-  const skipped = body.match(/^(?:[ \t]*(?:\r\n|\n|\r))*/)[0];
+  // Lines of nothing, and of comments, above the header.
+  const skipped = body.match(/^(?:(?:[ \t]*|#[^\r\n]*)(?:\r\n|\n|\r))*/)[0];
   const rest = body.slice(skipped.length);
   const separator = separatorOf(rest);
   const rows = await cellsOf(rest, separator);
@@ -27,7 +32,8 @@ async function readTable(text, file) {
   const before = skipped.split(/\r\n|\n|\r/).length - 1;
   const kept = rows.map((cells, i) => ({ cells, number: before + i + 1 })).slice(1).filter(({ cells }) => cells.some(Boolean));
   checkShape(file, names, kept, separator);
-  return { file, names, cells: kept.map((each) => each.cells.slice(0, width)), numbers: kept.map((each) => each.number) };
+  const cells = withPoints(kept.map((each) => each.cells.slice(0, width)));
+  return { file, names, cells, numbers: kept.map((each) => each.number) };
 }
 
 function separatorOf(text) {
@@ -71,15 +77,10 @@ function checkShape(file, names, rows, separator) {
   }
 }
 
-// The numbers of a column, NaN where a cell holds none; decimal commas are read where no cell says otherwise.
+// The numbers of a column, NaN where a cell holds none.
 function numbersOf(table, name) {
   const at = table.names.indexOf(name);
-  const cells = table.cells.map((row) => row[at]);
-  const commas = cells.some((cell) => COMMA_NUMBER.test(cell)) && !cells.some((cell) => cell.includes("."));
-  return cells.map((cell) => {
-    const text = commas ? cell.replace(",", ".") : cell;
-    return NUMBER.test(text) ? Number(text) : NaN;
-  });
+  return table.cells.map((row) => (NUMBER.test(row[at]) ? Number(row[at]) : NaN));
 }
 
 // Which rows are of runs that ended well, by the words of a column called status; all without one.

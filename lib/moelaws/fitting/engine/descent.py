@@ -22,6 +22,8 @@ _MANY = 500_000
 _ROUNDS = 3
 _LANDED = 8
 """Distinct ends of leaps that are followed to the bottom."""
+_NEAR = 3.0
+"""Minima up to so many times the least objective are kept: an interval may reach them."""
 _LAST_LEAPS = 60
 """Rounds of leaps that the one minimum left may take to come to rest."""
 
@@ -40,6 +42,7 @@ class Found:
         converged: whether the descent came to rest. On the floor of a long valley it may not, see ``polish``.
         reached: starts that ended there.
         starts: starts that were run.
+        others: other minima that the search came to, or near to, the lowest first, [minima, P].
     """
 
     theta: np.ndarray
@@ -47,6 +50,7 @@ class Found:
     converged: bool
     reached: int
     starts: int
+    others: np.ndarray | None = None
 
 
 def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, more: bool = True) -> Found:
@@ -66,6 +70,7 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
     """
     total, reached = 0, 0
     best: Minima | None = None
+    others: list[Minima] = []
     for _ in range(_ROUNDS):
         total += len(theta)
         if len(theta) * problem.n_runs > _MANY:
@@ -74,6 +79,7 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
         else:
             ends, sizes = _distinct(problem, first_descent(problem, theta), np.ones(len(theta), dtype=int))
         minima, leader = race(problem, ends, best)
+        others.append(minima)
         first = minima.best()
         led = leader == first
         if best is None or minima.value[first] < best.value[0] * (1 - SAME) - exact_fit(problem):
@@ -95,7 +101,16 @@ def find_minimum(problem: Problem, theta: np.ndarray, rng: np.random.Generator, 
         on = leap_on(problem, best.theta)
         on.converged[best.value - on.value <= 1e-9 * best.value] = True
         best = on if on.value[0] <= best.value[0] else replace(best, converged=on.converged)
-    return Found(best.theta[0], float(best.value[0]), bool(best.converged[0]), reached, total)
+    return Found(
+        best.theta[0], float(best.value[0]), bool(best.converged[0]), reached, total, _near(problem, others, best)
+    )
+
+
+def _near(problem: Problem, minima: list[Minima], best: Minima) -> np.ndarray:
+    """Those of the minima that an interval may reach, the lowest first, [minima, P]."""
+    value = np.concatenate([each.value for each in minima])
+    low = [i for i in value.argsort(kind="stable") if value[i] <= _NEAR * best.value[0] + exact_fit(problem)]
+    return np.concatenate([each.theta for each in minima])[low]
 
 
 def shake(problem: Problem, best: Minima, rng: np.random.Generator) -> Minima:

@@ -15,11 +15,11 @@ _FOLLOWED = 32
 """Ends on so many runs that descend on all of many more."""
 
 
-def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60) -> Minima:
+def first_descent(problem: Problem, theta: np.ndarray, steps: int = 60, held: np.ndarray | None = None) -> Minima:
     """A quick descent from every start; a Huber objective gets a wide delta, so that far runs keep their pull."""
     if problem.objective.robust:
         problem = problem.with_delta(max(problem.objective.delta, _FIRST_DELTA))
-    return minimise(problem, theta, steps=steps, tolerance=1e-7)
+    return minimise(problem, theta, steps=steps, tolerance=1e-7, held=held)
 
 
 def descend_many(problem: Problem, theta: np.ndarray) -> tuple[Minima, np.ndarray]:

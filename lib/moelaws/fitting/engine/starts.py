@@ -70,18 +70,52 @@ def leap(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.nd
     Returns:
         Coordinates, [starts, P]; amplitudes are solved anew.
     """
-    linear = _amplitudes(problem)
+    starts = _leaps(problem, theta)
+    return with_amplitudes(problem, starts, rng) if len(starts) else theta[None]
+
+
+def held_starts(
+    problem: Problem, i: int, about: np.ndarray, count: int, leaps: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Starts with one coordinate held: leaps of an exponent, as many from the law's ranges, and others between.
+
+    Those between take each coordinate from a point or from the law's ranges, by the toss of a coin: a held amplitude is
+    of use only together with its own exponent.
+
+    Args:
+        problem: the fit's problem.
+        i: which coordinate is held.
+        about: points at which it is held, and from which the leaps go out, [points, P].
+        count: two thirds of it are drawn at each point.
+        leaps: so many leap at each point, or as many as there are.
+        rng: source of randomness.
+
+    Returns:
+        Coordinates, [points, starts, P]; amplitudes but a held one are solved for.
+    """
+    third, made = count // 3, [_leaps(problem, point) for point in about]
+    leaping = min(leaps, made[0].shape[0])
+    starts = _hypercube(problem, len(about) * (leaping + 2 * third), rng, 1.0).reshape(
+        len(about), -1, len(problem.free)
+    )
+    for here, point, each in zip(starts, about, made, strict=True):
+        here[:leaping] = each[rng.permutation(len(each))[:leaping]]
+        here[-third:] = np.where(rng.random(here[-third:].shape) < 0.5, point, here[-third:])
+    starts[:, :, i] = about[:, i, None]
+    return with_amplitudes(problem, starts.reshape(-1, about.shape[1]), rng, but=i).reshape(starts.shape)
+
+
+def _leaps(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """A point with one exponent or scale elsewhere, [starts, P]."""
     starts = []
-    for i in np.flatnonzero(~linear):
+    for i in np.flatnonzero(~_amplitudes(problem)):
         # An exponent to either side of zero; a scale to either side of where it is, by factors of e^2 and e^5.
         values = theta[i] + np.array([-5.0, -2.0, 2.0, 5.0]) if problem.positive[i] else _STEEP
         for value in values:
             start = theta.copy()
             start[i] = value
             starts.append(start)
-    if not starts:
-        return theta[None]
-    return with_amplitudes(problem, np.clip(np.array(starts), problem.lower, problem.upper), rng)
+    return np.clip(np.array(starts).reshape(-1, len(theta)), problem.lower, problem.upper)
 
 
 def _hypercube(problem: Problem, count: int, rng: np.random.Generator, widen: float) -> np.ndarray:
@@ -100,19 +134,22 @@ def _hypercube(problem: Problem, count: int, rng: np.random.Generator, widen: fl
     return np.clip(theta, problem.lower, problem.upper)
 
 
-def with_amplitudes(problem: Problem, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def with_amplitudes(
+    problem: Problem, theta: np.ndarray, rng: np.random.Generator, but: int | None = None
+) -> np.ndarray:
     """Replace the amplitudes of starts by those that fit best, given the other coordinates.
 
     Args:
         problem: the fit's problem.
         theta: coordinates, [starts, P].
         rng: source of the random share.
+        but: a coordinate that stays, amplitude or not.
 
     Returns:
         Coordinates, [starts, P]; unchanged where the law has no amplitudes.
     """
     problem = problem.thinned(_ENOUGH_RUNS)
-    which = np.flatnonzero(_amplitudes(problem)).tolist()
+    which = [int(i) for i in np.flatnonzero(_amplitudes(problem)) if i != but]
     if not which or len(which) > _MOST_AMPLITUDES:
         return theta
     theta = theta.copy()

@@ -3,9 +3,10 @@
 import numpy as np
 
 from moelaws.fitting.engine.problem import Problem
+from moelaws.fitting.intervals.basin import amplitude_shares, are_amplitudes
 from moelaws.fitting.intervals.covariance import Spread
 from moelaws.fitting.intervals.ends import BOUNDLESS, Ends, straight_ends
-from moelaws.fitting.intervals.likelihood import amplitude_shares, are_amplitudes, interval_ends
+from moelaws.fitting.intervals.likelihood import interval_ends
 from moelaws.fitting.result_parts import Status
 from moelaws.laws.own import floor_of
 

@@ -1,81 +1,32 @@
 """Likelihood intervals: how far each parameter can go before the objective, all others refitted, rises too much."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from moelaws.fitting.engine.minimise import minimise
 from moelaws.fitting.engine.problem import Problem
-from moelaws.fitting.engine.race import exact_fit
-from moelaws.fitting.engine.starts import revived
+from moelaws.fitting.intervals.basin import MANY_RUNS, Valley, valley_around
 from moelaws.fitting.intervals.covariance import Spread
+from moelaws.fitting.intervals.elsewhere import search_elsewhere
 from moelaws.fitting.intervals.ends import Ends, edge_of, kind_of
-from moelaws.fitting.intervals.walks import CLOSE, Walks, note, smooth, trial_of
-from moelaws.laws.own import amplitudes, floor_of
+from moelaws.fitting.intervals.walks import CLOSE, LOWER, Walks, note, smooth, trial_of
 from moelaws.stages import stage
 
 _TRIALS = 60
-_CHECKS = 4
-_NEIGHBOURS = 3
-"""Other walks whose points a refit starts from too."""
-_MANY_RUNS = 5_000
-"""So many runs hold a law so tightly that it is straight between the ends: they are where they are expected, or looked
-for from one side only."""
-_VISIBLE = 0.02
-"""Share of the loss down to which a term's amplitude is walked by its log; below, by its value."""
-
-
-@dataclass(frozen=True)
-class Valley:
-    """The surroundings of a minimum.
-
-    Attributes:
-        problem: the fit's problem.
-        theta: the minimum, [P].
-        least: the objective there.
-        limit: rise of the objective, times two, that bounds each coordinate's interval, [P].
-        step: how far the ends are, were the law linear, [P].
-        follow: how far the other coordinates go along when one goes by one, as their covariance says, [P, P].
-        faint: coordinate below which an amplitude is walked by its value and not by its log, [P]; -inf for others.
-    """
-
-    problem: Problem
-    theta: np.ndarray
-    least: float
-    limit: np.ndarray
-    step: np.ndarray
-    follow: np.ndarray
-    faint: np.ndarray
-
-    def rises(
-        self, walks: Walks, going: np.ndarray, trial: np.ndarray, thorough: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rise of the objective in units of its limit, each walk's coordinate held at its trial, [going], and where.
-
-        A refit starts where its walk stands and ahead of it along the valley; a thorough one also with faint terms made
-        visible, and from the points of other walks that come nearest, which may have found a way around.
-        """
-        i, theta = walks.parameter[going], self.theta
-        here = walks.at[going]
-        starts = [here + (trial - walks.inside[going])[:, None] * self.follow[i]]
-        if self.problem.n_runs <= _MANY_RUNS:
-            starts.append(here)
-        if thorough:
-            starts += [theta + (trial - theta[i])[:, None] * self.follow[i], revived(self.problem, here)]
-            near = np.abs(walks.at[:, i] - trial).T.argsort(axis=1, kind="stable")[:, :_NEIGHBOURS]
-            starts += list(walks.at[near].transpose(1, 0, 2))
-        batch = np.stack(starts, axis=1)
-        batch[np.arange(len(going)), :, i] = trial[:, None]
-        value, at = _refit(self.problem, batch, i)
-        return np.maximum(2 * (value - self.least) / self.limit[i], 0.0), at
+_CHECKS = 6
+_NEARER = 1.5
+"""How near the limit, in units of ``CLOSE``, an end must still be where several valleys may lie just under it."""
 
 
 def interval_ends(
     problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float,
-    which: Sequence[int] | None = None,
+    which: Sequence[int] | None = None, minima: np.ndarray | None = None,
 ) -> Ends:  # fmt: skip
     """Ends of the likelihood intervals of coordinates; every walk takes its steps in the same batch.
+
+    An interval spans all values under the limit. Where the objective has several valleys, some of them may lie apart
+    from the minimum's own: walks go on from the farthest point of any valley that is known, and at the ends, and beyond
+    them, a small search from elsewhere looks for valleys that are not.
 
     Args:
         problem: the fit's problem.
@@ -84,62 +35,39 @@ def interval_ends(
         spread: what noise does to it; its degrees of freedom must not be zero.
         level: of the intervals.
         which: the coordinates; ``None`` for all.
+        minima: other minima that the search came to, [minima, P]; ``None`` asks for a quick answer, of the valley
+            around the minimum alone.
 
     Returns:
         The ends.
     """
-    valley = _valley(problem, theta, least, spread, level)
-    chosen = np.arange(len(theta)) if which is None else np.asarray(which)
+    known = np.empty((0, len(theta))) if minima is None else minima
+    valley, values = valley_around(problem, theta, least, spread, level, known)
+    asked = np.arange(len(theta)) if which is None else np.asarray(which)
+    # What one walk finds of other valleys is news to all: so each coordinate gets the interval that it has among all.
+    chosen = np.arange(len(theta)) if len(valley.others) else asked
     walks = _walks(valley, chosen)
-    unknown = _walk(valley, walks, thorough=False)
-    for _ in range(_CHECKS if problem.n_runs <= _MANY_RUNS else 0):
+    trail = [(valley.rises_of(values), known)]
+    unknown = _walk(valley, walks, trail, thorough=False)
+    checked, rng = np.full(len(walks.end), np.nan), np.random.default_rng(0)
+    for _ in range(_CHECKS if problem.n_runs <= MANY_RUNS else 0):
         # By now other walks may have found lower ground: an end from which the objective no longer rises so far is
         # none.
         ended = np.flatnonzero(np.isfinite(walks.end))
         rise, at = valley.rises(walks, ended, walks.end[ended], thorough=True)
-        again = rise < 1 - 4 * CLOSE
-        unknown[ended] = again
-        if not again.any():
+        again = rise < 1 - (_NEARER if len(valley.others) else LOWER) * CLOSE
+        walks.resume(ended[again], walks.end[ended[again]], rise[again], at[again])
+        if minima is not None:
+            # Where there are several valleys there may be more: every round looks at every end, old or new.
+            still = ended[~again & ((walks.end[ended] != checked[ended]) | (len(valley.others) > 0))]
+            checked[still] = walks.end[still]
+            trail.append(search_elsewhere(valley, walks, still, rng))
+            valley = valley.with_others(*trail[-1])
+        moved = walks.onward(*(np.concatenate(part) for part in zip(*trail, strict=True)))
+        if not (again.any() or moved):
             break
-        walks.reopen(ended[again], rise[again], at[again])
-        unknown = _walk(valley, walks, thorough=True)
-    return _ends(valley, walks, unknown, len(chosen))
-
-
-def _valley(problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float) -> Valley:
-    variance = np.diag(spread.matrix)
-    known = ~spread.loose & (variance > 0)
-    quantile = spread.quantile(level)
-    step = np.where(known, quantile * np.sqrt(np.maximum(variance, 0.0)), 0.5)
-    follow = np.where(known, spread.matrix / np.where(variance > 0, variance, 1.0), 0.0).T
-    np.fill_diagonal(follow, 1.0)
-    # Where a law runs through every loss there is no noise: what rounding can do is a rise that tells nothing.
-    limit = np.maximum(spread.unit * quantile**2, exact_fit(problem))
-    return Valley(
-        problem, theta, least, limit,
-        np.clip(step, 1e-8, 0.1 * (problem.upper - problem.lower)), follow, _faint(problem, theta),
-    )  # fmt: skip
-
-
-def amplitude_shares(problem: Problem, theta: np.ndarray) -> np.ndarray:
-    """Mean share of the prediction that each amplitude's term has, [P]; nan for what is no amplitude."""
-    residuals, slopes = problem.linearise(theta[None])
-    size = 1.0 if problem.objective.on_log else float(np.mean(np.abs(residuals[0] + problem.observed[0])))
-    return np.where(are_amplitudes(problem), np.mean(np.abs(slopes[0]), axis=1) / max(size, 1e-300), np.nan)
-
-
-def are_amplitudes(problem: Problem) -> np.ndarray:
-    """Which free parameters are positive factors of a term of their own, [P]."""
-    linear = amplitudes(problem.law.tree, [v.symbol for v in problem.law.variables])
-    return np.array([name in linear for name in problem.free]) & problem.positive
-
-
-def _faint(problem: Problem, theta: np.ndarray) -> np.ndarray:
-    """Where amplitudes fade, [P]: of the floor, and of terms that the fit took out of sight."""
-    share, floor = amplitude_shares(problem, theta), floor_of(problem.law)
-    fades = (share < _VISIBLE) | np.array([name == floor for name in problem.free])
-    with np.errstate(divide="ignore"):
-        return np.where(fades & (share > 0), theta + np.log(_VISIBLE) - np.log(share), -np.inf)
+        unknown = _walk(valley, walks, trail, thorough=True)
+    return _ends(walks, unknown, np.searchsorted(chosen, asked) if len(valley.others) else np.arange(len(asked)))
 
 
 def _walks(valley: Valley, chosen: np.ndarray) -> Walks:
@@ -156,8 +84,12 @@ def _walks(valley: Valley, chosen: np.ndarray) -> Walks:
     )  # fmt: skip
 
 
-def _walk(valley: Valley, walks: Walks, thorough: bool) -> np.ndarray:
-    """Walk on until every walk has its end; those that have none after all trials, [walks]."""
+def _walk(valley: Valley, walks: Walks, trail: list[tuple[np.ndarray, np.ndarray]], thorough: bool) -> np.ndarray:
+    """Walk on until every walk has its end; those that have none after all trials, [walks].
+
+    The trail is added to: rises at the points that the walks came to, in units of each coordinate's limit, [points, P],
+    and where, [points, P].
+    """
     with stage("likelihood intervals", len(walks.end)) as done:
         for _ in range(_TRIALS):
             going = np.flatnonzero(np.isnan(walks.end))
@@ -165,40 +97,20 @@ def _walk(valley: Valley, walks: Walks, thorough: bool) -> np.ndarray:
                 break
             done(len(walks.end) - len(going))
             trial = trial_of(walks, going)
-            close = CLOSE if valley.problem.n_runs <= _MANY_RUNS else 4 * CLOSE
-            note(walks, going, trial, *valley.rises(walks, going, trial, thorough), close)
+            close = CLOSE if valley.problem.n_runs <= MANY_RUNS else 4 * CLOSE
+            rise, at = valley.rises(walks, going, trial, thorough)
+            note(walks, going, trial, rise, at, close)
+            trail.append((valley.rises_of_walks(rise, walks.parameter[going]), at))
     return np.isnan(walks.end)
 
 
-def _ends(valley: Valley, walks: Walks, unknown: np.ndarray, n: int) -> Ends:
-    """What the walks say of n parameters."""
-    edge = edge_of(walks.edge, walks.sign)
+def _ends(walks: Walks, unknown: np.ndarray, which: np.ndarray) -> Ends:
+    """What the walks say of some of the parameters, by their places among those that were walked."""
+    edge, n = edge_of(walks.edge, walks.sign), len(walks.end) // 2
     found = ~unknown & np.isfinite(walks.end)
     end = np.where(found, walks.end, edge)
-    kinds = ["unknown" if unknown[i] else kind_of(found[i], edge[i]) for i in range(2 * n)]
-    points = [walks.points[i] for i in walks.parameter[:n]]
-    return Ends(end[:n], end[n:], list(zip(kinds[:n], kinds[n:], strict=True)), points)
-
-
-def _refit(problem: Problem, starts: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Refits with one coordinate held, from several starts each.
-
-    Args:
-        problem: the fit's problem.
-        starts: coordinates, [walks, starts, P].
-        held: which coordinate is held, [walks].
-
-    Returns:
-        The least objective of each walk, and where, [walks, P].
-    """
-    walks, each, p = starts.shape
-    mask = np.arange(p) == held[:, None]
-    if problem.n_runs > _MANY_RUNS:
-        minima = minimise(problem, starts[:, 0], steps=30, tolerance=1e-7, hessian="slopes", held=mask)
-        return minima.value, minima.theta
-    every = np.repeat(mask, each, axis=0)
-    near = minimise(problem, starts.reshape(-1, p), steps=20, tolerance=1e-6, held=every)
-    near = minimise(problem, near.theta, steps=25, tolerance=1e-8, hessian="slopes", held=every)
-    best = near.value.reshape(walks, each).argmin(axis=1) + np.arange(walks) * each
-    minima = minimise(problem, near.theta[best], steps=30, tolerance=1e-9, hessian="slopes", held=mask)
-    return minima.value, minima.theta
+    kinds = ["unknown" if unknown[k] else kind_of(found[k], edge[k]) for k in range(2 * n)]
+    return Ends(
+        end[which], end[n + which], [(kinds[k], kinds[n + k]) for k in which],
+        [walks.points[i] for i in walks.parameter[which]],
+    )  # fmt: skip

@@ -66,7 +66,8 @@ def profile(result: FitResult, name: str, level: float = 0.95) -> Profile:
     if level not in _CHI2_ONE:
         raise FitError(f"level = {level}: expected one of {', '.join(map(str, _CHI2_ONE))}")
     i = problem.free.index(name)
-    found = interval_ends(problem, result.solved.theta, result.search.objective_value, spread, level, [i])
+    solved, least = result.solved, result.search.objective_value
+    found = interval_ends(problem, solved.theta, least, spread, level, [i], solved.minima)
     order = np.array(sorted(found.points[0]))
     back = np.exp if problem.positive[i] else np.asarray
     with np.errstate(over="ignore"):

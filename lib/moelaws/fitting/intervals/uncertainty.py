@@ -149,7 +149,8 @@ def likelihood(result: FitResult, level: float = LEVEL) -> FitResult:
     problem, spread = _spread(result, level)
     if spread.freedom < 1:
         return _without_intervals(result, spread, level)
-    ends = interval_ends(problem, result.solved.theta, result.search.objective_value, spread, level)
+    solved = result.solved
+    ends = interval_ends(problem, solved.theta, result.search.objective_value, spread, level, minima=solved.minima)
     method = f"likelihood, {100 * level:g} %, {_degrees(spread)}; {spread.words}"
     return with_intervals(result, ends, method, level, spread)
 

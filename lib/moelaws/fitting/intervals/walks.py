@@ -6,8 +6,12 @@ import numpy as np
 
 CLOSE = 5e-3
 """An end is found when the rise is this close to the limit, as a share of it."""
+LOWER = 4
+"""So many times as close, and lower, an end is none."""
 _JUMP = 1e-4
 """Between two points nearer than this share of the way from the minimum, the objective must jump."""
+_FARTHER = 5e-3
+"""A point is farther than an end by this share of the way there at least: ends are no better known (``CLOSE``)."""
 _LONGEST = 4.0
 """Most by which a step grows."""
 
@@ -51,14 +55,40 @@ class Walks:
     end: np.ndarray
     points: list[dict[float, float]]
 
-    def reopen(self, which: np.ndarray, rise: np.ndarray, at: np.ndarray) -> None:
-        """Go on from ends beyond which the objective turned out to be lower than thought."""
-        self.step[which] = np.abs(
-            smooth(self.end[which], self.faint[which]) - smooth(self.origin[which], self.faint[which])
-        )
-        self.step[which] = np.maximum(0.25 * self.step[which], 1e-6)
-        self.inside[which], self.rise[which], self.at[which] = self.end[which], rise, at
-        self.outside[which], self.end[which], self.tried[which] = np.nan, np.nan, 0
+    def resume(self, which: np.ndarray, place: np.ndarray, rise: np.ndarray, at: np.ndarray) -> None:
+        """Go on from places, beyond an end or at it, at which the objective turned out to be lower than thought."""
+        faint, edge = self.faint[which], self.edge[which]
+        self.step[which] = np.maximum(0.25 * np.abs(smooth(place, faint) - smooth(self.origin[which], faint)), 1e-6)
+        self.inside[which], self.rise[which], self.at[which] = place, rise, at
+        self.outside[which], self.tried[which] = np.nan, 0
+        self.end[which] = np.where(place == edge, np.inf * self.sign[which], np.nan)
+
+    def onward(self, rises: np.ndarray, at: np.ndarray) -> bool:
+        """Let every walk go on from the farthest point inside, where one lies beyond its end, or at it but well inside.
+
+        A point that another walk came to, or a search from elsewhere, belongs to the interval of every coordinate under
+        whose limit it lies, whatever lies between.
+
+        Args:
+            rises: of the objective at points, in units of the limit of each coordinate's interval, [points, P].
+            at: their coordinates, [points, P].
+
+        Returns:
+            Whether any walk goes on.
+        """
+        moved = False
+        for k, (i, sign) in enumerate(zip(self.parameter, self.sign, strict=True)):
+            within = np.flatnonzero(rises[:, i] < 1)
+            if not len(within):
+                continue
+            far = within[np.lexsort((rises[within, i], -sign * at[within, i]))[0]]
+            place, end = at[far, i], self.inside[k] if np.isnan(self.end[k]) else self.end[k]
+            out, ended, origin = smooth(np.array([place, end, self.origin[k]]), self.faint[k])
+            lower = place == end and rises[far, i] < 1 - LOWER * CLOSE
+            if lower or sign * (out - ended) > _FARTHER * abs(ended - origin):
+                self.resume(np.array([k]), place, rises[far, i], at[far])
+                moved = True
+        return moved
 
 
 def smooth(place: np.ndarray, faint: np.ndarray) -> np.ndarray:
