@@ -95,7 +95,7 @@ def test_a_table_is_mapped_fitted_and_saved_as_moelaws_fit_does(page: Any, tmp_p
     law_of(page).select_option("hoffmann2022")
     assert page.locator("#lab-fit").get_by_label("N: parameters").input_value() == "column:params"
     assert page.locator("#lab-fit").get_by_label("L: the loss").input_value() == "column:val_loss"
-    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
     page.get_by_text("Held-out runs, objective, weights").click()
     page.get_by_label("hold out runs by column").select_option("D")
     page.get_by_label("than").fill("100")
@@ -136,7 +136,7 @@ def test_the_command_that_the_page_prints_makes_the_same_fit(page: Any, tmp_path
 
     give(page, runs().to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
-    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
     fit_it(page)
     page.locator(".lab-result h3").first.wait_for()
     line = shlex.split(page.locator(".lab-result pre code").inner_text())
@@ -286,7 +286,7 @@ def test_words_for_the_status_semicolons_commas_and_what_follows_from_other_colu
     assert law_of(page).input_value() == "abnar2025"
     assert page.locator("#lab-fit").get_by_label("S: inactive share").input_value() == "rule:sparsity"
     law_of(page).select_option("hoffmann2022")
-    page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+    page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
     fit_it(page)
     page.get_by_text("Fitted 58 runs").wait_for()
     assert "2 rows of runs that did not finish are left out" in page.locator(".lab-verdict").inner_text()
@@ -385,7 +385,7 @@ def test_it_works_below_a_path_of_a_server(place: Path, browser: Any) -> None:
         page.goto(f"{address}/moelaws/lab.html")
         give(page, runs().to_csv(index=False))
         law_of(page).select_option("hoffmann2022")
-        page.locator("#lab-fit").get_by_label("unit of D").select_option("1e9")
+        page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
         fit_it(page)
         page.get_by_text("Fitted 40 runs").wait_for()
     finally:
