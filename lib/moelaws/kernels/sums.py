@@ -27,7 +27,8 @@ def _add(builder: ir.IRBuilder, total: ir.Value, numbers: list[ir.Value]) -> ir.
 
 
 def _add_product(builder: ir.IRBuilder, total: ir.Value, numbers: list[ir.Value]) -> ir.Value:
-    return multiply_add(builder, *numbers, total)
+    x, y = numbers
+    return multiply_add(builder, x, y, total)
 
 
 def _greater(builder: ir.IRBuilder, total: ir.Value, numbers: list[ir.Value]) -> ir.Value:
