@@ -81,8 +81,20 @@ def test_the_environment_decides_the_place(chart: alt.Chart, monkeypatch: pytest
     monkeypatch.setenv("MOELAWS_CHARTS", "book")
     charts.enable()
     assert 'class="chart"' in chart._repr_mimebundle_()["text/html"]
-    with pytest.raises(ValueError, match="expected one of book, notebook, inline, found 'paper'"):
+    with pytest.raises(ValueError, match="expected one of book, later, notebook, inline, found 'paper'"):
         charts.enable("paper")
+
+
+def test_a_chart_that_is_drawn_later_is_the_same(chart: alt.Chart):
+    charts.enable("later")
+    late = chart._repr_mimebundle_()
+    assert set(late) == {offline.MIME_TYPE, "text/plain"}
+    offline.draw_output(late)
+    charts.enable("book")
+    assert late == chart._repr_mimebundle_()
+    table = {"text/html": "<table>", "text/plain": "a"}
+    offline.draw_output(table)
+    assert table == {"text/html": "<table>", "text/plain": "a"}
 
 
 def test_without_vl_convert_charts_still_show(chart: alt.Chart, monkeypatch: pytest.MonkeyPatch):

@@ -14,7 +14,7 @@ from typing import Any
 from bookbuild.execution.nursery import Nursery, nursed
 from bookbuild.inputs.named import sources_of
 from bookbuild.inputs.seen import NOTHING, Seen, read_log, watching
-from bookbuild.pages.outputs import cell_numbers
+from bookbuild.pages.outputs import cell_numbers, draw_charts
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -114,7 +114,8 @@ def execute(job: Job, scratch: Path) -> Executed:
             failure = f"{_where(job, started[-1])} failed: {type(error).__name__}: {str(error)[:600]}"
         else:
             seconds = time.perf_counter() - begin
-            return Executed(job.page, seconds, notebook=_plain(done, job), seen=read_log(log, job.root))
+            if (failure := draw_charts(job.page, done)) is None:
+                return Executed(job.page, seconds, notebook=_plain(done, job), seen=read_log(log, job.root))
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
 
 
@@ -176,7 +177,7 @@ def _kernel_environment(private: str) -> dict[str, str]:
     """Settings the kernel inherits: the same on every machine, whatever its owner configured."""
     return {
         **dict.fromkeys(THREADS, "1"),
-        "MOELAWS_CHARTS": "book",
+        "MOELAWS_CHARTS": "later",
         "MPLBACKEND": "agg",
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

@@ -1,8 +1,8 @@
 """A process that loads once what chapters import, and divides into a kernel for each of them.
 
-IPython, NumPy, SciPy and Altair take over a second of processor time before a chapter has said a word. Nothing of the
-book or of its library is loaded here: a kernel reads that itself, and is watched while it does. Run as a script, and
-with nothing but the standard library at its top: what it loads, each kernel has.
+IPython, NumPy, SciPy, pandas, Altair and PyTorch take seconds of processor time before a chapter has said a word.
+Nothing of the book or of its library is loaded here: a kernel reads that itself, and is watched while it does. Run as
+a script, and with nothing but the standard library at its top: what it loads, each kernel has.
 """
 
 import gc
@@ -18,7 +18,7 @@ from typing import Any
 
 LOADED = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer", "numpy", "scipy.optimize", "scipy.stats",
-    "scipy.interpolate", "altair",
+    "scipy.interpolate", "pandas", "altair", "torch",
 )  # fmt: skip
 """What most chapters import, and what takes them longest."""
 

@@ -12,6 +12,28 @@ EXCUSED = {"remove-output", "remove-cell", "remove-stderr"}
 _CUT = re.compile(r"\w ?\.\.\.</t[dh]>")
 
 
+def draw_charts(page: str, notebook: Any) -> str | None:
+    """Draw the charts that the kernel of a chapter has left undrawn: here, Vega starts once for many chapters.
+
+    Arguments:
+        page: page name, for the message.
+        notebook: the executed chapter, whose outputs are completed.
+
+    Returns:
+        Chapter, cell and Vega's complaint, None where there is none.
+    """
+    from moelaws.charts.offline import draw_output
+
+    numbers = cell_numbers(notebook)
+    for index, number in numbers.items():
+        for output in notebook.cells[index].outputs:
+            try:
+                draw_output(output.get("data", {}))
+            except ValueError as error:
+                return f"{page}.md: cell {number}/{len(numbers)} shows a chart that cannot be drawn: {str(error)[:600]}"
+    return None
+
+
 def objections(page: str, notebook: Any, root: Path) -> list[str]:
     """Find what an executed chapter should not show.
 

@@ -14,7 +14,7 @@ import html
 import importlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import altair as alt
@@ -33,19 +33,20 @@ STATIC_WIDTH = 680
 LARGEST_SVG = 150_000
 """Bytes above which a static image is sent as PNG: an SVG grows with every point."""
 
-PLACES = ("book", "notebook", "inline")
+PLACES = ("book", "later", "notebook", "inline")
 
 
 def enable(place: str | None = None) -> None:
     """Show charts in the way that suits the page they are on, in the book's theme.
 
     Arguments:
-        place: `book` for a page of the site; `notebook` for Jupyter, VS Code and Colab; `inline` for a notebook on a
-            machine without network, where each chart carries Vega with it (close to 1 MB a chart). Without it, the
-            environment variable MOELAWS_CHARTS decides, which the book's build sets, else `notebook`.
+        place: `book` for a page of the site; `later` for one whose builder draws the charts, by `draw_output`;
+            `notebook` for Jupyter, VS Code and Colab; `inline` for a notebook on a machine without network, where each
+            chart carries Vega with it (close to 1 MB a chart). Without it, the environment variable MOELAWS_CHARTS
+            decides, which the book's build sets, else `notebook`.
 
     Raises:
-        ValueError: another word than these three.
+        ValueError: another word than these.
     """
     from moelaws.charts.theme import THEME
 
@@ -79,6 +80,21 @@ def book_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words, **_png(drawn)}
 
 
+def undrawn_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """What is known of a chart for a page of the site before it is drawn: Vega takes half a second to start."""
+    return {MIME_TYPE: spec, "text/plain": html.escape(str(spec.get("description", "")), quote=True)}
+
+
+def draw_output(data: MutableMapping[str, Any]) -> None:
+    """Draw a chart whose place was `later`, as `book_bundle` does; any other output is left as it is.
+
+    Arguments:
+        data: MIME bundle of an output of a notebook; completed in place.
+    """
+    if MIME_TYPE in data and "text/html" not in data:
+        data.update(book_bundle(data[MIME_TYPE]))
+
+
 def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook with a network: Altair's page fragment, the specification, and a PNG."""
     return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(_drawn(spec))}
@@ -89,7 +105,7 @@ def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
-_RENDERERS = {"book": book_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
+_RENDERERS = {"book": book_bundle, "later": undrawn_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
 
 
 def static_image(spec: Mapping[str, Any]) -> str | None:
