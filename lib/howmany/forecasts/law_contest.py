@@ -1,6 +1,6 @@
 """Which law to trust with a budget that nobody has run: ways to choose one, tried on recorded tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,28 @@ class Contest:
         return [each.law.name for each in self.found.contenders]
 
 
-def contests(files: Mapping[str, str], starts: int) -> list[Contest]:
-    """Every table's largest budget, foreseen by each law from the others: name -> run table."""
-    return [_contest(name, file, starts) for name, file in files.items()]
+def contests(files: Mapping[str, str], starts: int, only: Sequence[str] = ()) -> list[Contest]:
+    """Every table's largest budget, foreseen by each law from the others.
+
+    Args:
+        files: name -> run table.
+        starts: of every fit.
+        only: these of the laws, if any are named.
+    """
+    laws = _asked(LAWS, only)
+    return [_contest(name, file, starts, laws) for name, file in files.items()]
 
 
-def _contest(name: str, file: str, starts: int) -> Contest:
+def _asked(laws: Sequence[str], only: Sequence[str]) -> list[str]:
+    chosen = [law for law in laws if not only or law in only]
+    if not chosen:
+        raise ValueError(f"parameter 'only' names none of the laws that are asked: {', '.join(laws)}")
+    return chosen
+
+
+def _contest(name: str, file: str, starts: int, laws: Sequence[str]) -> Contest:
     runs = kept(finished(read_runs(file)))
-    found = compare(LAWS, runs, "budget", starts=starts)
+    found = compare(laws, runs, "budget", starts=starts)
     split = found.unseen[0]
     known, new = runs[~split.out], runs[split.out]
     results = {each.law.name: each.forecasts[split.name].result for each in found.contenders}
@@ -97,7 +111,7 @@ def _contest(name: str, file: str, starts: int) -> Contest:
     # The same draws for every law: what they share drops out of a ratio.
     drawn = np.concatenate([np.ones((1, len(new))), rng.multinomial(len(new), np.full(len(new), 1 / len(new)), _DRAWS)])
     errors = {law: np.sqrt(drawn @ (np.log(loss) - logs) ** 2 / len(new)) for law, loss in said.items()}
-    before = compare(LAWS, known, "budget", starts=starts).contenders[0].law.name
+    before = compare(laws, known, "budget", starts=starts).contenders[0].law.name
     ahead = float(new["train_flops"].median() / known["train_flops"].max())
     return Contest(name, found, ahead, errors, before)
 
@@ -186,10 +200,10 @@ class Fitters:
         return np.asarray(self.theirs / self.unseen)
 
 
-def fitters(file: str, starts: int) -> list[Fitters]:
-    """What the fitter alone is worth, for the laws whose papers say how they were fitted."""
+def fitters(file: str, starts: int, only: Sequence[str] = ()) -> list[Fitters]:
+    """What the fitter alone is worth, for the laws whose papers say how they were fitted; arguments as `contests`."""
     runs = kept(finished(read_runs(file)))
-    found = compare(AS_PRINTED, runs, "budget", "published", starts=starts)
+    found = compare(_asked(AS_PRINTED, only), runs, "budget", "published", starts=starts)
     out = found.unseen[0].out
     new = runs[out]
     logs = np.log(new["loss"].to_numpy(float))
