@@ -91,6 +91,16 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Look for no garbage while modules are imported: there is little, and all that was imported is looked at again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests for this machine and this call, and say which of them belong together.
@@ -133,6 +143,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 raise pytest.UsageError(f"{item.nodeid}: expected its group of tests, which this pytest-xdist lost")
     gc.collect()
     gc.freeze()
+    # And rarely look at what tests import later, such as the half a million objects of transformers.
+    gc.set_threshold(700, 10, 50)
 
 
 def _books(item: pytest.Item) -> set[str]:

@@ -191,9 +191,10 @@ def _command_line(pid: int) -> str:
         return "gone"
 
 
-def sweep_line(table: Path) -> list[str]:
-    """``moelaws sweep`` of the tiny sweep, with two workers."""
-    return [sys.executable, "-m", "moelaws.cli", "sweep", "small_sweep:tiny_sweep", "--out", str(table)]
+def sweep_line(table: Path, workers: int = 2) -> list[str]:
+    """``moelaws sweep`` of the tiny sweep."""
+    line = [sys.executable, "-m", "moelaws.cli", "sweep", "small_sweep:tiny_sweep", "--out", str(table)]
+    return [*line, "--workers", str(workers)]
 
 
 def book_line(root: Path) -> list[str]:

@@ -46,7 +46,7 @@ def tiny_and_endless_sweep() -> list[SweepRun]:
 
 def long_sweep() -> list[SweepRun]:
     """One run of some seconds, long enough to be killed in."""
-    return tiny_sweep(steps=700, runs=1)
+    return tiny_sweep(steps=400, runs=1)
 
 
 def rows(path: Path) -> dict[str, dict[str, str]]:

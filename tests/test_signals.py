@@ -228,7 +228,11 @@ def table_faults(path: Path) -> str:
 
 
 def tally_of_sweeps(
-    tries: int, folder: Path, numbers: Sequence[signal.Signals] = SIGNALS, seconds: float | None = None
+    tries: int,
+    folder: Path,
+    numbers: Sequence[signal.Signals] = SIGNALS,
+    seconds: float | None = None,
+    workers: int = 2,
 ) -> list[Tally]:
     """Sweeps that are ended and begun again, by one signal after the other, until they are through; then a new one.
 
@@ -237,12 +241,13 @@ def tally_of_sweeps(
         folder: for tables.
         numbers: these signals.
         seconds: the latest moment; that of the undisturbed sweep if not given.
+        workers: processes of the sweep; each takes seconds to start.
     """
     dice, tallies = random.Random(0), {number: Tally(f"sweep, {number.name}") for number in numbers}
-    seconds = seconds or undisturbed_seconds(sweep_line(folder / "first.csv"))
+    seconds = seconds or undisturbed_seconds(sweep_line(folder / "first.csv", workers))
     path = folder / "runs.csv"
     for number in [*numbers] * tries:
-        disturb(tallies[number], sweep_line(path), number, seconds, lambda: table_faults(path), dice)
+        disturb(tallies[number], sweep_line(path, workers), number, seconds, lambda: table_faults(path), dice)
         if path.exists() and path.read_text().count("\n") > RUNS:
             path.unlink()
     with warnings.catch_warnings():
@@ -297,12 +302,12 @@ def assert_clean(tallies: list[Tally]) -> None:
 
 @pytest.mark.timeout(900)
 def test_sweeps_ended_at_random(tmp_path: Path) -> None:
-    assert_clean(tally_of_sweeps(1, tmp_path, seconds=6))
+    assert_clean(tally_of_sweeps(1, tmp_path, seconds=4, workers=1))
 
 
 @pytest.mark.timeout(900)
 def test_books_ended_at_random(tmp_path: Path) -> None:
-    assert_clean(tally_of_books(1, tmp_path))
+    assert_clean(tally_of_books(1, tmp_path, (signal.SIGINT, signal.SIGKILL)))
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -75,6 +76,17 @@ def pages_of(site: Path) -> list[Path]:
     return sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*")))
 
 
+def to_open(site: Path, config: pytest.Config) -> list[Path]:
+    """The pages that a browser opens: all of a small book and of a site with ``--site``; of this one every third.
+
+    A page takes a browser a second, and ``make check-site`` opens each. Front page and lab are always among them.
+    """
+    pages = pages_of(site)
+    if config.getoption("site") or (site / "tables.html").is_file():
+        return pages
+    return sorted({*pages[::3], site / "index.html", site / "lab.html"})
+
+
 @contextmanager
 def opened(browser: Any, viewport: dict[str, int], **options: Any) -> Iterator[tuple[Any, list[str]]]:
     """A page in a context without network, and the list of everything that went wrong on it."""
@@ -125,7 +137,7 @@ def visit(request: pytest.FixtureRequest, browser: Any) -> Visit:
     site, found = request.getfixturevalue(name), Visit()
     # A telephone at night, a desk by day.
     with opened(browser, screen, color_scheme="light" if screen is DESK else "dark") as (page, faults):
-        for path in pages_of(site):
+        for path in to_open(site, request.config):
             name = path.relative_to(site).as_posix()
             page.goto(path.as_uri())
             page.wait_for_function(DRAWN, timeout=20_000)
@@ -201,10 +213,10 @@ def test_sliders_move_their_charts(visit: Visit, request: pytest.FixtureRequest)
         assert visit.moved == 1
 
 
-def test_without_scripts_each_chart_is_an_image(site: Path, browser: Any):
+def test_without_scripts_each_chart_is_an_image(site: Path, browser: Any, pytestconfig: pytest.Config):
     findings, charts = [], 0
     with opened(browser, DESK, java_script_enabled=False) as (page, faults):
-        for path in pages_of(site):
+        for path in to_open(site, pytestconfig):
             if CHART not in path.read_text(encoding="utf-8"):
                 continue
             name = path.relative_to(site).as_posix()
@@ -234,8 +246,8 @@ def test_charts_are_dark_in_dark_mode(small_site: Path, browser: Any):
         assert faults == []
 
 
-def test_on_paper_nothing_is_cut(site: Path, browser: Any, tmp_path: Path):
-    names = tuple(path.relative_to(site).with_suffix("").as_posix() for path in pages_of(site))
+def test_on_paper_nothing_is_cut(site: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config):
+    names = tuple(path.relative_to(site).with_suffix("").as_posix() for path in to_open(site, pytestconfig))
     paper = tmp_path / "paper.html"
     kept = tuple(name for name in names if name not in ("genindex", "search"))
     paper.write_text(document(site, [Part("", kept)], Cover("Book", ()), {}), encoding="utf-8")
@@ -247,16 +259,33 @@ def test_on_paper_nothing_is_cut(site: Path, browser: Any, tmp_path: Path):
         assert faults == []
 
 
+class Addresses(HTMLParser):
+    """The addresses that a page speaks of, and its own places.
+
+    Attributes:
+        said: where links, scripts and pictures lead to.
+        places: what can stand behind the ``#`` of an address.
+    """
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.places: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.places.add(found.get("id") or "")
+        if tag in ("a", "link", "script", "img"):
+            self.said.append(found.get("href") or found.get("src") or "")
+
+
 def test_every_link_within_the_site_leads_somewhere(site: Path):
     """Also below a folder such as ``/moelaws/``: no address begins at the root of a host."""
-    from bs4 import BeautifulSoup
-
-    read = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in pages_of(site)}
-    places = {path: {str(each["id"]) for each in page.find_all(id=True)} for path, page in read.items()}
+    read = {path: Addresses(path) for path in pages_of(site)}
     findings = []
     for path, page in read.items():
-        for element in page.find_all(["a", "link", "script", "img"]):
-            address = str(element.get("href") or element.get("src") or "")
+        for address in page.said:
             if not address or urlsplit(address).scheme:
                 continue
             there, fragment = urldefrag(address)
@@ -265,7 +294,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path):
                 findings.append(f"{path.name}: {address} leaves the site")
             elif not target.is_file():
                 findings.append(f"{path.name}: {address} is not there")
-            elif fragment and target in places and fragment not in places[target]:
+            elif fragment and target in read and fragment not in read[target].places:
                 findings.append(f"{path.name}: {address} has no such place")
     assert findings == []
 

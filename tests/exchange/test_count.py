@@ -96,7 +96,7 @@ def _total(config: Any) -> int:
     return sum(one.numel() for one in model.parameters())
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", [*range(3), *(pytest.param(n, marks=pytest.mark.validate) for n in range(3, 8))])
 @pytest.mark.parametrize("family", FIELDS)
 def test_totals_are_those_of_transformers(family: str, number: int) -> None:
     fields = _drawn(family, number)

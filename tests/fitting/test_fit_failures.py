@@ -70,7 +70,7 @@ def test_every_law_on_every_table_ends_with_a_fit_or_a_sentence(table):
 def test_a_law_on_each_table_ends_with_a_fit_or_a_sentence(table):
     runs = runs_of(table)
     for name in ("abnar2025", "saturating", "krajewski2024"):
-        ends_well(name, runs, "huber-log", 0, 12)
+        ends_well(name, runs, "huber-log", 0, 6)
 
 
 def dense_table(tmp_path):

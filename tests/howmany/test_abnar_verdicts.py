@@ -11,6 +11,7 @@ from howmany.claims import Claim, read_claims
 from howmany.figures.optima_by_experts import loss_change, loss_change_by_experts
 from howmany.figures.verdict_words import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
 from howmany.study import Study, seed_variance, study_of_law, study_of_runs
+from howmany.verdict import Judged
 from howmany.verdicts.placebo import KINDS, dense_runs, noise_by_experts, placebo_probe_studies, placebo_studies
 from moelaws.fitting.fit import fit
 from moelaws.laws import law
@@ -58,11 +59,22 @@ def words(study: Study) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def as_claimed() -> Study:
-    return study_of_runs("as claimed", table(), bootstrap=200)
+    return study_of_runs("as claimed", table(), bootstrap=100)
 
 
-def test_claims_that_hold_are_reproduced(as_claimed: Study) -> None:
-    found = words(as_claimed)
+@pytest.fixture(scope="module")
+def found_as_claimed(as_claimed: Study) -> list[Judged]:
+    return verdicts(QUICK, as_claimed)
+
+
+@pytest.fixture(scope="module")
+def by_law() -> list[Judged]:
+    """What the paper's own law says of every claim."""
+    return verdicts(CLAIMS, study_of_law())
+
+
+def test_claims_that_hold_are_reproduced(found_as_claimed: list[Judged]) -> None:
+    found = {judged.claim.key: judged.word for judged in found_as_claimed}
     for key in (
         "n-by-s", "na-by-s", "n-by-s-parabola", "na-by-s-parabola", "loss-by-s", "s-to-one", "slope-by-c", "s-by-n",
         "s-above-n", "s-by-c", "n-by-c", "na-by-c", "na-faster-absolute", "mse-1e-4", "multiplier",
@@ -98,18 +110,18 @@ def test_intervals_hold_the_truth(as_claimed: Study) -> None:
 
 
 def test_claims_that_fail_are_contradicted() -> None:
-    found = words(study_of_runs("otherwise", table(shrink=-0.1, gain=-0.02, more=0.01, growth=-0.3), bootstrap=200))
+    found = words(study_of_runs("otherwise", table(shrink=-0.1, gain=-0.02, more=0.01, growth=-0.3), bootstrap=100))
     for key in ("na-by-s", "na-by-s-parabola", "loss-by-s", "s-to-one", "n-by-c", "na-by-c", "s-by-c"):
         assert found[key] == "contradicted", key
     assert found["na-by-c-intro"] == "reproduced"
     assert found["s-by-c-discussion"] == "reproduced"
     assert found["slope-by-c"] == "not resolved"  # where sparsity costs, no gain can stay
-    growing = words(study_of_runs("growing", table(gain=0.02, more=0.015), bootstrap=200))
+    growing = words(study_of_runs("growing", table(gain=0.02, more=0.015), bootstrap=100))
     assert growing["slope-by-c"] == "contradicted"
 
 
 def test_what_noise_hides_is_not_resolved() -> None:
-    found = words(study_of_runs("noisy", table(noise=0.2), bootstrap=200))
+    found = words(study_of_runs("noisy", table(noise=0.2), bootstrap=100))
     for key in ("na-by-s", "loss-by-s", "s-to-one", "slope-by-c", "na-faster-absolute", "na-faster-relative"):
         assert found[key] == "not resolved", key
 
@@ -188,7 +200,7 @@ def test_a_placebo_reproduces_what_says_nothing_of_sparsity_and_not_the_rest(as_
     keys = ("na-by-s", "loss-by-s", "s-to-one", "multiplier", "slope-by-c", "n-by-s", "na-by-c", "s-by-n", "s-by-c")
     found = {
         j.claim.key: j
-        for j in verdicts([c for c in CLAIMS if c.key in keys], as_claimed, placebo_studies(as_claimed, 4, 100))
+        for j in verdicts([c for c in CLAIMS if c.key in keys], as_claimed, placebo_studies(as_claimed, 4, 60))
     }
     for key in ("na-by-s", "loss-by-s", "s-to-one", "multiplier", "slope-by-c"):
         assert found[key].text == "reproduced", key
@@ -243,8 +255,8 @@ def test_one_budget_leaves_comparisons_of_budgets_open() -> None:
     assert found["na-by-s"] == "reproduced"
 
 
-def test_the_papers_law_contradicts_its_text_where_it_is_known_to() -> None:
-    found = {j.claim.key: j for j in verdicts(CLAIMS, study_of_law())}
+def test_the_papers_law_contradicts_its_text_where_it_is_known_to(by_law: list[Judged]) -> None:
+    found = {j.claim.key: j for j in by_law}
     assert {key for key, judged in found.items() if judged.word == "contradicted"} == {
         "slope-by-c", "s-by-c-discussion", "na-by-c-intro", "na-faster-relative", "dense-5e8", "multiplier-8",
         "multiplier-32",
@@ -293,16 +305,16 @@ def test_probes_are_compared_at_equal_loss(effect: float, reading: float, words_
     assert found["downstream-reading"].findings[0].value == pytest.approx(reading, abs=0.02)
 
 
-def test_without_probes_tasks_are_not_testable(as_claimed: Study) -> None:
-    found = {j.claim.key: j for j in verdicts(QUICK, as_claimed)}
+def test_without_probes_tasks_are_not_testable(found_as_claimed: list[Judged]) -> None:
+    found = {j.claim.key: j for j in found_as_claimed}
     assert found["downstream-s"].word == found["downstream-reading"].word == "not testable here"
     assert found["downstream-s"].reason.startswith("needs probes")
     few = Study("few", pd.DataFrame(), {}, (), {}, (), probes(0, 0).head(9))
     assert "at least eight models" in QUANTITIES["knowing_penalty"](few, 0)[0].open
 
 
-def test_charts_hold_every_finding(as_claimed: Study) -> None:
-    judged = {study.name: verdicts(QUICK, study) for study in (as_claimed, study_of_law())}
+def test_charts_hold_every_finding(as_claimed: Study, found_as_claimed: list[Judged], by_law: list[Judged]) -> None:
+    judged = {as_claimed.name: found_as_claimed, study_of_law().name: by_law}
     points = verdict_points(judged)
     assert len(points) == sum(len(j.findings) for found in judged.values() for j in found)
     assert set(points["word"]) <= set(WORDS)

@@ -1,5 +1,6 @@
 """Forecasts of a sweep: written once, before its runs, and scored when these have come."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from howmany.designs.planned import planned
 from howmany.designs.program_sweeps import packages_1e14
 from howmany.designs.sweeps import isoflop_1e13
+from howmany.forecasts import foretell_sweep
 from howmany.forecasts.foretell_sweep import main
 from moelaws.foretelling.planned import foretell, score_forecasts
+from moelaws.foretelling.rivals import GROWING
 from moelaws.runs import read_runs
 from repository import ROOT
 
@@ -32,7 +35,11 @@ def test_the_larger_budget_has_a_plan() -> None:
     assert {(1, 1), (2, 2)} <= set(zip(plan["top_k"], plan["granularity"], strict=True))
 
 
-def test_forecasts_are_written_once_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forecasts_are_written_once_and_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = partial(foretell, laws=["hoffmann2022", "abnar2025", GROWING], starts=8)
+    monkeypatch.setattr(foretell_sweep, "foretell", few)
     runs = pd.read_csv(STUDY)
     known, out = tmp_path / "known.csv", tmp_path / "forecasts" / "isoflop_1e13.csv"
     runs[(runs["budget"] < 1e13) & runs["n_experts"].isin([1, 4, 16])].to_csv(known, index=False)

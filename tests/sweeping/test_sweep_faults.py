@@ -48,7 +48,7 @@ LEAVE_300_BYTES = "resource.setrlimit(resource.RLIMIT_FSIZE, (Path({path!r}).sta
 
 def test_a_worker_killed_in_mid_run_is_replaced(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    process = coordinator(path, "gated_row")
+    process = coordinator(path, "gated_row", workers=1)
     first_row(process)
     os.kill(gate.one_waiting(), signal.SIGKILL)
     gate.open()
@@ -247,21 +247,23 @@ def test_a_run_whose_loss_becomes_nan_is_a_row_and_stays_one(tmp_path: Path) -> 
     runs = tiny_sweep()
     hot = replace(runs[2].run, train=replace(runs[2].run.train, learning_rate=1e30))
     runs.append(replace(runs[2], run=hot))
-    assert run_sweep(runs, path, workers=2) == RUNS + 1
+    assert run_sweep(runs, path, workers=1) == RUNS + 1
     table = rows(path)
     (diverged,) = (row for row in table.values() if row["status"] != "finished")
     assert diverged["status"] == "diverged"
     assert "nan" in diverged["reason"]
     assert diverged["loss"] == ""
     assert undisturbed().items() <= table.items()
-    assert run_sweep(runs, path, workers=2) == 0
+    assert run_sweep(runs, path, workers=1) == 0
 
 
-def test_ctrl_c_ends_with_a_sentence_and_safe_rows(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_a_sentence_and_safe_rows_and_does_not_wait_for_a_run_of_an_hour(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     process = command("small_sweep:tiny_and_endless_sweep", "--out", str(path))
     first_row(process)
     workers = workers_of(process.pid)
+    assert len(workers) == 2
+    _until_works(workers)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -273,26 +275,14 @@ def test_ctrl_c_ends_with_a_sentence_and_safe_rows(tmp_path: Path) -> None:
     assert rows(path) == undisturbed()
 
 
-def _until_works(process: int) -> None:
-    """Wait until a worker is at work: between two runs it uses no processor time."""
+def _until_works(processes: list[int]) -> None:
+    """Wait until workers are at work: between two runs they use no processor time."""
 
     def ticks() -> int:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+        return sum(int(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11]) for each in processes)
 
     before = ticks()
-    until(lambda: ticks() - before >= 5, f"worker {process} at work")
-
-
-def test_ctrl_c_does_not_wait_for_runs_of_an_hour(tmp_path: Path) -> None:
-    path = tmp_path / "runs.csv"
-    process = command("small_sweep:endless_sweep", "--out", str(path))
-    until(lambda: len(workers_of(process.pid)) == 2, "two workers")
-    for worker in workers_of(process.pid):
-        _until_works(worker)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors.count("Traceback")) == (130, 0), errors
-    assert "0 runs are safe" in errors
+    until(lambda: ticks() - before >= 5, "workers at work")
 
 
 def test_workers_that_do_not_start_are_said_not_to(tmp_path: Path) -> None:
