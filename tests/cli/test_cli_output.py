@@ -166,7 +166,7 @@ def _no_number(name: str) -> None:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(content=_CONTENTS)
 @example(content=b'{"kind":"moelaws plan","":Infinity}')

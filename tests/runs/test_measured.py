@@ -102,7 +102,7 @@ def test_what_is_not_ours_and_whole_is_refused_untouched(tmp_path: Path, content
 _PIECES = st.sampled_from([HEADER, b"a,1,0.1\n", b"a,1\n", b'"', b"b,2,,\n", b"\n", b"\0"]) | st.binary(max_size=8)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.lists(_PIECES, min_size=1, max_size=6).map(b"".join))
 def test_any_content_is_added_to_rightly_or_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "times.csv"

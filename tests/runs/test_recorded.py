@@ -117,7 +117,7 @@ def _whole_rows(content: bytes) -> list[list[str]] | None:
     return found
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=_CONTENTS)
 @example(content=HEADER + b"a" + b"," * (len(COLUMNS) - 1))
 @example(content=HEADER[:40])
