@@ -301,7 +301,7 @@ def test_calibration_writes_the_machine(tmp_path: Path, capsys, monkeypatch: pyt
     monkeypatch.setattr(
         grid,
         "measure_calibration",
-        lambda *options: measure_calibration(*options, widths=(16, 32), batches=(1, 4, 16)),
+        lambda *options: measure_calibration(*options, widths=(16, 32), batches=(1, 2, 4, 16)),
     )
     out, machine = tmp_path / "here.csv", tmp_path / "machine.json"
     arguments = ["--calibrate", "--passes", "2", "--clock", "processor", "--out", str(out), "--json", str(machine)]
@@ -309,7 +309,7 @@ def test_calibration_writes_the_machine(tmp_path: Path, capsys, monkeypatch: pyt
     assert "off in the median" in capsys.readouterr().out
     assert json.loads(machine.read_text())["machine"]["bytes_per_second"] > 0
     table = read_timings(out)
-    assert len(table) == 18
+    assert len(table) == 24
     assert (table["passes"] == 2).all()
 
 

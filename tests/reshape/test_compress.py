@@ -347,7 +347,7 @@ def test_experts_are_judged_in_the_tokens_of_the_model(
     capsys.readouterr()
     save_checkpoint(model, tmp_path / "broken")
     (tmp_path / "broken" / "tokenizer.json").write_text("[]")
-    assert main([line[0], str(tmp_path / "broken"), *line[2:], "--text", str(texts["other"])]) == 2
+    assert main([line[0], str(tmp_path / "broken"), "--replace", *line[2:], "--text", str(texts["other"])]) == 2
     assert "tokenizer.json: no tokenizer as the tokenizers library saves it" in capsys.readouterr().err
 
 

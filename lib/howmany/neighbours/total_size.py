@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from howmany.granularity.finer_experts import NEEDED, runs_of
+from howmany.granularity.finer_experts import runs_of
 from howmany.study import budget_label
 from howmany.verdict import Finding, finding
 from moelaws.runs import finished, read_runs
 from moelaws.surfaces.polynomial import Array
+
+NEEDED = ("loss", "budget", "n_experts", "top_k", "granularity", "active_params", "total_params")
+"""Columns that curves over the number of experts are made of."""
 
 
 def expansions(study_file: str, draws: int = 1000, flat: int | None = None) -> list[Finding]:
