@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -301,7 +302,9 @@ def test_calibration_writes_the_machine(tmp_path: Path, capsys, monkeypatch: pyt
     monkeypatch.setattr(
         grid,
         "measure_calibration",
-        lambda *options: measure_calibration(*options, widths=(16, 32), batches=(1, 2, 4, 16)),
+        lambda *options: measure_calibration(
+            *options, models=list(product((16, 32), (1, 8, 32))), batches=(1, 2, 4, 16)
+        ),
     )
     out, machine = tmp_path / "here.csv", tmp_path / "machine.json"
     arguments = ["--calibrate", "--passes", "2", "--clock", "processor", "--out", str(out), "--json", str(machine)]

@@ -134,6 +134,13 @@ def measure_grid(
 CALIBRATION_SECONDS = 60.0
 """How long a machine is timed: enough for some passes on a core that does nothing else."""
 
+CALIBRATED = (
+    (32, 1), (64, 8), (128, 32), (256, 8), (32, 8), (64, 32), (128, 1), (32, 32), (64, 1), (128, 8)
+)  # fmt: skip
+"""Widths and numbers of experts of the models that a machine is calibrated on. Where time is short the first must do:
+they differ in both. The weights of two lie beyond a processor's own cache, or none would say what memory gives when the
+other is left out."""
+
 
 def measure_calibration(
     subject: Callable[[ModelConfig], AnyDecoder] = random_decoder,
@@ -141,7 +148,7 @@ def measure_calibration(
     passes: int = 9,
     repeats: int = 1,
     seconds: float = CALIBRATION_SECONDS,
-    widths: Sequence[int] = WIDTHS,
+    models: Sequence[tuple[int, int]] = CALIBRATED,
     batches: Sequence[int] = (1, 4, 16, 64),
 ) -> Iterator[Row]:
     """A small grid of random models, to calibrate a machine in a minute: what a step costs needs no training.
@@ -151,15 +158,12 @@ def measure_calibration(
         clock, repeats: as in ``measure``.
         passes: over all settings, at most.
         seconds: how long to measure; on a slow or busy machine passes are fewer, and the last one may be cut short.
-        widths: of the models; each is timed with every number of experts.
+        models: width and number of experts of each, in the order of their turns.
         batches: numbers of requests.
 
     Yields:
         As ``in_passes``.
     """
-    # Where time is short the first models must do: they differ in both.
-    turns = range(len(EXPERTS))
-    models = [(width, EXPERTS[(i + turn) % len(EXPERTS)]) for turn in turns for i, width in enumerate(widths)]
 
     def one_pass(_: int) -> Iterator[Row]:
         for width, n_experts in models:
