@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moelaws.fitting.engine.descent import find_minimum
-from moelaws.fitting.engine.starts import dispersed
+from moelaws.fitting.engine.starts import dispersed, with_amplitudes
 from moelaws.fitting.fit import fit
 from moelaws.fitting.foresight import OpenDesignWarning
 from moelaws.fitting.intervals.basin import valley_around
@@ -86,3 +86,12 @@ def test_a_walk_goes_on_from_the_farthest_point_inside_and_from_a_lower_one_at_i
     bound = walks(2.0)
     assert bound.onward(np.array([[0.7]]), np.array([[10.0]]))
     assert np.isposinf(bound.end[0])
+
+
+def test_a_start_whose_terms_no_number_holds_is_no_warning(result: FitResult) -> None:
+    """Warnings are errors here, as they are in the book."""
+    problem = result.solved.problem
+    far = np.tile(result.solved.theta, (2, 1))
+    far[0, problem.free.index("lambda")] = 708.5 / np.log(20)  # at S = .95 a term of 5e307, of which few make a sum
+    found = with_amplitudes(problem, far, np.random.default_rng(0), but=problem.free.index("a"))
+    assert np.isfinite(found).all()

@@ -203,12 +203,12 @@ def _solve_amplitudes(problem: Problem, theta: np.ndarray, which: list[int], rng
     loss = np.exp(problem.observed) if problem.objective.on_log else problem.observed
     shape = (len(theta), problem.n_runs)
     columns = np.stack([np.broadcast_to(dual.parts[letter], shape) for letter in letters], axis=1)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a start far out, whose terms no number holds
         rest = np.broadcast_to(dual.value, shape) - columns.sum(axis=1)
+        size = columns.mean(axis=2, keepdims=True)
     # Relative residuals, and columns of mean one: the unknowns are then shares of the loss. Losses of both signs, which
     # only a plain least squares takes, share one unit.
     unit = loss if (loss > 0).all() else np.full_like(loss, max(float(np.sqrt(np.mean(loss**2))), 1e-300))
-    size = columns.mean(axis=2, keepdims=True)
     with np.errstate(all="ignore"):
         columns = _finite(columns / size / unit[:, None, :])
         goal = _finite((loss - rest) / unit)
