@@ -296,10 +296,10 @@ def test_a_timing_table_is_upgraded_too(tmp_path: Path, capsys: pytest.CaptureFi
     before = list(_rows(table))
     assert main(["runs", "--upgrade", str(table)]) == 0
     new = {name: str(value) for name, value in TIMINGS.before.items()}
-    assert list(_rows(table)) == [row | new for row in before]
+    assert list(_rows(table)) == [new | row for row in before]
     assert main(["runs", "--upgrade", str(table)]) == 0
     assert "nothing is new" in capsys.readouterr().out
-    record_measured(table, [before[3] | new | {"passes": 99}], TIMINGS)
+    record_measured(table, [new | before[3] | {"passes": 99}], TIMINGS)
     assert [row["passes"] for row in _rows(table)].index("99") == 3
 
 

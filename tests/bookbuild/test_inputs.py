@@ -313,6 +313,7 @@ def test_files_may_come_that_a_chapter_names(tmp_path: Path) -> None:
 
 SOURCES = (
     *(f"lib/moelaws/{room}/" for room in ("kernels", "models", "reshape", "text", "training", "sweeping")),
+    "lib/moelaws/decoding/compiled/",  # what is compiled is kept under a hash of its sources
     "lib/bookbuild/execution/nursery.py",  # the file of the process that a kernel was divided from
 )
 
