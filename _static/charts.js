@@ -120,7 +120,9 @@
       if (typeof view.width === "number" && view.width > inner) view.width = inner;
       if (view.title) view.title = wrapped(view.title, inner);
     }
-    const several = panels(narrow);
+    // Panels whose rows have names beside them take all of a phone's width, each.
+    const named = JSON.stringify(narrow.spec || narrow.encoding || {}).includes('"labelLimit"');
+    const several = named ? null : panels(narrow);
     if (several) {
       spread(narrow, width - 6);
       titled(narrow, several.inside.width);
