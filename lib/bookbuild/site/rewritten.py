@@ -122,12 +122,15 @@ def _take_over(app: Any) -> None:
 def _noted(app: Any) -> Mapping[str, Any]:
     """What was noted when pages were written last; nothing where they never were, or that did not end well."""
     path = Path(app.doctreedir, WRITTEN)
-    try:
-        noted: Mapping[str, Any] = pickle.loads(path.read_bytes())  # our own, beside what Sphinx pickles
-    except FileNotFoundError:
+    if not path.is_file():
         return {"shared": None}
+    written = path.read_bytes()
     path.unlink()
-    return noted
+    try:
+        noted: Mapping[str, Any] = pickle.loads(written)  # our own, beside what Sphinx pickles
+        return noted if {"shared", "words"} <= set(noted) else {"shared": None}
+    except Exception:  # a build that was killed left a part of it: whatever is amiss, it counts as none
+        return {"shared": None}
 
 
 def _note(app: Any, error: Exception | None) -> None:
