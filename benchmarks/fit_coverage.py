@@ -17,6 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import coverage_designs
 import numpy as np
 from coverage_designs import DESIGNS
 
@@ -109,7 +110,8 @@ def meets(row: dict[str, Any]) -> dict[str, bool]:
 
 def _code() -> int:
     """A mark of the code that intervals are made with."""
-    files = [*sorted((ROOT / "lib" / "moelaws" / "fitting").glob("*.py")), *sorted(Path(__file__).parent.glob("*s.py"))]
+    rooms = [ROOT / "lib" / "moelaws" / room for room in ("fitting", "laws")]
+    files = [*(file for room in rooms for file in sorted(room.rglob("*.py"))), Path(coverage_designs.__file__)]
     return zlib.crc32(b"".join(file.read_bytes() for file in files))
 
 
