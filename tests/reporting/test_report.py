@@ -13,9 +13,9 @@ import moelaws as ml
 from command_line import exit_code
 from moelaws.comparing.comparison_text import r2_text
 from moelaws.optimum.run_family import family_of_runs
-from moelaws.reporting.analyses import ReportOptions
-from moelaws.reporting.page import BEGINNING
-from moelaws.reporting.page_parts import Table, written
+from moelaws.reporting.analyses import ReportOptions, number
+from moelaws.reporting.page import BEGINNING, page_of
+from moelaws.reporting.page_parts import Section, Table, written
 from moelaws.reporting.report import Report, report
 from repository import ROOT, TESTS
 
@@ -184,6 +184,22 @@ def test_numbers_as_a_page_has_them() -> None:
     for kept in ("abnar2025 says", "n_experts: 4", "x_1 1e2f", "'1e9'", "run-1e5"):
         assert written(kept) == kept
     assert Table.of(pd.DataFrame({"a": ["1", "< 2"], "b": ["x", "1"]})).numbers == (True, False)
+    assert [number(value, ".5g") for value in (1.7711e-87, -0.0019889, None)] == ["0", "-0.0019889", ""]
+
+
+@pytest.mark.parametrize(("rows", "said"), [(12, False), (13, True)])
+def test_a_table_in_a_box_says_how_long_it_is(rows: int, said: bool) -> None:
+    section = Section("key", "Title", "It is so.", tables=[Table.of(pd.DataFrame({"a": range(rows)}), "Things")])
+    assert (f'Things<span class="scrolls">: {rows} rows, to scroll' in page_of("t", [], [section])) == said
+
+
+def test_what_several_curves_lack_is_one_sentence() -> None:
+    """Sizes all above the best: each sparsity lacks the same at a budget."""
+    runs = small_study().query("active_params > 1.2e8 * (budget / 1e18) ** 0.5")
+    following = {each.key: each for each in report(runs, options=FAST).sections}["next"]
+    lacks = [each for each in (following.finding, *following.words) if "not bracketed" in each]
+    assert len(lacks) == len(set(re.findall(r"At (\S+) FLOPs", " ".join(lacks)))) >= 2
+    assert all("S = 0 and 0.875: not bracketed: the smallest size" in each for each in lacks)
 
 
 def test_the_family_of_a_table_is_its_own() -> None:

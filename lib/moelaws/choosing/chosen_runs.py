@@ -80,11 +80,11 @@ class NextRuns:
     def finding(self) -> str:
         """What is to be done, in a sentence or two."""
         if self.table.empty:
-            return f"No run is worth its FLOPs for {self.asked}: the error foretold is {self.before:.2g}."
+            return f"No run is worth its FLOPs for {self.asked}: the error foretold is {self.before:#.3g}."
         plural = "runs" if len(self.table) > 1 else "run"
         said = (
             f"For {self.asked}: {len(self.table)} {plural} of {self.flops:.3g} FLOPs in all take the error foretold"
-            f" from {self.before:.2g} to {self.after:.2g}."
+            f" from {self.before:#.3g} to {self.after:#.3g}."
         )
         if self.more is not None:
             verdict = "stop there" if self.stop else "worth a thought"
@@ -143,7 +143,7 @@ class NextRuns:
 
 def shown_runs(table: pd.DataFrame) -> pd.DataFrame:
     """The runs as text, the first of very many."""
-    forms = {"variance_cut": lambda v: f"{100 * v:.0f} %", "error_after": "{:.2g}".format}
+    forms = {"variance_cut": lambda v: f"{100 * v:.0f} %", "error_after": "{:#.3g}".format}
     columns = {}
     for name, title in _NAMES.items():
         if name not in table.columns or (name in ("granularity", "top_k", "wave") and table[name].nunique() <= 1):

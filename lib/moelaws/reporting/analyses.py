@@ -41,6 +41,8 @@ _KNOWN_BY = {
     "tokens": "training tokens", "n_experts": "numbers of experts",
     "top_k": "experts for a token (--map top_k=1 says it for all)",
 }  # fmt: skip
+_VANISHED = 1e-30
+"""Below this nothing that a law is made of is told from 0."""
 _AHEAD = (1.0, 3.0, 10.0)
 """Times the largest budget at which optima are foretold."""
 
@@ -233,8 +235,9 @@ def open_parameters(result: FitResult) -> list[str]:
 
 
 def number(value: Any, form: str = ".4g") -> str:
-    """A number on the page; nothing for what is none."""
+    """A number on the page; nothing for what is none, and 0 for what a search left of a term that vanished."""
     value = float("nan") if value is None else float(value)
+    value = 0.0 if abs(value) < _VANISHED else value
     return f"{value:{form}}" if np.isfinite(value) else ""
 
 

@@ -1,5 +1,7 @@
 """What to run next: runs that tell most about the next budget, and what the analyses of a table lack."""
 
+from typing import Any
+
 import numpy as np
 
 from moelaws.choosing.chosen_runs import shown_answer, shown_runs
@@ -25,16 +27,26 @@ def next_section(found: Analyses) -> Section:
     return Section("next", "What to run next", chosen.finding, [*words, *wishes], [Table.of(shown, caption), answers])
 
 
+def _unsettled(curves: list[dict[str, Any]]) -> list[str]:
+    """What curves without an optimum lack: a sentence a budget and a lack, with the sparsities that have it."""
+    lacking: dict[tuple[float, str], list[str]] = {}
+    for row in curves:
+        if row["status"] in ("low edge", "high edge", "open"):
+            said = said_of(row["status"], row["smallest"], row["largest"], row["sizes"])
+            lacking.setdefault((row["budget"], said), []).append(f"{row['sparsity']:.4g}")
+    return [
+        f"At {budget:.3g} FLOPs and S = {' and '.join(filter(None, (', '.join(of[:-1]), of[-1])))}: {said}."
+        for (budget, said), of in lacking.items()
+    ]
+
+
 def _wishes(found: Analyses) -> list[str]:
     wishes = [f"For a proposal of runs: {found.why['next']}."] if "next" in found.why else []
     if found.surfaces is not None:
         curves = [row for row in rows_of(found.surfaces.optima) if row["status"] != "few sizes"]
         if not curves:
             wishes.append("Three sizes or more at equal FLOPs: without them no budget shows its best size.")
-        for row in curves:
-            if row["status"] in ("low edge", "high edge", "open"):
-                said = said_of(row["status"], row["smallest"], row["largest"], row["sizes"])
-                wishes.append(f"At {row['budget']:.3g} FLOPs and S = {row['sparsity']:.4g}: {said}.")
+        wishes += _unsettled(curves)
         if 0 < len(found.budgets) < 3:
             wishes.append(
                 f"The runs lie at {len(found.budgets)} budget{'s' * (len(found.budgets) != 1)}: a forecast of a further"
