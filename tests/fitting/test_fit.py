@@ -209,6 +209,7 @@ def test_a_run_at_which_the_law_is_undefined_is_named():
     [
         ({"objective": "mse"}, "objective 'mse': expected one of huber-log, lsq-log, lsq"),
         ({"delta": 0.0}, "delta = 0.0"),
+        ({"delta": 1e-320}, "delta = 1e-320: expected 1e-12 or more"),
         ({"over": -1.0}, "over = -1.0"),
         ({"fixed": {"zeta": 1.0}}, "has no parameter 'zeta'; it has A, B, E"),
         ({"fixed": {"A": -1.0}}, "fixed A = -1.0: expected a positive number"),

@@ -297,7 +297,7 @@ GOOD_JOINT = {"parameters": ["A"], "matrix": [[1.0]], "degrees": 3, "noise": 0.1
 WRONG = {
     "status": ({"status": "fine"}, "'status': expected one of converged, bound hit"),
     "objective": ({"objective": "mse"}, "'objective': expected one of huber-log"),
-    "delta": ({"objective": "huber-log", "delta": -1}, "delta = -1.0: expected a number > 0"),
+    "delta": ({"objective": "huber-log", "delta": -1}, "delta = -1.0: expected 1e-12 or more"),
     "runs": ({"n_runs": -3}, "'n_runs': expected a whole number"),
     "runs of text": ({"n_runs": "many"}, "'n_runs': expected a whole number"),
     "interval of one": ({"intervals": {"A": [1]}}, "expected two numbers"),

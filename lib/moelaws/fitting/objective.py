@@ -14,6 +14,10 @@ class FitError(ValueError):
     """A fit cannot be made as asked; the message says why."""
 
 
+_LEAST_DELTA = 1e-12
+"""A smaller threshold is less than rounding leaves of ln L: it would fit absolute values, and divide by their slope."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """A named objective.
@@ -31,8 +35,8 @@ class Objective:
     def __post_init__(self) -> None:
         if self.name not in get_args(ObjectiveName):
             raise FitError(f"objective {self.name!r}: expected one of {', '.join(get_args(ObjectiveName))}")
-        if not self.delta > 0:
-            raise FitError(f"delta = {self.delta!r}: expected a number > 0")
+        if not self.delta >= _LEAST_DELTA:
+            raise FitError(f"delta = {self.delta!r}: expected {_LEAST_DELTA:g} or more, in units of ln L")
         if not self.over > 0:
             raise FitError(f"over = {self.over!r}: expected a number > 0")
 
