@@ -86,7 +86,9 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     """Add what the builder can do to a parser."""
     actions = parser.add_subparsers(dest="action", required=True)
     sync = actions.add_parser(
-        "sync", help="write chapters/*.ipynb from chapters/*.md, and the repository's address from pyproject.toml"
+        "sync",
+        help="write chapters/*.ipynb and the table of teaching.md from chapters/*.md, and the repository's address from"
+        " pyproject.toml",
     )
     sync.add_argument("--check", action="store_true", help="write nothing; say what is out of step")
     build = actions.add_parser("build", help="execute what has changed and build the site")
@@ -139,14 +141,15 @@ def _sync(root: Path, check: bool) -> int:
     from bookbuild.pages.address import stale_addresses, write_addresses
     from bookbuild.pages.pairs import stale_pairs, write_pairs
     from bookbuild.pages.toc import read_toc
+    from bookbuild.teaching import stale_teaching, write_teaching
 
     names = read_toc(root)
     if not check:
         with promise(lambda: "each pair that was written is whole, the same command goes on"):
-            for path in [*write_addresses(root), *write_pairs(root, names)]:
+            for path in [*write_addresses(root), *write_pairs(root, names), *write_teaching(root, names)]:
                 print(f"{path}: written")
         return 0
-    reasons = [*stale_addresses(root), *stale_pairs(root, names)]
+    reasons = [*stale_addresses(root), *stale_pairs(root, names), *stale_teaching(root, names)]
     for reason in reasons:
         print(f"error: {reason}", file=sys.stderr)
     return 1 if reasons else 0

@@ -48,6 +48,7 @@ from .foretelling.planned import foretell as foretell
 from .foretelling.planned import score_forecasts as score_forecasts
 from .foretelling.rolling import rolling_origin as rolling_origin
 from .importing.import_runs import import_runs as import_runs
+from .importing.read_runs import read_runs as read_runs
 from .laws import LAWS as LAWS
 from .laws import Law as Law
 from .laws import LawError as LawError
@@ -94,7 +95,6 @@ from .runs import finished as finished
 from .runs import merge_runs as merge_runs
 from .runs import paired_differences as paired_differences
 from .runs import pooled_noise as pooled_noise
-from .runs import read_runs as read_runs
 from .runs import seed_spread as seed_spread
 from .runs import select as select
 from .serving.hardware import accelerator as accelerator

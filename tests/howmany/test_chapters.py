@@ -136,16 +136,6 @@ def timed() -> dict[str, tuple[int, str]]:
     return found
 
 
-def test_the_page_for_teachers_names_each_chapter_with_the_minutes_of_its_exercises() -> None:
-    text, minutes = (ROOT / "teaching.md").read_text(encoding="utf-8"), timed()
-    rows = dict(re.findall(r"^\| \{doc\}`chapters/(\w+)` \|.*\| \d \| (\S+) \|$", text, flags=re.MULTILINE))
-    assert rows.keys() == {path.stem for path in CHAPTERS}
-    for path in CHAPTERS:
-        own = re.findall(r"^:label: (\S+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        whole = sum(minutes[label][0] for label in own if label in minutes)
-        assert rows[path.stem] == (str(whole) if whole else "-"), path.stem
-
-
 def test_the_paths_of_teachers_name_exercises_as_they_are() -> None:
     text, minutes = (ROOT / "teaching.md").read_text(encoding="utf-8"), timed()
     named = re.findall(r"`([a-z][a-z0-9-]+)` \((\d+), (\w+)\)", text)

@@ -13,7 +13,9 @@ from moelaws import RunTableError, import_runs
 from moelaws.importing.import_runs import Asked, load
 from moelaws.importing.preset import letters, names, presets
 from moelaws.reporting.report import About
-from moelaws.runs import COLUMNS
+from moelaws.runs import COLUMNS, RunTableWarning
+from moelaws.runs import read_runs as runs_of_the_book
+from repository import ROOT
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -247,3 +249,19 @@ def test_names_are_guessed_where_a_stranger_says_nothing(tmp_path: Path) -> None
     ours = tmp_path / "ours.csv"
     ours.write_text("loss,total_params\n3.4,1e7\n")
     assert load(ours, Asked(guess=True)).notes == load(ours, Asked()).notes
+
+
+def test_the_door_finds_names_and_says_so(tmp_path: Path) -> None:
+    table = tmp_path / "results.csv"
+    table.write_text("Params (M),D (B),val/loss\n33,1,3.46\n220,9,2.9\n")
+    with pytest.warns(RunTableWarning, match=r"loss = val/loss, total_params = Params \(M\) \* 1e\+06"):
+        runs = moelaws.read_runs(table)
+    pd.testing.assert_frame_equal(runs, moelaws.import_runs(table).runs)
+    with pytest.warns(RunTableWarning, match="train_flops: not in the file, derived as"):
+        assert "train_flops" in moelaws.read_runs(table, required=("loss", "train_flops"))
+
+
+def test_the_door_guesses_nothing_of_a_table_under_the_books_names(recwarn: pytest.WarningsRecorder) -> None:
+    table = ROOT / "data" / "runs" / "isoflop.csv"
+    pd.testing.assert_frame_equal(moelaws.read_runs(table), runs_of_the_book(table))
+    assert not [each for each in recwarn if "preset" in str(each.message)]

@@ -11,7 +11,7 @@ from moelaws import RunTableError, import_runs
 from moelaws.importing.matching import Matched, matched
 from moelaws.importing.preset import presets, wordings
 from moelaws.importing.wording import words
-from moelaws.runs import COLUMNS
+from moelaws.runs import COLUMNS, RunTableWarning
 
 
 def _match(**columns: list[object]) -> Matched:
@@ -54,7 +54,10 @@ def test_the_reader_is_asked_which_of_several(tmp_path: Path) -> None:
     path.write_text("c4_val_loss,pile_val_loss,N,D\n3,2,1e8,1e9\n")
     with pytest.raises(RunTableError, match=r"no column 'loss'.*loss could be 'c4_val_loss', 'pile_val_loss'"):
         import_runs(path)
-    assert moelaws.read_runs(path, {"loss": "pile_val_loss"})["loss"].tolist() == [2]
+    with pytest.raises(RunTableError, match="loss could be 'c4_val_loss', 'pile_val_loss'"):
+        moelaws.read_runs(path)
+    with pytest.warns(RunTableWarning, match="preset auto: total_params = N, tokens = D"):
+        assert moelaws.read_runs(path, {"loss": "pile_val_loss"})["loss"].tolist() == [2]
 
 
 def test_n_active_is_a_number_of_experts_where_it_is_small() -> None:

@@ -48,7 +48,7 @@ class Asked:
 
 
 def import_runs(path: str | Path, preset: str = "auto", rename: Mapping[str, str] | None = None) -> Loaded:
-    """Read runs as another program left them.
+    """Read runs as another program left them, with what is to be said of them; ``read_runs`` gives the table alone.
 
     Args:
         path: a file, or a folder of runs.

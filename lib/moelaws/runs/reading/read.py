@@ -134,7 +134,7 @@ def read_runs(
     required: Iterable[str] = ("loss",),
     where: str | None = None,
 ) -> pd.DataFrame:
-    """Read and check a run table.
+    """Read and check a run table whose columns are named; ``moelaws.read_runs`` also finds names that people give.
 
     Columns that the schema knows are checked and turned into numbers; other columns are kept as they are,
     as numbers where every cell is one. Rows of runs that did not finish keep empty results.
@@ -160,10 +160,14 @@ def read_runs(
         ([3.21, 3.05], [2, 3])
     """
     required = tuple(required)
-    loaded = load_runs(path, rename, where, required)
-    runs, derived = derive(loaded.runs, [name for name in required if name not in loaded.runs.columns])
+    return with_required(load_runs(path, rename, where, required), required, plain(Path(path).name))
+
+
+def with_required(loaded: Loaded, required: Iterable[str], name: str) -> pd.DataFrame:
+    """The runs that were read, with required columns that others determine; warnings with the file's name say it."""
+    runs, derived = derive(loaded.runs, [column for column in required if column not in loaded.runs.columns])
     for said in (*loaded.notes, *told(derived)):
-        warnings.warn(f"{plain(Path(path).name)}: {said}", RunTableWarning, stacklevel=2)
+        warnings.warn(f"{name}: {said}", RunTableWarning, stacklevel=3)
     return runs
 
 
