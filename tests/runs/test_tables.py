@@ -17,6 +17,7 @@ import pytest
 
 from command_line import exit_code
 from moelaws.runs import RunTableError, RunTableWarning, finished, load_runs, read_runs
+from moelaws.runs.reading.records import read_records
 from moelaws.runs.reading.rename import parse_map
 from repository import ROOT
 
@@ -68,6 +69,13 @@ def gzipped(data: bytes) -> bytes:
         ("runs.jsonl", '{"loss": 3.5, "tokens": 1000}\n\n{"tokens": 2000, "loss": 3.25}\n'),
         ("runs.json", '[{"loss": 3.5, "tokens": 1000},\n {"loss": 3.25, "tokens": 2e3}]'),
         ("runs.json", '{"loss": [3.5, 3.25], "tokens": [1000, 2000]}'),
+        (
+            "runs.json",
+            '{"made": "on a Monday", "runs": [{"loss": 3.5, "tokens": 1000}, {"loss": 3.25, "tokens": 2000}]}',
+        ),
+        ("runs.json", '{"columns": ["loss", "tokens"], "index": [0, 1], "data": [[3.5, 1000], [3.25, 2000]]}'),
+        ("runs.json", '{"a": {"loss": 3.5, "tokens": 1e3, "e": 1}, "b": {"loss": 3.25, "tokens": 2e3, "e": 1}}'),
+        ("runs.json", '{"loss": {"a": 3.5, "b": 3.25}, "tokens": {"a": 1000, "b": 2000}}'),
         ("runs.csv.gz", gzipped(b"loss,tokens\n3.5,1000\n") + gzipped(b"3.25,2000\n")),
         ("runs.csv.bz2", bz2.compress(b"loss,tokens\n3.5,1000\n3.25,2000\n")),
         ("runs.csv.xz", lzma.compress(b"loss,tokens\n3.5,1000\n3.25,2000\n")),
@@ -76,6 +84,17 @@ def gzipped(data: bytes) -> bytes:
 )
 def test_a_table_is_read_as_it_was_meant(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert load_runs(put(tmp_path, content, name)).runs[["loss", "tokens"]].to_dict("list") == TWO
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"config": {"n": 1e8, "tokens": 1e9}, "summary": {"loss": 3.5, "epoch": 1}}',
+        '{"train": {"loss": 3.4, "epoch": 1}, "test": {"loss": 3.5, "epoch": 1, "steps": 7}}',
+    ],
+)
+def test_one_nested_record_is_one_run(content: str) -> None:
+    assert len(read_records(content, "runs.json")) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from moelaws.runs.error import RunTableError
 from moelaws.runs.reading.cells import MOST_CELLS
 
 _DEEPEST = 5
+_MEASURES = ("loss", "perplexity", "ppl")
 
 
 def looks_like_records(text: str) -> bool:
@@ -32,8 +33,8 @@ def read_records(text: str, name: str) -> pd.DataFrame:
     """Cells of a table in JSON.
 
     Args:
-        text: one object a line, or a list of objects. An object inside one becomes columns ``outer.inner``; a list
-            stays one cell.
+        text: one object a line, a list of objects, or one object that holds such a list, columns by their names, or
+            runs by theirs. An object inside a record becomes columns ``outer.inner``; a list stays one cell.
         name: of the file, in messages.
 
     Returns:
@@ -92,18 +93,46 @@ def _records(text: str, name: str) -> Iterator[tuple[int, Any]]:
         raise RunTableError(f"{name}: {line}: not JSON ({plain(error.msg)}); expected a record a line") from None
 
 
-def _columns(decoder: json.JSONDecoder, text: str) -> list[dict[str, Any]] | None:
-    """The records of a text that is one object: it holds a list, or an object, a column, or is a record itself."""
+def _columns(decoder: json.JSONDecoder, text: str) -> list[Any] | None:
+    """The records of a text that is one object, in whichever way it holds them; it may be a record itself."""
     try:
         whole = decoder.decode(text.strip())
     except json.JSONDecodeError:
         return None
     if not isinstance(whole, dict):
         return None
-    cells = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
-    if not cells or not all(isinstance(column, list) and len(column) == len(cells[0]) for column in cells):
+    # A list of objects among whatever else is said of them: {"made": "Monday", "runs": [{...}, ...]}
+    lists = [value for value in whole.values() if isinstance(value, list) and any(isinstance(of, dict) for of in value)]
+    if len(lists) == 1:
+        return lists[0]
+    if (rows := _split(whole)) is not None:
+        return rows
+    parts = list(whole.values())
+    if _like_runs(parts):
+        return parts
+    if all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        parts = [list(column.values()) for column in parts]
+    if not parts or not all(isinstance(column, list) and len(column) == len(parts[0]) for column in parts):
         return [whole]
-    return [dict(zip(whole, row, strict=True)) for row in zip(*cells, strict=True)]
+    return [dict(zip(whole, row, strict=True)) for row in zip(*parts, strict=True)]
+
+
+def _split(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The records of ``{"columns": [names], "data": [[cells], ...]}``."""
+    names, rows = whole.get("columns"), whole.get("data")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names) and isinstance(rows, list)):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _like_runs(parts: list[Any]) -> bool:
+    """Whether each of these, which a name stands before, is a run: they have a loss and two more things in common."""
+    if len(parts) < 2 or not all(isinstance(part, dict) for part in parts):
+        return False
+    common = set.intersection(*map(set, parts))
+    return len(common) >= 3 and any(word in key.casefold() for key in common for word in _MEASURES)
 
 
 class _Digits(str):
