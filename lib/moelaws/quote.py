@@ -35,7 +35,7 @@ def plain(value: Any, most: int = _NAME) -> str:
 
 
 def listed(names: Iterable[Any], wanted: str = "", most: int = 8) -> str:
-    """Names in quotes, the nearest to what was wanted first, the rest counted: ``'a', 'b' and 187 more``.
+    """Names in quotes, the nearest to what was wanted first, the rest number_of: ``'a', 'b' and 187 more``.
 
     Args:
         names: what there is, in its own order.
@@ -55,6 +55,11 @@ def listed(names: Iterable[Any], wanted: str = "", most: int = 8) -> str:
     more = len(set(there)) - len(first)
     text = ", ".join(shown(name, 30) for name in first) or "nothing"
     return f"{text} and {more} more" if more > 0 else text
+
+
+def number_of(count: int, noun: str) -> str:
+    """So many of something: ``1 run``, ``12 runs``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def sentence(text: str, most: int = LONGEST) -> str:

@@ -26,7 +26,7 @@ def table(tmp_path: Path) -> str:
 def test_runs_summarises_a_table(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", table, "--where", "top_k == 2"]) == 0
     printed = capsys.readouterr().out
-    assert "1 runs, 1 finished" in printed
+    assert "1 run, 1 finished" in printed
     assert "sparsity: not in the file, derived as (E - K) / E" in printed
     assert "0.75" in printed
 

@@ -66,7 +66,7 @@ def test_prints_a_table_per_budget_and_writes_json(table, tmp_path, capsys):
     assert main(["isoflop", str(table), *arguments, "--bootstrap", "200", "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "sparsity: not in the file, derived as (E - K) / E" in printed
-    assert "1 runs did not finish and are left out" in printed
+    assert "1 run did not finish, left out" in printed
     assert "C = 3e+11 FLOPs: 18 runs, degree (2, 2, 2)" in printed
     assert "C = 3e+12 FLOPs: 18 runs" in printed
     assert "best S at active_params = 5e+04: 0.9375" in printed

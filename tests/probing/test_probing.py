@@ -149,7 +149,7 @@ def test_the_command_probes_what_is_chosen(table: Path, tmp_path: Path, capsys: 
     out = tmp_path / "probes.csv"
     common = ["probe", str(table), "--where", "n_experts == 4", "--out", str(out), "--items", str(ITEMS)]
     assert main([*common, "--dry-run"]) == 0
-    assert "1 runs, " in capsys.readouterr().out
+    assert "1 run, " in capsys.readouterr().out
     assert not out.exists()
     assert main([*common, "--probe", "text"]) == 0
     printed = capsys.readouterr().out

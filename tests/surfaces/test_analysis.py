@@ -32,7 +32,7 @@ def test_one_call_finds_the_optimum_of_every_budget() -> None:
     assert [each["budget"] for each in record["budgets"]] == [1e18, 1e19, 1e20]
     assert record["budgets"][0]["optima"][0]["n"] == optima["n"].iloc[0]
     said = str(found)
-    assert said.startswith("1 runs did not finish and are left out")
+    assert said.startswith("1 run did not finish, left out")
     assert "C = 1e+19 FLOPs: 9 runs" in said
     assert "C = 1e+20 FLOPs: 1 run, too few sizes for any optimum" in said
 

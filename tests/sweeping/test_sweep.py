@@ -94,7 +94,7 @@ def test_a_failing_run_does_not_take_the_others_with_it(tmp_path: Path, monkeypa
     path = tmp_path / "runs.csv"
     events: list[str] = []
     with pytest.raises(
-        SweepError, match=r"1 runs ended in an error, the first: run [0-9a-f]{16}: MemoryError: not enough"
+        SweepError, match=r"1 run ended in an error, the first: run [0-9a-f]{16}: MemoryError: not enough"
     ):
         run_sweep(tiny_sweep(), path, executor=Inline(), on_event=events.append)
     assert [event.partition(": ")[2] for event in events] == [

@@ -65,7 +65,7 @@ def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(
     events: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "train_row", deadly_row)
-        with pytest.raises(SweepError, match=r"1 runs ended in an error.*WorkerLostError: its worker process was kil"):
+        with pytest.raises(SweepError, match=r"1 run ended in an error.*WorkerLostError: its worker process was kil"):
             run_sweep(tiny_sweep(), path, workers=2, on_event=events.append)
     assert sum("begun again" in event for event in events) == 2
     assert len(rows(path)) == RUNS - 1

@@ -11,6 +11,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.files import check_beginning, write_whole
+from moelaws.quote import number_of
 
 BEGINNING = "next_run,"
 """Of every file of runs to be made, by which it is known."""
@@ -81,10 +82,9 @@ class NextRuns:
         """What is to be done, in a sentence or two."""
         if self.table.empty:
             return f"No run is worth its FLOPs for {self.asked}: the error foretold is {self.before:#.3g}."
-        plural = "runs" if len(self.table) > 1 else "run"
         said = (
-            f"For {self.asked}: {len(self.table)} {plural} of {self.flops:.3g} FLOPs in all take the error foretold"
-            f" from {self.before:#.3g} to {self.after:#.3g}."
+            f"For {self.asked}: {number_of(len(self.table), 'run')} of {self.flops:.3g} FLOPs in all take the error"
+            f" foretold from {self.before:#.3g} to {self.after:#.3g}."
         )
         if self.more is not None:
             verdict = "stop there" if self.stop else "worth a thought"

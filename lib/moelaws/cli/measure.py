@@ -14,6 +14,7 @@ from moelaws.cli.served.timing_files import TIMINGS, check_files, touched_file
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import write_json
 from moelaws.interrupt import promise
+from moelaws.quote import number_of
 from moelaws.serving.planning.model_plan import HARDWARE
 from moelaws.stages import counted, stage
 
@@ -119,7 +120,7 @@ def _model(options: argparse.Namespace) -> int:
     rows = counted(rows, f"timing {options.model}", settings * (options.passes or 1))
     written = _record(rows, options.passes or 1, options.out, settings, title)
     if options.out:
-        print(f"{len(written)} rows in {options.out}")
+        print(f"{number_of(len(written), 'row')} in {options.out}")
     return 0
 
 
@@ -142,7 +143,7 @@ def _grid(options: argparse.Namespace) -> int:
         touched = list(measure_touched())
     place = touched_file(options)
     record_rows(place, touched, TOUCHED)
-    print(f"{len(written)} rows in {out}, {len(touched)} in {place}")
+    print(f"{number_of(len(written), 'row')} in {out}, {len(touched)} in {place}")
     return 0
 
 

@@ -8,7 +8,7 @@ from moelaws.cli.boundary import tell
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import MOST_WORKERS, path, whole
 from moelaws.interrupt import promise
-from moelaws.quote import shown
+from moelaws.quote import number_of, shown
 from moelaws.runs import finished
 from moelaws.stages import stage
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         for _, row in table.sort_values("train_flops", ascending=False).iterrows():
             print(f"{row['run_id']}  C {row['train_flops']:.2g}  E {row['n_experts']:<3} d {row['d_model']}")
-        print(f"{len(table)} runs, {table['train_flops'].sum():.3g} FLOPs")
+        print(f"{number_of(len(table), 'run')}, {table['train_flops'].sum():.3g} FLOPs")
         return 0
     out = options.out or Path("data/probes") / options.table.name
     unequal: list[str] = []
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     except ProbingError as error:
         tell(str(error))
         return 1
-    print(f"{count} rows appended; table: {out}")
+    print(f"{number_of(count, 'row')} appended; table: {out}")
     if unequal:
         print(f"moelaws: {len(unequal)} runs ended with another loss than {options.table.name} says: {unequal[0]} ...")
     return 0
@@ -96,4 +96,4 @@ def _line(found: "Probed", number: int, total: int) -> str:
     if found.status != "finished":
         return f"{start} {found.status}: no rows"
     verdict = "equal to the recorded one" if found.equal else f"recorded {row['loss']:.6f}"
-    return f"{start} loss {found.loss:.6f}, {verdict}; {len(found.rows)} rows, {found.seconds:.0f} s"
+    return f"{start} loss {found.loss:.6f}, {verdict}; {number_of(len(found.rows), 'row')}, {found.seconds:.0f} s"

@@ -7,7 +7,7 @@ import pandas as pd
 from moelaws.cli.boundary import tell
 from moelaws.cli.table import add_table, load_table, say
 from moelaws.cli.values import path, whole
-from moelaws.quote import listed, plain
+from moelaws.quote import listed, number_of, plain
 from moelaws.runs import COLUMNS, Loaded, finished
 from moelaws.runs.reading.merge import merged
 from moelaws.runs.upgrade import upgrade
@@ -59,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
             check_place(options.write, table)
     loaded = _loaded(options)
     table, derived = loaded.derived()
-    print(f"{len(table)} runs, {len(finished(table))} finished")
+    print(f"{number_of(len(table), 'run')}, {len(finished(table))} finished")
     say(loaded, derived)
     _print_rows(table.head(options.rows))
     if options.write is not None:
-        print(f"{save_runs(loaded, options.write)} rows written to {plain(options.write, 200)}")
+        print(f"{number_of(save_runs(loaded, options.write), 'row')} written to {plain(options.write, 200)}")
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from moelaws.cli.boundary import tell
 from moelaws.cli.values import MOST_WORKERS, number, path, whole
 from moelaws.interrupt import promise
-from moelaws.quote import sentence, shown
+from moelaws.quote import number_of, sentence, shown
 from moelaws.runs.writing.append import recorded_runs
 from moelaws.stages import stage
 from moelaws.training.saving import SAVE_EVERY
@@ -96,7 +96,7 @@ def _sweep(options: argparse.Namespace, out: Path) -> int:
     except SweepError as error:
         tell(str(error))
         return 1
-    print(f"{count} runs trained, {len(runs)} in the sweep; table: {out}")
+    print(f"{number_of(count, 'run')} trained, {len(runs)} in the sweep; table: {out}")
     return 0
 
 
@@ -203,10 +203,10 @@ def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) ->
     with open_workers(waiting, options.workers or 2, options.scheduler, options.device, tell) as pool:
         found = estimate(waiting, pool, pool.workers, options.device)
     place = f"the cluster at {options.scheduler}" if options.scheduler else "this machine"
-    plural = "workers" if found.workers > 1 else "worker"
     print(
-        f"about {spoken(found.seconds)} with {found.workers} {plural} on {place}, each at {found.rate / 1e9:.1f} "
-        f"GFLOP/s (from some steps of {found.samples} configurations, met within {found.misfit:.0%})"
+        f"about {spoken(found.seconds)} with {number_of(found.workers, 'worker')} on {place}, each at "
+        f"{found.rate / 1e9:.1f} GFLOP/s (from some steps of {found.samples} configurations,"
+        f" met within {found.misfit:.0%})"
     )
 
 
@@ -218,7 +218,7 @@ def _print_runs(runs: "list[SweepRun]") -> None:
             f"{item.budget or 0:9.2g} {model.n_experts:3} {model.top_k:2} {model.d_model:4} {train.tokens:10} "
             f"{item.train_flops:9.3g} {train.seed:4}"
         )
-    print(f"{len(runs)} runs, {sum(item.train_flops for item in runs):.3g} FLOPs", flush=True)
+    print(f"{number_of(len(runs), 'run')}, {sum(item.train_flops for item in runs):.3g} FLOPs", flush=True)
 
 
 def _print_row(row: dict[str, Any], progress: "Progress") -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.paper_fits import PAPER_FITS, USUAL
-from moelaws.quote import plain, sentence
+from moelaws.quote import number_of, plain, sentence
 
 
 def text_of_comparison(found: Comparison) -> str:
@@ -30,9 +30,11 @@ def html_of_comparison(found: Comparison) -> str:
 
 def held_out_lines(found: Comparison) -> list[str]:
     """How many runs and laws there are, and what was held out."""
-    laws = f"{len(found.contenders)} law{'s' * (len(found.contenders) != 1)}"
-    lines = [f"{found.n_runs} runs, {laws}, each at its optimum"]
-    lines += [f"held out as {plain(each.name)}: {plain(each.words)} ({each.count} runs)" for each in found.unseen]
+    laws = number_of(len(found.contenders), "law")
+    lines = [f"{number_of(found.n_runs, 'run')}, {laws}, each at its optimum"]
+    lines += [
+        f"held out as {plain(each.name)}: {plain(each.words)} ({number_of(each.count, 'run')})" for each in found.unseen
+    ]
     lines += [f"not held out, {name}: {why}" for name, why in found.missing.items()]
     return lines
 
@@ -47,7 +49,7 @@ def average_lines(found: Comparison) -> list[str]:
     lines = []
     for name, each in found.averages.items():
         lines.append(
-            f"mean of {each.laws} law{'s' * (each.laws != 1)} on {plain(name)}: error {each.rmse_log:.4f},"
+            f"mean of {number_of(each.laws, 'law')} on {plain(name)}: error {each.rmse_log:.4f},"
             f" R2 {r2_text(each.r2)}, {each.coverage:.0%} inside the 95 % band"
         )
     return lines

@@ -6,6 +6,7 @@ from dataclasses import replace
 from moelaws.exchange.architecture import NOTHING, Architecture, AttentionCount, ExpertsCount, Weights
 from moelaws.exchange.config_fields import MOST_LAYERS, Fields
 from moelaws.exchange.windows import windows
+from moelaws.quote import number_of
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_routed_experts")
 MOST_EXPERTS = 10**6
@@ -48,7 +49,7 @@ def _notes(fields: Fields) -> tuple[str, ...]:
     extra = fields.whole("num_nextn_predict_layers", "num_mtp_layers", absent=0, least=0)
     if not extra:
         return ()
-    return (f"{extra} multi-token prediction layer{'s' * (extra > 1)} not counted, as in transformers",)
+    return (f"{number_of(extra, 'multi-token prediction layer')} not counted, as in transformers",)
 
 
 def with_experts(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.charts.pictures.design import NAMES, design
-from moelaws.quote import plain
+from moelaws.quote import number_of, plain
 from moelaws.reporting.analyses import Analyses, interval, number
 from moelaws.reporting.page_parts import Figure, Section, Table, figure
 
@@ -18,8 +18,9 @@ _PLANES = (("active_params", "tokens"), ("total_params", "tokens"), ("dense_para
 def table_section(found: Analyses, notes: tuple[str, ...]) -> Section:
     """What is in the table: counts, ranges, a picture of the design, what was derived and what does not agree."""
     runs = found.runs
-    lost = found.all_rows - len(runs)
-    finding = f"{found.all_rows} rows, of which {len(runs)} finished." if lost else f"{len(runs)} runs, all finished."
+    finding = f"{found.all_rows} rows, of which {len(runs)} finished."
+    if found.all_rows == len(runs):
+        finding = f"{number_of(len(runs), 'run')}, all finished."
     if len(found.budgets) > 1:
         finding += (
             f" They lie at {len(found.budgets)} budgets, from {found.budgets[0]:.3g} to {found.budgets[-1]:.3g} FLOPs."

@@ -11,6 +11,7 @@ from moelaws.charts.pictures.multiplier import best_loss_by_budget
 from moelaws.comparing.comparison import Comparison
 from moelaws.comparing.comparison_text import average_lines, held_out_lines, r2_text, refused_lines, shown_comparison
 from moelaws.fitting.result import FitResult
+from moelaws.quote import number_of
 from moelaws.reporting.analyses import Analyses, interval, number, open_parameters
 from moelaws.reporting.page_parts import Figure, Section, Table, figure
 from moelaws.surfaces.report.optima_table import rows_of
@@ -74,7 +75,8 @@ def surface_section(found: Analyses) -> Section:
         figures.append(
             figure(optima_over_budgets(known, "loss", "best loss (nats per token)", False), "Its loss.", "losses")
         )
-    said = [f"{found.surfaces.unfinished} runs did not finish and are left out."] if found.surfaces.unfinished else []
+    lost = found.surfaces.unfinished
+    said = [f"{number_of(lost, 'run')} did not finish, left out."] if lost else []
     if few.any():
         said.append(
             f"{int(optima.loc[few, 'runs'].sum())} runs lie at a budget and sparsity with fewer than three sizes, too"

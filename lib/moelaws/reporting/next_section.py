@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from moelaws.choosing.chosen_runs import shown_answer, shown_runs
+from moelaws.quote import number_of
 from moelaws.reporting.analyses import Analyses
 from moelaws.reporting.page_parts import Section, Table
 from moelaws.surfaces.report.optima_table import rows_of
@@ -49,7 +50,7 @@ def _wishes(found: Analyses) -> list[str]:
         wishes += _unsettled(curves)
         if 0 < len(found.budgets) < 3:
             wishes.append(
-                f"The runs lie at {len(found.budgets)} budget{'s' * (len(found.budgets) != 1)}: a forecast of a further"
+                f"The runs lie at {number_of(len(found.budgets), 'budget')}: a forecast of a further"
                 " one takes three, of which the largest can be held out."
             )
     elif "surfaces" in found.why:

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from moelaws.optimum.minimum import Edge
+from moelaws.quote import number_of
 from moelaws.surfaces.budget import FEWEST_SIZES
 from moelaws.surfaces.polynomial import Array
 
@@ -41,7 +42,7 @@ def words(status: Standing, smallest: float, largest: float, sizes: int) -> str:
         "low edge": f"not bracketed: the smallest size tried is best; add sizes below {smallest:.3g}",
         "high edge": f"not bracketed: the largest size tried is best; add sizes above {largest:.3g}",
         "open": "not resolved: noise hides the bend; add seeds, or sizes further out",
-        "few sizes": f"{sizes} size{'s' * (sizes != 1)}: three or more are needed",
+        "few sizes": f"{number_of(sizes, 'size')}: three or more are needed",
         "misfit": "the curve misses the runs next to it by more than noise; keep sizes nearer to the lowest"
         f" of {smallest:.3g} to {largest:.3g}, or add some there",
     }[status]

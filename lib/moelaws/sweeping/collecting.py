@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from moelaws.files import EXHAUSTED
+from moelaws.quote import number_of
 from moelaws.runs import RunTable, RunTableError, TableInUseError
 from moelaws.runs.schema import COLUMNS
 from moelaws.sweeping.executors import WorkersError
@@ -92,4 +93,4 @@ class Collecting:
             for future in pending:
                 future.cancel()
         if failures:
-            raise self.error(f"{len(failures)} runs {self.failed}, the first: {failures[0]}; {self.again}")
+            raise self.error(f"{number_of(len(failures), 'run')} {self.failed}, the first: {failures[0]}; {self.again}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from moelaws.cli.reshaping.checkpoints import add_folders, add_loss, held_out_losses, open_model, text_for, tokenizer_of
 from moelaws.cli.values import number, path, whole, wholes
 from moelaws.document import check_json, write_json
+from moelaws.quote import number_of
 from moelaws.stages import stage
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _said(count: int, bits: int) -> str:
-    return f"{count} expert{'s' * (count > 1)} of {bits} bit{'s' * (bits > 1)}"
+    return f"{number_of(count, 'expert')} of {number_of(bits, 'bit')}"
 
 
 def _windows(options: argparse.Namespace, config: "ModelConfig") -> Any:

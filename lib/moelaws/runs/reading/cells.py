@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from moelaws.quote import plain, shown
+from moelaws.quote import number_of, plain, shown
 from moelaws.runs.error import RunTableError
 from moelaws.runs.lines import cells_of_any_length
 from moelaws.runs.numbers import commas, decimal_points, points_group, without_commas
@@ -174,7 +174,7 @@ def _fitted(cells: list[str], width: int, separator: str, where: str) -> list[st
     if len(cells) > width and not any(cells[width:]):
         return cells[:width]  # separators at the end of the line
     hint = "; decimal commas need another separator" if separator == "," and len(cells) > width else ""
-    count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    count = f"{number_of(len(cells), 'cell')}"
     raise RunTableError(f"{where} has {count} where the header has {width}: not a CSV table{hint}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moelaws.quote import listed, plain
+from moelaws.quote import listed, number_of, plain
 from moelaws.runs.error import RunTableError
 from moelaws.runs.reading.read import Loaded, finished, load_runs
 from moelaws.runs.seeds import seed_spread
@@ -53,7 +53,7 @@ def merged(tables: Mapping[str, Loaded]) -> Loaded:
     names = {path: plain(Path(path).name or path) for path in tables}
     runs = pd.concat([table.runs.assign(**{_TABLE: names[path]}) for path, table in tables.items()])
     _check_texts(runs)
-    notes = [f"{names[path]}: {len(table.runs)} runs" for path, table in tables.items()]
+    notes = [f"{names[path]}: {number_of(len(table.runs), 'run')}" for path, table in tables.items()]
     notes += [f"{names[path]}: {note}" for path, table in tables.items() for note in table.notes]
     everywhere = set.intersection(*(set(table.runs.columns) for table in tables.values()))
     if lacking := [name for name in runs.columns if name not in everywhere and name != _TABLE]:

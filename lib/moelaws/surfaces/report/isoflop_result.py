@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws import __version__
+from moelaws.quote import number_of
 from moelaws.surfaces.nominal import Design, EqualBudgets
 from moelaws.surfaces.polynomial import SurfaceError
 from moelaws.surfaces.report.optima_table import budget_lines, rows_of, surface_lines, too_few_lines
@@ -119,7 +120,7 @@ class IsoflopResult:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.unfinished} runs did not finish and are left out"] if self.unfinished else []
+        lines = [f"{number_of(self.unfinished, 'run')} did not finish, left out"] if self.unfinished else []
         lines += budget_lines(self.sorted, self.tolerance)
         lines += [self.mixed] if self.mixed else []
         for each in self.budgets:

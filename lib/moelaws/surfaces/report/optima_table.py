@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moelaws.quote import number_of
 from moelaws.surfaces.nominal import Design, EqualBudgets
 from moelaws.surfaces.standing import FOUND, words
 from moelaws.surfaces.surface import FAR, BestSparsity, Surface
@@ -28,7 +29,7 @@ def budget_lines(sorted_runs: EqualBudgets, tolerance: float) -> list[str]:
                 else "losses as they are: what the FLOPs change in them counts as noise"
             )
             flops = f"{row['low']:.4g} to {row['high']:.4g} FLOPs"
-            lines.append(f"C = {row['budget']:.4g}: {row['runs']} runs of {flops}; {done}")
+            lines.append(f"C = {row['budget']:.4g}: {number_of(row['runs'], 'run')} of {flops}; {done}")
     return lines
 
 
@@ -60,7 +61,7 @@ def surface_lines(surface: Surface, table: pd.DataFrame, best: list[BestSparsity
     shown[""] = [_words(row) for row in rows_of(table)]
     lines += [*_lines(shown), *(_best_line(surface, each) for each in best)]
     compared = f", best of {many} by leave-one-point-out" if many > 1 else ""
-    head = f"{_place(surface.budget, design)}: {len(surface.runs)} runs, {degree}{compared}"
+    head = f"{_place(surface.budget, design)}: {number_of(len(surface.runs), 'run')}, {degree}{compared}"
     return ["", head, *(f"  {line}" for line in lines)]
 
 
@@ -69,7 +70,7 @@ def too_few_lines(budget: float, table: pd.DataFrame, design: Design) -> list[st
     shown = pd.DataFrame({"S": table["sparsity"].map("{:.4g}".format), "runs": table["runs"]})
     shown[""] = [_words(row) for row in rows_of(table)]
     runs = int(table["runs"].sum())
-    head = f"{_place(budget, design)}: {runs} run{'s' * (runs != 1)}, too few sizes for any optimum"
+    head = f"{_place(budget, design)}: {number_of(runs, 'run')}, too few sizes for any optimum"
     return ["", head, *(f"  {line}" for line in _lines(shown))]
 
 
@@ -87,7 +88,7 @@ def _set_aside(surface: Surface) -> list[str]:
         ends = [surface.sizes(s) for s in surface.sparsities]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         lines.append(
-            f"{len(far)} runs set aside: too far from the optimum for one curve to hold them;"
+            f"{number_of(len(far), 'run')} set aside: too far from the optimum for one curve to hold them;"
             f" sizes kept {low:.4g} to {high:.4g}"
         )
     for index, row in odd.head(_MOST_ROWS).iterrows():
