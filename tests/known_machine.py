@@ -1,10 +1,12 @@
 """A machine whose constants are known, and the timing table that it would give."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
-from moelaws.serving.calibration import works
-from moelaws.serving.roofline import Machine, step_seconds
+from moelaws.serving.calibration import Phase, works
+from moelaws.serving.roofline import Machine, Work, step_seconds
 
 TRUTH = Machine(
     flops_per_second=4e10, bytes_per_second=9e9, cache_slowdown=1.7, routed_row_bytes_per_second=2e10, overlap=0.0,
@@ -31,10 +33,16 @@ def grid() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache
+def _work(phase: Phase) -> Work:
+    return works(grid(), phase)
+
+
 def timed(noise: float, machine: Machine = TRUTH) -> pd.DataFrame:
     """The grid with a known machine's times."""
     table, rng = grid(), np.random.default_rng(0)
-    for phase, column in (("decode", "decode_step_seconds"), ("prefill", "prefill_seconds")):
-        exact = step_seconds(machine, works(table, phase))
+    columns: dict[Phase, str] = {"decode": "decode_step_seconds", "prefill": "prefill_seconds"}
+    for phase, column in columns.items():
+        exact = step_seconds(machine, _work(phase))
         table[column] = exact * np.exp(rng.normal(0, noise, len(table)))
     return table
