@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from books import copy_small_book
+from moelaws.files import cache_folder
 from repository import ROOT
 from small_sweep import Gate
 
@@ -33,6 +34,11 @@ BOOKS = ("book_site", "small_site")
 """The built books that tests look at; the first takes longest."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure() -> None:
+    """Tests with a cache of their own find what was compiled on this machine: to compile it takes ten seconds."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -61,9 +61,10 @@ class Cluster:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self._stack = folder, stack
         self.file = folder / "scheduler.json"
-        self._start_scheduler()
+        self.start_scheduler()
 
-    def _start_scheduler(self) -> None:
+    def start_scheduler(self) -> None:
+        """Begin anew, without workers."""
         self.file.unlink(missing_ok=True)
         self.scheduler = self._dask("scheduler", "--port", "0", "--scheduler-file", str(self.file))
         until(self.file.exists, "a scheduler file")
@@ -76,7 +77,7 @@ class Cluster:
         if self.scheduler.poll() is not None:
             for worker in self.workers:
                 worker.kill()
-            self._start_scheduler()
+            self.start_scheduler()
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < 2:
             self.add_worker()
@@ -90,6 +91,20 @@ class Cluster:
         self.workers.append(self._dask("worker", self.address, *options, environment=here))
         with self.client() as client:
             client.wait_for_workers(len(self.workers), timeout=60)
+
+    @contextmanager
+    def guest(self, pythonpath: Path) -> Iterator[None]:
+        """For a while, have one more worker, which finds other code."""
+        known = len(self.workers)
+        self.add_worker(pythonpath=pythonpath)
+        try:
+            yield
+        finally:
+            guest = self.workers.pop()
+            guest.kill()
+            guest.wait()
+            with self.client() as client:
+                until(lambda: len(client.nthreads()) == known, "a scheduler that knows of its end")
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -141,6 +156,20 @@ def pair(standing: tuple[Cluster, Gate]) -> Cluster:
     return cluster
 
 
+@pytest.fixture(scope="module")
+def scheduler_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(tmp_path_factory.mktemp("alone"), stack)
+
+
+@pytest.fixture
+def lonely(scheduler_alone: Cluster) -> Cluster:
+    """A cluster that no worker comes to."""
+    if scheduler_alone.scheduler.poll() is not None:
+        scheduler_alone.start_scheduler()
+    return scheduler_alone
+
+
 @pytest.fixture
 def its_gate(standing: tuple[Cluster, Gate]) -> Gate:
     """The gate of the cluster with two workers."""
@@ -187,7 +216,7 @@ def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, gate: Gate, tmp_pa
 
 
 def test_who_waits_for_a_worker_says_where_to_look_and_what_starts_one(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lonely: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moelaws.sweeping.cluster._REMIND_SECONDS", 1)
     pinned, told = list(pin(tiny_sweep(runs=1)).values()), []
@@ -195,24 +224,24 @@ def test_who_waits_for_a_worker_says_where_to_look_and_what_starts_one(
     def tell(sentence: str) -> None:
         told.append(sentence)
         if len(told) == 3:
-            cluster.scheduler.kill()
+            lonely.scheduler.kill()
 
     with (
         pytest.raises(WorkersError, match=r"the scheduler at .* is gone; no worker had come to it"),
-        open_workers(pinned, scheduler=str(cluster.file), on_event=tell),
+        open_workers(pinned, scheduler=str(lonely.file), on_event=tell),
     ):
         pass
     first, second, third = told
-    start = f"this starts one: dask worker --scheduler-file {cluster.file} --nthreads 1"
-    assert first == f"the cluster at {cluster.file} has no workers yet; waiting for the first; {start}"
+    start = f"this starts one: dask worker --scheduler-file {lonely.file} --nthreads 1"
+    assert first == f"the cluster at {lonely.file} has no workers yet; waiting for the first; {start}"
     for sentence in (second, third):
-        assert re.match(rf"for \d+ s no worker has come to the cluster at {cluster.file}; see what", sentence)
+        assert re.match(rf"for \d+ s no worker has come to the cluster at {lonely.file}; see what", sentence)
         assert sentence.endswith(start)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_who_waits_for_a_worker_can_be_interrupted(cluster: Cluster, tmp_path: Path, end: signal.Signals) -> None:
-    process = command("small_sweep:tiny_sweep", "--out", str(tmp_path / "runs.csv"), "--scheduler", cluster.address)
+def test_who_waits_for_a_worker_can_be_interrupted(lonely: Cluster, tmp_path: Path, end: signal.Signals) -> None:
+    process = command("small_sweep:tiny_sweep", "--out", str(tmp_path / "runs.csv"), "--scheduler", lonely.address)
     assert process.stderr is not None
     assert "has no workers yet" in process.stderr.readline()
     os.killpg(process.pid, end)
@@ -263,20 +292,18 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path) -> Non
         run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler="no such address")
 
 
-def test_a_worker_with_other_code_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_worker_with_other_code_is_refused(pair: Cluster, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(Path(moelaws.__file__).parent, other / "moelaws")
     with (other / "moelaws" / "models" / "experts.py").open("a") as file:
         file.write("\n# A change that no version number tells of.\n")
-    cluster.add_worker()
-    cluster.add_worker(pythonpath=other)
     said = rf"worker tcp://127.0.0.1:\d+: it has moelaws {moelaws.__version__} \([0-9a-f]{{8}}\), this is moelaws"
-    with pytest.raises(WorkersError, match=said):
-        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
+    with pair.guest(other), pytest.raises(WorkersError, match=said):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=pair.address)
     assert not (tmp_path / "runs.csv").exists()
 
 
-def test_a_worker_without_the_library_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_worker_without_the_library_is_refused(pair: Cluster, tmp_path: Path) -> None:
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "sitecustomize.py").write_text(
         textwrap.dedent("""
@@ -290,9 +317,9 @@ def test_a_worker_without_the_library_is_refused(cluster: Cluster, tmp_path: Pat
         sys.meta_path.insert(0, Absent())
         """)
     )
-    cluster.add_worker(pythonpath=tmp_path / "blocked")
-    with pytest.raises(WorkersError, match=r"worker tcp://.*: it cannot load moelaws .*No module named"):
-        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=cluster.address)
+    said = r"worker tcp://.*: it cannot load moelaws .*No module named"
+    with pair.guest(tmp_path / "blocked"), pytest.raises(WorkersError, match=said):
+        run_sweep(tiny_sweep(), tmp_path / "runs.csv", scheduler=pair.address)
 
 
 def _own_text(file: Path) -> list[SweepRun]:
@@ -375,7 +402,7 @@ def test_sweep_errors_are_not_wrong_input() -> None:
 
 
 def test_a_run_goes_on_in_a_worker_that_sees_the_coordinators_folder(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(Exception):
         pass
@@ -395,8 +422,7 @@ def test_a_run_goes_on_in_a_worker_that_sees_the_coordinators_folder(
         header = json.loads(opened.metadata()["state"])
     header["seconds"] = 1e6  # by which its row will show that it went on
     save_file(load_file(file), file, metadata={"state": json.dumps(header)})
-    cluster.add_worker()
-    assert run_sweep(tiny_sweep(runs=1), path, scheduler=cluster.address) == 1
+    assert run_sweep(tiny_sweep(runs=1), path, scheduler=pair.address) == 1
     assert rows(path) == {run_id: undisturbed()[run_id]}
     with path.open(newline="") as opened_table:
         (row,) = csv.DictReader(opened_table)

@@ -1,6 +1,7 @@
 """The words of a training text: how often each occurs, what follows what, and which words are alike."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +45,7 @@ class Lexicon:
             The nearest in frequency first, from both sides; fewer than wanted if there are no more.
         """
         rows = self._kinds[_kind(word)]
-        place = rows.index(self._numbers[word])
+        place = self._places[self._numbers[word]]
         own = self.count(word)
         found: list[str] = []
         for distance in range(1, len(rows)):
@@ -62,9 +63,11 @@ class Lexicon:
             return {}
         order, keys = self._triples
         key = (a * len(self.words) + b) * len(self.words) + c
-        first, last = np.searchsorted(keys, [key, key + 1])
-        values, counts = np.unique(self.text[order[first:last] + 3], return_counts=True)
-        return {self.words[v]: int(c) for v, c in zip(values, counts, strict=True)}
+        first, last = np.searchsorted(keys, (key, key + 1))
+        if first == last:
+            return {}
+        counts = Counter(self.text[order[first:last] + 3].tolist())
+        return {self.words[number]: count for number, count in counts.items()}
 
     def stands_after(self, before: str, word: str) -> bool:
         """Whether one word ever followed another."""
@@ -88,9 +91,14 @@ class Lexicon:
         return kinds
 
     @cached_property
+    def _places(self) -> dict[int, int]:
+        """Of each word, by its number, the place among its kind."""
+        return {number: place for rows in self._kinds.values() for place, number in enumerate(rows)}
+
+    @cached_property
     def _pairs(self) -> NDArray[np.int64]:
-        """Keys of the pairs of words that occur, sorted."""
-        return np.unique(self.text[:-1] * len(self.words) + self.text[1:])
+        """Keys of the pairs of words that occur, each as often as it does, sorted."""
+        return np.sort(self.text[:-1] * len(self.words) + self.text[1:])
 
     @cached_property
     def _triples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,9 +111,9 @@ class Lexicon:
 
 def read_lexicon(documents: Sequence[str]) -> Lexicon:
     """Number the words of some documents."""
-    numbers: dict[str, int] = {}
-    text = [numbers.setdefault(word, len(numbers)) for document in documents for word in WORD.findall(document)]
-    array = np.array(text, dtype=np.int64)
+    text = [word for document in documents for word in WORD.findall(document)]
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(text))}
+    array = np.fromiter(map(numbers.__getitem__, text), np.int64, len(text))
     return Lexicon(tuple(numbers), np.bincount(array, minlength=len(numbers)), array)
 
 

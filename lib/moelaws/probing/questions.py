@@ -61,7 +61,7 @@ class _Place:
 
 def cloze(documents: Sequence[str], lexicon: Lexicon, wanted: int) -> list[Question]:
     """Last words: which word ends the sentence? (After LAMBADA, Paperno et al. 2016.)"""
-    places = (p for p in _places(documents) if len(p.word) >= 4 and p.ends_sentence)
+    places = (p for p in _places(documents, 4) if p.ends_sentence)
     return _ask(places, lexicon, wanted)
 
 
@@ -70,10 +70,13 @@ def recall(documents: Sequence[str], lexicon: Lexicon, wanted: int) -> list[Ques
     rare = max(1.0, lexicon.counts.sum() * 1e-4)
 
     def stands_in_context(place: _Place) -> bool:
-        earlier = WORD.findall(place.context)
+        context = place.context
+        if place.word not in context:  # as part of a word or as one: most words are told apart without finding words
+            return False
+        earlier = WORD.findall(context)
         return place.word in earlier[:-3] and not lexicon.stands_after(place.before(1)[0], place.word)
 
-    places = (p for p in _places(documents) if len(p.word) >= 5 and 0 < lexicon.count(p.word) <= rare)
+    places = (p for p in _places(documents, 5) if 0 < lexicon.count(p.word) <= rare)
     return _ask((p for p in places if stands_in_context(p)), lexicon, wanted)
 
 
@@ -95,7 +98,7 @@ def facts(documents: Sequence[str], lexicon: Lexicon, wanted: int) -> list[Quest
         asked[(word,)] += 1
         return True
 
-    places = (p for p in _places(documents) if len(p.word) >= 4 and was_learned(p))
+    places = (p for p in _places(documents, 4) if was_learned(p))
     return _ask(places, lexicon, wanted)
 
 
@@ -160,13 +163,19 @@ _SENTENCE = re.compile(r"(?<![^\s])[A-Z][^.!?]*[a-z][.!?](?=\s)")
 _TWO_WORDS = re.compile(r"\b([a-z]+) ([a-z]+)\b")
 
 
-def _places(documents: Sequence[str]) -> Iterator[_Place]:
-    """Words of letters with a space before them and enough context, from all documents in order."""
+def _places(documents: Sequence[str], letters: int) -> Iterator[_Place]:
+    """Words of so many letters or more with a space before them and enough context, from all documents in order."""
     for text in documents:
         words = list(WORD.finditer(text))
         for number, match in enumerate(words):
-            start = match.start()
-            if start > CONTEXT_BYTES and text[start - 1] == " " and text[start - 2] > " " and match.group().isalpha():
+            start, end = match.span()
+            if (
+                end - start >= letters
+                and start > CONTEXT_BYTES
+                and text[start - 1] == " "
+                and text[start - 2] > " "
+                and match.group().isalpha()
+            ):
                 yield _Place(text, words, number)
 
 
