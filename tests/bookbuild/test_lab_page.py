@@ -1,5 +1,6 @@
 """The lab as a reader meets it: a table dropped into the page, by mouse or keyboard, from a file or below a path."""
 
+import gzip
 import json
 import re
 import threading
@@ -58,7 +59,12 @@ def watch(page: Any, faults: list[str], known: tuple[str, ...]) -> None:
     page.on("console", lambda message: message.type == "error" and faults.append(message.text))
 
 
+def in_tokens() -> pd.DataFrame:
+    return runs().assign(D=lambda each: each["D"] * 1e9)
+
+
 def runs(count: int = 40) -> pd.DataFrame:
+    """Runs as people write them, in billions of tokens, without a word for it."""
     rng = np.random.default_rng(7)
     table = {"params": np.exp(rng.uniform(17, 23, count)), "D": np.exp(rng.uniform(21, 26, count)) / 1e9}
     expected = 1.7 + 400 / table["params"] ** 0.34 + 410 / (table["D"] * 1e9) ** 0.28
@@ -67,7 +73,7 @@ def runs(count: int = 40) -> pd.DataFrame:
 
 def give(page: Any, text: str, name: str = "runs.csv") -> None:
     page.locator("#lab-fit input[type=file]").set_input_files(
-        {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
+        {"name": name, "mimeType": "text/csv", "buffer": text.encode(errors="surrogateescape")}
     )
 
 
@@ -107,7 +113,7 @@ def test_a_table_is_mapped_fitted_and_saved_as_moelaws_fit_does(page: Any, tmp_p
     download.value.save_as(path)
     assert download.value.suggested_filename == "runs.hoffmann2022.json"
     found = json.loads(path.read_text())
-    ours = table.rename(columns={"params": "active_params", "D": "tokens", "val_loss": "loss"}).assign(
+    ours = table.rename(columns={"params": "total_params", "D": "tokens", "val_loss": "loss"}).assign(
         tokens=table["D"] * 1e9
     )
     kept = ours["tokens"] < 100e9
@@ -115,11 +121,11 @@ def test_a_table_is_mapped_fitted_and_saved_as_moelaws_fit_does(page: Any, tmp_p
     assert expected.holdout is not None
     assert found["objective_value"] == pytest.approx(expected.search.objective_value, rel=1e-6)
     assert found["holdout"]["rmse_log"] == pytest.approx(expected.holdout.rmse_log, rel=1e-4)
-    assert found["columns"] == {"N": "active_params", "D": "tokens"}
+    assert found["columns"] == {"N": "total_params", "D": "tokens"}
     command = page.locator(".lab-result pre code").inner_text()
     assert command == (
-        "moelaws fit runs.csv --law hoffmann2022 --map active_params=params,tokens=D*1000000000,loss=val_loss"
-        " --holdout 'D >= 100' --json fit.json"
+        "moelaws fit runs.csv --law hoffmann2022 --map total_params=params,tokens=D*1000000000,loss=val_loss"
+        " --holdout 'tokens >= 100000000000' --json fit.json"
     )
     cells = page.locator(".lab-result table").first.inner_text()
     assert not re.search(r"\b(NaN|undefined|null|Infinity)\b", cells)
@@ -137,6 +143,9 @@ def test_the_command_that_the_page_prints_makes_the_same_fit(page: Any, tmp_path
     give(page, runs().to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
+    page.get_by_text("Held-out runs, objective, weights").click()
+    page.get_by_label("hold out runs by column").select_option("D")
+    page.get_by_label("than").fill("100")
     fit_it(page)
     page.locator(".lab-result h3").first.wait_for()
     line = shlex.split(page.locator(".lab-result pre code").inner_text())
@@ -144,7 +153,10 @@ def test_the_command_that_the_page_prints_makes_the_same_fit(page: Any, tmp_path
     runs().to_csv("runs.csv", index=False)
     assert main(line[1:]) == 0
     shown = page.locator(".lab-result table").first.locator("tr", has_text="alpha").locator("td").first.inner_text()
-    assert float(shown) == pytest.approx(json.loads(Path("fit.json").read_text())["params"]["alpha"], rel=1e-4)
+    found = json.loads(Path("fit.json").read_text())
+    assert float(shown) == pytest.approx(found["params"]["alpha"], rel=1e-4)
+    held = page.locator(".lab-result tr", has_text="held out").locator("td").first.inner_text()
+    assert int(held) == found["holdout"]["n"] > 0
 
 
 def test_a_formula_of_ones_own_is_fitted(page: Any) -> None:
@@ -165,14 +177,22 @@ BAD = {
     "empty": ("", "the file is empty"),
     "header": ("params,D,val_loss\n", "no rows"),
     "twice": ("params,params\n1,2\n", "both called 'params'"),
-    "long": ("params,D,val_loss\n1e9,2,3,4\n", "row 2 has more cells than the header, which has 3"),
+    "long": (
+        "params,D,val_loss\n1e9,2,3,4\n",
+        "row 2 has 4 cells where the header has 3: not a CSV table",
+    ),
+    "short": ("params,D,val_loss\n1e9,2,3\n1e9,2\n", "row 3 has 2 cells where the header has 3"),
     "quote": ('params,D,val_loss\n1e9,"2,3\n', "a quote is not closed"),
     "page": ("<html><body>x</body></html>", "a page of HTML"),
     "json": ('{"params": [1, 2', "line 1: not JSON; expected a record a line"),
     "list": ("[1, 2]", "row 1: expected a record in JSON, found 1"),
-    "latin": ("params,D,val_loss\n1e9,2,3\ufffd\n", "not UTF-8 text"),
+    "latin": ("params,D,val_loss\n1e9,2,3\udcff\n", "not UTF-8 text"),
     "again": ("params,D,val_loss\n1e9,2,3\n1e8,2,3\n1e9,2,3\n", "row 4 repeats row 2"),
     "bytes": ("params\0\n", "not text"),
+    "run": ("params,run_id\n1,a\n2,a\n", "row 3, column 'run_id': 'a' occurs twice"),
+    "key": ('{"params": 1, "D": 2, "params": 3}', "a record has the key 'params' twice"),
+    "markdown": ("| params | D |\n|---|---|\n| 1 | 2 |\n", "a table in Markdown"),
+    "after a quote": ('params,D\n"1"2,3\n', "row 2: not a CSV table"),
 }
 
 
@@ -191,6 +211,14 @@ def odd_tables() -> dict[str, tuple[str, bytes]]:
     table = runs().assign(D=lambda each: (each["D"] * 1e9).round())
     plain, whole = table.to_csv(index=False), table["params"].round().map("{:,.0f}".format)
     european = table.assign(params=whole.str.replace(",", "."))
+    in_words = table.assign(
+        params=(table["params"] / 1e6).map("{:.4g}M".format), D=table["D"].map("{:.4g} tokens".format)
+    )
+    quoted = "\n".join('"' + '", "'.join(line.split(",")) + '"' for line in plain.splitlines())
+    state = table.assign(State=["crashed" if i in (3, 5) else "finished" for i in range(len(table))])
+    ppl = table.assign(ppl=np.exp(table["val_loss"])).drop(columns="val_loss")
+    flops = table.assign(flops=6 * table["params"] * table["D"]).drop(columns="D")
+    wide = pd.concat([table, pd.DataFrame({f"note {i}": i for i in range(400)}, index=table.index)], axis=1)
     nested = [{"tokens": d, "params": n, "metrics": {"val_loss": loss}} for n, d, loss in table.to_numpy()]
     return {
         "bom": ("runs.csv", b"\xef\xbb\xbf" + plain.encode()),
@@ -205,6 +233,18 @@ def odd_tables() -> dict[str, tuple[str, bytes]]:
         "a list": ("runs.json", table.to_json(orient="records").encode()),
         "columns": ("runs.json", json.dumps(table.to_dict("list")).encode()),
         "nested": ("runs.jsonl", "\n".join(map(json.dumps, nested)).encode()),
+        "separator said": ("runs.csv", f"sep=;\r\n{table.to_csv(index=False, sep=';')}".encode()),
+        "utf-16": ("runs.tsv", table.to_csv(index=False, sep="\t").encode("utf-16")),
+        "units in cells": ("runs.csv", in_words.to_csv(index=False).encode()),
+        "perplexity": (
+            "runs.csv",
+            ppl.to_csv(index=False).encode(),
+        ),
+        "gzip": ("runs.csv.gz", gzip.compress(plain.encode())),
+        "spaces before quotes": ("runs.csv", quoted.encode()),
+        "state": ("runs.csv", state.to_csv(index=False).encode()),
+        "tokens from FLOPs": ("runs.csv", flops.to_csv(index=False).encode()),
+        "wide": ("runs.csv", wide.to_csv(index=False).encode()),
         "few": ("runs.csv", table.head(5).to_csv(index=False).encode()),
     }
 
@@ -230,13 +270,58 @@ def test_a_table_is_read_as_moelaws_fit_reads_it_and_written_as_it_writes(
     mapped = "total_params=params,loss=metrics.val_loss" if name == "nested" else "auto"
     assert main(["fit", file, "--law", "hoffmann2022", "--map", mapped, "--json", "ours.json"]) == 0
     ours = json.loads(Path("ours.json").read_text())
-    # The page derives no columns and knows no versions of Python's packages.
+    # The page knows no versions of Python's packages.
     assert theirs.keys() == ours.keys() - {"provenance"}
     assert theirs["objective_value"] == pytest.approx(ours["objective_value"], rel=1e-6)
-    assert theirs["n_runs"] == ours["n_runs"]
+    for same in ("n_runs", "columns", "derived"):
+        assert theirs[same] == ours[same], same
+    assert theirs["ranges"].keys() == ours["ranges"].keys()
+    for column, ends in ours["ranges"].items():
+        assert theirs["ranges"][column] == pytest.approx(ends, rel=1e-6)
     assert theirs["interval_ends"] == ours["interval_ends"]
     for each, ends in ours["intervals"].items():
         assert theirs["intervals"][each] == pytest.approx(ends, rel=1e-2)
+
+
+UNITS = {
+    "parameters in millions": (
+        "params",
+        1e6,
+        "too few for a model; in which unit is it? Choose the unit of N",
+    ),
+    "tokens in billions": ("D", 1e9, "tokens are too few for a run; in which unit is it? Choose the unit of D"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_number_that_cannot_be_meant_is_asked_for_its_unit_as_moelaws_fit_asks(page: Any, name: str) -> None:
+    column, factor, words = UNITS[name]
+    letter = words[-1]
+    table = in_tokens()
+    give(page, table.assign(**{column: table[column] / factor}).to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    assert words in refused(page)
+    page.locator("#lab-fit").get_by_label(f"unit of {letter}").select_option(str(int(factor)))
+    fit_it(page)
+    page.get_by_text("Fitted 40 runs").wait_for()
+
+
+def test_what_a_table_says_twice_and_not_alike_is_told(
+    page: Any, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from moelaws.cli import main
+
+    table = in_tokens().assign(train_flops=lambda each: 7 * each["params"] * each["D"])
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    assert main(["runs", str(tmp_path / "runs.csv")]) == 0
+    said = re.search(r"train_flops is not .* as they are", capsys.readouterr().out.replace("\n", " "))
+    assert said is not None
+    give(page, table.to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    page.get_by_text("Fitted 40 runs").wait_for()
+    assert said[0][1:] in page.locator(".lab-result").inner_text()
 
 
 CELLS = {
@@ -261,20 +346,20 @@ def test_a_cell_that_cannot_be_is_named_by_row_and_column(page: Any, name: str) 
 
 
 def test_columns_that_do_not_vary_or_were_not_chosen_and_held_out_rows_that_are_not_there(page: Any) -> None:
-    give(page, runs().assign(D=20.0).to_csv(index=False))
+    give(page, runs().assign(D=2e10).to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     fit_it(page)
-    assert "column 'D' is 20 in all 40 runs; the law needs it to vary (D)" in refused(page)
+    assert "column 'D' is 2e10 in all 40 runs; the law needs it to vary (D)" in refused(page)
     page.locator("#lab-fit").get_by_label("D: training tokens").select_option("")
     fit_it(page)
     page.get_by_text("Choose the column that holds D: training tokens.").wait_for()
-    give(page, runs().to_csv(index=False))
+    give(page, in_tokens().to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     page.get_by_text("Held-out runs, objective, weights").click()
     page.get_by_label("hold out runs by column").select_option("D")
-    page.get_by_label("than").fill("1e9")
+    page.get_by_label("than").fill("1e19")
     fit_it(page)
-    page.get_by_text("Held-out runs 'D >= 1e9': no finished run meets it.").wait_for()
+    page.get_by_text("Held-out runs 'D >= 1e19': no finished run meets it.").wait_for()
 
 
 def test_words_for_the_status_semicolons_commas_and_what_follows_from_other_columns(page: Any) -> None:
@@ -284,7 +369,7 @@ def test_words_for_the_status_semicolons_commas_and_what_follows_from_other_colu
     text = table.to_csv(index=False, sep=";", decimal=",")
     give(page, text)
     assert law_of(page).input_value() == "abnar2025"
-    assert page.locator("#lab-fit").get_by_label("S: inactive share").input_value() == "rule:sparsity"
+    assert page.locator("#lab-fit").get_by_label("S: inactive share").input_value() == "rule:sparsity:(E - K) / E"
     law_of(page).select_option("hoffmann2022")
     page.locator("#lab-fit").get_by_label("unit of D").select_option(label="× billion")
     fit_it(page)
@@ -361,7 +446,7 @@ def test_nothing_is_wider_than_the_screen(place: Path, browser: Any, width: int)
     page = context.new_page()
     page.set_default_timeout(90_000)
     page.goto((place / "lab.html").as_uri())
-    give(page, runs().to_csv(index=False))
+    give(page, in_tokens().to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     page.get_by_text("Held-out runs, objective, weights").click()
     page.get_by_text("Move the coefficients").click()

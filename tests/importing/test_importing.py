@@ -265,3 +265,34 @@ def test_the_door_guesses_nothing_of_a_table_under_the_books_names(recwarn: pyte
     table = ROOT / "data" / "runs" / "isoflop.csv"
     pd.testing.assert_frame_equal(moelaws.read_runs(table), runs_of_the_book(table))
     assert not [each for each in recwarn if "preset" in str(each.message)]
+
+
+def test_cells_carry_their_units_whether_a_column_was_guessed_named_or_ours(tmp_path: Path) -> None:
+    place = tmp_path / "sheet.csv"
+    place.write_text("val_loss,total_params,seen,S\n3.4,1.3B,2e10 tokens,50%\n3.2,350M,5B tokens,87.5 %\n")
+    runs = load(place, Asked(rename={"tokens": "seen", "sparsity": "S", "loss": "val_loss"})).runs
+    assert runs["total_params"].tolist() == [1.3e9, 350e6]
+    assert runs["tokens"].tolist() == [2e10, 5e9]
+    assert runs["sparsity"].tolist() == [0.5, 0.875]
+
+
+def test_of_cells_with_units_the_one_that_is_no_number_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "sheet.csv"
+    place.write_text("loss,total_params\n3.4,1.3B\n3.3,big\n3.2,350M\n")
+    with pytest.raises(RunTableError, match="row 3, column 'total_params': found 'big'"):
+        load(place, Asked())
+
+
+def test_the_logarithm_of_a_perplexity_is_a_loss_guessed_or_named(tmp_path: Path) -> None:
+    place = tmp_path / "sheet.csv"
+    place.write_text("val_ppl,test_ppl,total_params\n20.0,30.0,1e7\n10.0,15.0,2e7\n")
+    named = load(place, Asked(rename={"loss": "ln(test_ppl)"})).runs
+    assert named["loss"].tolist() == pytest.approx([3.401197, 2.708050])
+    assert named["test_ppl"].tolist() == [30.0, 15.0]
+    assert load(place, Asked(guess=True)).runs["loss"].tolist() == pytest.approx([2.995732, 2.302585])
+    place.write_text("ppl on c4,ppl on wiki,total_params\n20.0,30.0,1e7\n10.0,15.0,2e7\n")
+    with pytest.raises(RunTableError, match=r"loss could be 'ln\(ppl on c4\)', 'ln\(ppl on wiki\)'"):
+        load(place, Asked(guess=True))
+    place.write_text("loss,total_params\n0.5,1e7\n")
+    with pytest.raises(RunTableError, match=r"found 'ln\(0.5\)', expected a finite number > 0"):
+        load(place, Asked(rename={"loss": "ln(loss)"}))

@@ -1,12 +1,15 @@
 """What follows from what: dense tables, mixtures, and that a column of the file is never replaced."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from moelaws.fitting.table import complete
 from moelaws.laws import law
-from moelaws.runs import derive
-from moelaws.runs.derive import dense
+from moelaws.runs import RunTableError, derive, read_runs
+from moelaws.runs.derive import dense, derivable
+from repository import ROOT
 
 
 def table(**columns: list) -> pd.DataFrame:
@@ -91,3 +94,27 @@ def test_the_active_share_of_experts_gives_the_sparsity_where_nothing_else_does(
     assert formulas["sparsity"] == "1 - A"
     found, formulas = derive(pd.DataFrame({"activation_ratio": [0.3], "n_experts": [8], "top_k": [2]}))
     assert found["sparsity"].tolist() == [0.75]  # shared experts may count as active
+
+
+def test_budgets_are_told_from_the_flops_where_they_are_asked_for() -> None:
+    runs = read_runs(ROOT / "data" / "runs" / "isoflop.csv")
+    bare = runs.drop(columns="budget")
+    told, derived = derive(bare, ["budget"])
+    assert derived == {"budget": "runs of about equal C"}
+    assert told["budget"].tolist() == runs["budget"].tolist()
+    assert derive(bare.drop(columns="train_flops"), ["budget"])[1]["train_flops"] == "6 N_a D"
+    assert "budget" not in derive(bare)[0].columns
+    assert derivable(bare, "budget") is not None
+
+
+def test_a_table_that_names_its_budgets_is_taken_at_its_word() -> None:
+    runs, derived = derive(table(budget=[1e9, 2e9], train_flops=[1e12, 1e13], loss=[3.0, 2.9]), ["budget"])
+    assert (runs["budget"].tolist(), derived) == ([1e9, 2e9], {})
+
+
+def test_flops_that_scatter_are_no_budgets_and_the_reader_is_told(tmp_path: Path) -> None:
+    scattered = table(total_params=[1e8] * 40, train_flops=[1e18 * 1.05**i for i in range(40)], loss=[3.0] * 40)
+    assert "budget" not in derive(scattered, ["budget"])[0].columns
+    scattered.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(RunTableError, match=r"no column 'budget'.*without a gap of 12%: too scattered for budgets"):
+        read_runs(tmp_path / "runs.csv", required=("loss", "budget"))

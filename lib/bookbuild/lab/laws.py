@@ -3,11 +3,21 @@
 from typing import Any
 
 from moelaws.importing.preset import counted_names, letters, names, places, units, wordings
+from moelaws.importing.unit import OWN_WORDS
 from moelaws.laws import LAWS
 from moelaws.laws.forms import Law
 from moelaws.optimum.known_coefficients import PUBLISHED
+from moelaws.runs.derive import SPEAKS_OF_EXPERTS
 from moelaws.runs.numbers import NOTHING
-from moelaws.runs.reading.status import DID_NOT, ENDED_WELL
+from moelaws.runs.reading.agreement import (
+    FEWEST_PARAMETERS,
+    FEWEST_TOKENS,
+    FLOPS_FACTOR,
+    TOKENS_PER_PARAMETER,
+    TOLERANCE,
+)
+from moelaws.runs.reading.source import COMPRESSED, COMPRESSED_NAMES, OTHER_FORMATS
+from moelaws.runs.reading.status import DID_NOT, ENDED_WELL, OTHER_NAMES
 from moelaws.runs.schema import COLUMNS
 
 
@@ -91,5 +101,24 @@ def written_names() -> dict[str, Any]:
         "WORDINGS": wording,
         "PLACES": sorted(places()),
         "UNITS": units(),
+        "OWN_WORDS": sorted(OWN_WORDS),
         "NOTHING": sorted(NOTHING),
+    }
+
+
+def written_reading() -> dict[str, Any]:
+    """What is known of files and tables: how others than CSV begin, what is doubted, and in which words it is said."""
+    return {
+        "FORMATS": {start.decode("latin1"): what for start, what in OTHER_FORMATS.items()},
+        "COMPRESSED": {start.decode("latin1"): kind for start, kind in COMPRESSED.items()},
+        "PACKED_NAMES": COMPRESSED_NAMES,
+        "DOUBTED": {
+            "parameters": FEWEST_PARAMETERS,
+            "tokens": FEWEST_TOKENS,
+            "ratio": TOKENS_PER_PARAMETER,
+            "flops": FLOPS_FACTOR,
+            "gap": TOLERANCE,
+        },
+        "SPEAKS_OF_EXPERTS": SPEAKS_OF_EXPERTS.pattern,
+        "STATUS_NAMES": sorted(OTHER_NAMES),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bookbuild.lab.laws import written_columns, written_laws, written_names, written_status
+from bookbuild.lab.laws import written_columns, written_laws, written_names, written_reading, written_status
 from moelaws import __version__
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +42,8 @@ def engine_script() -> str:
 
 def page_script() -> str:
     """The page's own script: forms, tables and pictures."""
-    return f'(function () {{\n"use strict";\n{_consts(written_names())}{_text("page")}\n}})();\n'
+    known = _consts(written_names() | written_reading())
+    return f'(function () {{\n"use strict";\n{known}{_text("page")}\n}})();\n'
 
 
 def example_script(root: Path) -> str:

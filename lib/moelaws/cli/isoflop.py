@@ -8,8 +8,8 @@ from moelaws.cli.values import columns, number, numbers, path, seed, whole
 from moelaws.document import check_json, write_json
 from moelaws.fitting.engine.descent import FitFailed
 from moelaws.quote import shown
+from moelaws.runs.budgets import TOLERANCE
 from moelaws.surfaces.analysis import IsoflopOptions, isoflop
-from moelaws.surfaces.budget import TOLERANCE
 from moelaws.surfaces.polynomial import Degree
 
 

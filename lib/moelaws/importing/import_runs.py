@@ -14,6 +14,7 @@ from moelaws.importing.preset import Preset, presets
 from moelaws.importing.run_folders import files_in
 from moelaws.importing.tensorboard_folder import EVENTS, read_tensorboard
 from moelaws.importing.trainer_folder import STATE, read_trainer
+from moelaws.importing.unit import plain_numbers
 from moelaws.importing.wandb_export import FILES, TRACKED, read_wandb
 from moelaws.quote import listed, plain
 from moelaws.runs import Loaded, RunTableError, load_cells
@@ -95,7 +96,8 @@ def load(path: str | Path, asked: Asked) -> Loaded:
         preset = _guessed(place, rename, asked.left)
     if preset is None:
         try:
-            return load_cells(read_table(place), name, rename, asked.where, asked.required, asked.any_sign)
+            cells = plain_numbers(read_table(place), rename)
+            return load_cells(cells, name, rename, asked.where, asked.required, asked.any_sign)
         except RunTableError as error:
             raise _with_hint(error, place, rename) from None
     export = _export(place, preset)
@@ -154,6 +156,7 @@ def _named(
     cells, said = from_patterns(found.cells, preset, {**found.rename, **rename})
     pairs = ", ".join((*found.said, *said))
     notes = [f"preset {preset.name}: {pairs or 'no column was renamed'}", *found.asked, *export.notes]
+    cells = plain_numbers(cells, found.rename | dict(rename))
     renamed = rename_columns(cells, found.rename | dict(rename), name).cells
     known = {
         str(column): values

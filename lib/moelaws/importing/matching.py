@@ -1,6 +1,5 @@
 """Which column of somebody's table is which: by a preset's list, then by the names that people give."""
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from moelaws.importing.preset import Preset, counted_names, letters, names
-from moelaws.importing.unit import plain_numbers, without_unit
+from moelaws.importing.unit import without_unit
 from moelaws.importing.wording import Rank, rank
 from moelaws.quote import listed, shown
 from moelaws.runs.numbers import as_numbers
@@ -72,8 +71,6 @@ def matched(cells: pd.DataFrame, preset: Preset, taken: Iterable[str] = (), left
     if "loss" in wanted and "loss" not in found and not asked:
         _take_perplexity(cells, found, asked)
     for ours, source in ((ours, found[ours]) for ours in wanted if ours in found):
-        if source in cells.columns:
-            cells[source] = plain_numbers(cells[source], ours)
         if source != ours:
             rename[ours] = source
     return Matched(cells, rename, tuple(f"{ours} = {source}" for ours, source in rename.items()), tuple(asked))
@@ -153,19 +150,12 @@ def _move_active_experts(cells: pd.DataFrame, found: dict[str, str], taken: set[
 
 
 def _take_perplexity(cells: pd.DataFrame, found: dict[str, str], asked: list[str]) -> None:
-    """A perplexity is a loss, whose logarithm it takes; what is none is complained of under the loss."""
+    """A perplexity is a loss when its logarithm is taken."""
     sources = _worded(cells, "perplexity", set(found.values()))
     if len(sources) != 1:
-        asked.extend([_question("loss", sources)] if sources else [])
+        asked.extend([_question("loss", [f"ln({source})" for source in sources])] if sources else [])
         return
     found["loss"] = f"ln({sources[0]})"
-    cells[found["loss"]] = np.array(
-        [
-            repr(math.log(value)) if value >= 1 else None if pd.isna(cell) else f"ln({cell})"
-            for cell, value in zip(cells[sources[0]], _numbers_of(cells, sources[0]), strict=True)
-        ],
-        dtype=object,
-    )
 
 
 def _question(ours: str, sources: list[str]) -> str:

@@ -1,16 +1,20 @@
 """Units that the names and cells of a column carry: ``D (billions)``, ``tokens_B``, ``train_exaflops``, ``1.3B``."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moelaws.importing.preset import units
-from moelaws.runs.numbers import NOTHING
 
 COUNTS = ("total_params", "active_params", "dense_params", "non_embedding_params", "tokens", "train_flops", "budget")
 """Columns that people count in thousands, millions and billions."""
+
+OWN_WORDS = frozenset({"tokens", "token", "params", "param", "parameters", "parameter", "flops", "flop"})
+"""Words for what is counted, which may stand behind a number: ``2e10 tokens``, ``5B tokens``."""
 
 _FLOPS = ("train_flops", "budget")
 _RATIOS = ("sparsity", "activation_ratio")
@@ -18,8 +22,10 @@ _UNIT = re.compile(r"(.*?)[\s_]*[(\[]\s*(?:in\s+)?([^()\[\]]+?)\s*[)\]]\s*", re.
 _SUFFIX = re.compile(r"(.*?[^\s_])(?:[\s_]+(?:in[\s_]+)?)([A-Za-z]+|%|1?[eE][0-9]{1,2})")
 _POWER = re.compile(r"(?:x|×|\*)?\s*(?:1?e\+?|10\^|10\*\*)(\d{1,2})", re.IGNORECASE)
 _BESIDE = re.compile(r"(?:of)?(?:tokens?|params?|parameters?)$|(?<=[0-9])flops?$")
-_SCALED_CELL = re.compile(r"([+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+|%)")
-_DIGITS = re.compile(r"[0-9.]+(?:[eE][+-]?[0-9]+)?")
+_SCALED_CELL = re.compile(
+    r"([+]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+|%)(?:\s+(?:tokens?|params?|parameters?|flops?))?",
+    re.IGNORECASE,
+)
 
 
 @lru_cache(2**17)
@@ -51,27 +57,32 @@ def without_unit(name: str, ours: str) -> tuple[str, float | None]:
     return name, None
 
 
-def plain_numbers(column: pd.Series, ours: str) -> pd.Series:
-    """Cells such as 1.3B or 6.25% as numbers; a column in which one cell is neither stays as it is."""
-    if ours not in (*COUNTS, *_RATIOS) or column.dtype != object:
-        return column
-    values: list[str | None] = []
-    changed = False
-    for cell in column:
-        if cell is None or cell != cell or str(cell).lower() in NOTHING:
-            values.append(cell)
-            continue
-        text = str(cell)
-        scaled = _SCALED_CELL.fullmatch(text)
-        factor = units().get(scaled[2].lower()) if scaled else None
-        if scaled and factor is not None:
-            values.append(repr(float(scaled[1]) * factor))
-            changed = True
-        elif _DIGITS.fullmatch(text):
-            values.append(text)
-        else:
-            return column
-    return pd.Series(np.array(values, dtype=object), index=column.index) if changed else column
+def plain_numbers(cells: pd.DataFrame, rename: Mapping[str, str]) -> pd.DataFrame:
+    """A table with cells such as 1.3B, 2e10 tokens or 6.25 % as numbers, where they count something.
+
+    Args:
+        cells: a table of text under the file's names.
+        rename: the book's column -> the file's; a column whose unit is given by a factor stays as it is.
+
+    Returns:
+        The table. A cell that is no number in any unit stays, to be refused as such.
+    """
+    for ours in (*COUNTS, *_RATIOS):
+        theirs = rename.get(ours, ours)
+        if theirs in cells.columns and cells[theirs].dtype == object:
+            plain = [_plain(cell) for cell in cells[theirs]]
+            if any(new is not old for new, old in zip(plain, cells[theirs], strict=True)):
+                cells = cells.assign(**{theirs: np.array(plain, dtype=object)})
+    return cells
+
+
+def _plain(cell: Any) -> Any:
+    scaled = _SCALED_CELL.fullmatch(cell) if isinstance(cell, str) else None
+    if scaled is None:
+        return cell
+    word = scaled[2].lower()
+    factor = 1.0 if word in OWN_WORDS else units().get(word)
+    return cell if factor is None else repr(float(scaled[1]) * factor)
 
 
 def _flops_in(name: str) -> tuple[str, float] | None:

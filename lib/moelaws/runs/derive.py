@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from moelaws.runs.budgets import ScatteredFlops, named_budgets
 from moelaws.runs.numbers import as_numbers
 
 _Rule = tuple[str, tuple[str, ...], str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]
@@ -27,8 +28,9 @@ _ON_REQUEST: tuple[_Rule, ...] = (("activation_ratio", ("sparsity",), "1 - S", l
 """Derived only for those who name them."""
 
 _OF_EXPERTS = ("n_experts", "top_k", "sparsity", "activation_ratio", "granularity", "shared_experts", "moe_every")
-_SPEAKS_OF_EXPERTS = re.compile(r"expert|moe|rout|top.?k|spars|granular", re.IGNORECASE)
+SPEAKS_OF_EXPERTS = re.compile(r"expert|moe|rout|top.?k|spars|granular", re.IGNORECASE)
 _NO_EXPERTS = {"sparsity": (0.0, "0, dense"), "n_experts": (1.0, "1, dense"), "top_k": (1.0, "1, dense")}
+BUDGET = "budget"
 _SIZES = ("total_params", "active_params")
 _USED = {*_OF_EXPERTS, *(name for rule in (*_RULES, *_DENSE, *_ON_REQUEST) for name in (rule[0], *rule[1]))}
 
@@ -36,7 +38,8 @@ _USED = {*_OF_EXPERTS, *(name for rule in (*_RULES, *_DENSE, *_ON_REQUEST) for n
 def derive(runs: pd.DataFrame, wanted: Iterable[str] | None = None) -> tuple[pd.DataFrame, dict[str, str]]:
     """Add the columns that the present ones determine. A column that is there, and holds something, is never touched.
 
-    A table of which no column speaks of experts holds dense models: S = 0, E = K = 1, and N_a = N.
+    A table of which no column speaks of experts holds dense models: S = 0, E = K = 1, and N_a = N. Budgets, for those
+    who ask for them, are groups of training FLOPs that gaps part.
 
     Args:
         runs: a run table.
@@ -51,7 +54,10 @@ def derive(runs: pd.DataFrame, wanted: Iterable[str] | None = None) -> tuple[pd.
         (0.75, '(E - K) / E')
     """
     known, formulas, sources = _derived(runs)
-    asked = set(formulas) - {rule[0] for rule in _ON_REQUEST} if wanted is None else set(wanted)
+    wanted = None if wanted is None else set(wanted)
+    if wanted and BUDGET in wanted and (budgets := _budgets(runs, known)) is not None:
+        known[BUDGET], formulas[BUDGET], sources[BUDGET] = budgets, "runs of about equal C", ("train_flops",)
+    asked = set(formulas) - {rule[0] for rule in _ON_REQUEST} if wanted is None else wanted
     for name in reversed(formulas):  # what a column follows from was derived before it
         asked |= set(sources[name]) if name in asked else set()
     derived = {name: formula for name, formula in formulas.items() if name in asked}
@@ -65,9 +71,11 @@ def derivable(runs: pd.DataFrame, name: str) -> np.ndarray | None:
         runs: a table, of numbers or of the cells of a file.
         name: a column that it does not have.
     """
-    if name not in _USED:
+    if name not in _USED and name != BUDGET:
         return None
     known, formulas, _ = _derived(runs)
+    if name == BUDGET:
+        return _budgets(runs, known)
     return known[name] if name in formulas else None
 
 
@@ -77,7 +85,7 @@ def dense(runs: pd.DataFrame) -> bool:
     for name, none_of in (("n_experts", 1.0), ("sparsity", 0.0)):
         if name in there:
             return bool(np.all((there[name] == none_of) | np.isnan(there[name])))
-    if there or any(_SPEAKS_OF_EXPERTS.search(str(name)) for name in runs.columns if name not in _OF_EXPERTS):
+    if there or any(SPEAKS_OF_EXPERTS.search(str(name)) for name in runs.columns if name not in _OF_EXPERTS):
         return False
     sizes = _known(runs, _SIZES)
     if len(sizes) < len(_SIZES):
@@ -102,6 +110,16 @@ def _derived(runs: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str],
             if name not in known and all(source in known for source in sources):
                 known[name], formulas[name], used[name] = rule(known), formula, sources
     return known, formulas, used
+
+
+def _budgets(runs: pd.DataFrame, known: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Budgets of a table that names none, [rows]; ``None`` where its FLOPs are not known, or too scattered."""
+    if _known(runs, (BUDGET,)) or "train_flops" not in known:
+        return None
+    try:
+        return named_budgets(known["train_flops"], next((known[name] for name in _SIZES if name in known), None))
+    except ScatteredFlops:
+        return None
 
 
 def _known(runs: pd.DataFrame, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from moelaws.runs import finished
+from moelaws.runs.budgets import FEWEST_SIZES, TOLERANCE
 from moelaws.stages import counted
-from moelaws.surfaces.budget import FEWEST_SIZES, TOLERANCE, check, completed
+from moelaws.surfaces.budget import check, completed
 from moelaws.surfaces.isoflop import fit_surface
 from moelaws.surfaces.nominal import Design, EqualBudgets, by_design, equal_budgets, mixed_designs, told
 from moelaws.surfaces.polynomial import Degree, SurfaceError

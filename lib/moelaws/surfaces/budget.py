@@ -4,20 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from moelaws.quote import listed, shown
 from moelaws.runs import derive, finished
+from moelaws.runs.budgets import TOLERANCE, ScatteredFlops, grouped
 from moelaws.surfaces.polynomial import Array, SurfaceError
-
-TOLERANCE = 0.12
-"""Runs whose FLOPs differ by no more than this share belong to one budget: those of real sweeps scatter by a few per
-cent, and budgets worth telling apart lie further from each other."""
-
-FEWEST_SIZES = 3
-"""Distinct sizes that an optimum needs: two do not bend."""
-
-_EXACT = 0.02  # a run takes a whole number of steps: FLOPs this near are the same
 
 
 def completed(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -50,8 +41,7 @@ def budget_of(
 ) -> pd.Series:
     """The budget each run belongs to, in FLOPs.
 
-    It is the column ``budget`` or, without it, ``train_flops``, grouped in ln C. Neighbours within the tolerance belong
-    together, unless gaps twice as wide as any group part them and each group has the sizes for an optimum.
+    It is the column ``budget`` or, without it, ``train_flops``, grouped by ``runs.budgets.grouped``.
 
     Args:
         runs: a run table.
@@ -75,12 +65,13 @@ def budget_of(
         nearest = names[np.argmin(np.nan_to_num(apart, nan=np.inf), axis=1)]
         near = np.abs(np.log(values / nearest)) <= np.log1p(tolerance)
         return pd.Series(nearest, index=runs.index, name=column).where(near)
-    sizes = runs[variable].to_numpy(float) if variable in runs.columns else np.arange(len(runs), dtype=float)
-    known = np.flatnonzero(np.isfinite(values) & (values > 0))
-    group = np.full(len(runs), np.nan)
-    order = known[np.argsort(values.to_numpy()[known], kind="stable")]
-    for number, members in enumerate(_groups(order, np.log(values.to_numpy(float)), sizes, np.log1p(tolerance))):
-        group[members] = number
+    sizes = runs[variable].to_numpy(float) if variable in runs.columns else None
+    try:
+        group = grouped(values.to_numpy(float), sizes, tolerance)
+    except ScatteredFlops as error:
+        raise SurfaceError(
+            f"{error}; name these with --budgets, or move the tolerance with --budget-tolerance"
+        ) from None
     return values.groupby(group).transform("median")
 
 
@@ -138,39 +129,6 @@ def check(runs: pd.DataFrame, variable: str, left_out: int = 0) -> None:
         if not good.all():
             row = runs.index[~good][0]
             raise SurfaceError(f"row {row}, column {name!r}: found {runs[name].at[row]!s}, expected {expected}")
-
-
-def _groups(order: NDArray[np.intp], log_c: Array, sizes: Array, tolerance: float) -> list[NDArray[np.intp]]:
-    """Runs in order of their FLOPs, parted where neighbours lie further apart than the tolerance, and then again."""
-    if not len(order):
-        return []
-    parts = np.split(order, np.flatnonzero(np.diff(log_c[order]) > tolerance) + 1)
-    return [group for part in parts for group in _parted(part, log_c, sizes, tolerance)]
-
-
-def _parted(runs: NDArray[np.intp], log_c: Array, sizes: Array, tolerance: float) -> list[NDArray[np.intp]]:
-    """One group, or several with gaps between them twice as wide as the widest of them.
-
-    Budgets a tenth apart whose runs hit them exactly are as clear as decades; runs that scatter by a tenth are one.
-    """
-    gaps = np.diff(log_c[runs])
-    for least in sorted(set(gaps[gaps > np.log1p(_EXACT)])):
-        groups = np.split(runs, np.flatnonzero(gaps >= least) + 1)
-        widest = max(float(np.ptp(log_c[group])) for group in groups)
-        if least > 2 * widest and all(distinct(sizes[group]) >= FEWEST_SIZES for group in groups):
-            return groups
-    if np.ptp(log_c[runs]) > 2 * tolerance:
-        low, high = np.exp(log_c[runs[[0, -1]]])
-        raise SurfaceError(
-            f"the FLOPs of {len(runs)} runs go from {low:.4g} to {high:.4g} without a gap of {np.expm1(tolerance):.0%}:"
-            " too scattered for budgets; name these with --budgets, or move the tolerance with --budget-tolerance"
-        )
-    return [runs]
-
-
-def distinct(sizes: Array) -> int:
-    """How many different sizes there are."""
-    return len(set(np.round(np.log(np.maximum(sizes, 1e-300)), 6)))
 
 
 def _alike(sparsity: Array) -> Array:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from moelaws.quote import listed, shown
-from moelaws.surfaces.budget import FEWEST_SIZES, TOLERANCE, budget_of, distinct
+from moelaws.runs.budgets import FEWEST_SIZES, TOLERANCE, distinct, roundest
+from moelaws.surfaces.budget import budget_of
 from moelaws.surfaces.polynomial import Array, SurfaceError
 
 Design = Mapping[str, float]
@@ -74,7 +75,7 @@ def equal_budgets(
         slope[enough] = _slopes(label[enough], inside["loss"].groupby([called, inside["sparsity"]]).min())
         slope[~scattered] = 0.0
         for k in np.flatnonzero(scattered & enough) if not len(named) else ():
-            budget[k] = _roundest(low[k], high[k], label[k])
+            budget[k] = roundest(low[k], high[k], label[k])
     of_run = np.searchsorted(label, called.to_numpy(float))
     moved = slope[of_run] * np.log(flops.to_numpy(float) / budget[of_run])
     return EqualBudgets(
@@ -99,16 +100,6 @@ def _slopes(labels: Array, lowest: pd.Series) -> Array:
     else:
         slopes = np.gradient(level, np.log(labels))
     return np.minimum(slopes, 0.0)
-
-
-def _roundest(low: float, high: float, middle: float) -> float:
-    """The number with the fewest digits from ``low`` to ``high``, the nearest to the middle of these."""
-    for digits in range(1, 6):
-        unit = 10.0 ** (np.floor(np.log10(middle)) - digits + 1)
-        steps = np.arange(np.ceil(low / unit), np.floor(high / unit) + 1)
-        if len(steps):
-            return float(f"{steps[np.argmin(np.abs(steps * unit - middle))] * unit:.6g}")
-    return middle
 
 
 def by_design(runs: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[Design, pd.DataFrame]]:

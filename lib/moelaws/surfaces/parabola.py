@@ -9,7 +9,8 @@ from scipy.special import fdtrc, stdtrit
 
 from moelaws.fitting.least_squares import least_squares
 from moelaws.optimum.minimum import Edge, Minimum, tails
-from moelaws.surfaces.budget import FEWEST_SIZES, distinct, one_budget
+from moelaws.runs.budgets import FEWEST_SIZES, distinct
+from moelaws.surfaces.budget import one_budget
 from moelaws.surfaces.curves import Cells
 from moelaws.surfaces.held_out import held_out_residuals
 from moelaws.surfaces.neighbourhood import Fit, Mask, is_bent, least_variance, neighbourhood, outlier, scatter

@@ -7,7 +7,7 @@ import numpy as np
 
 from moelaws.optimum.minimum import Edge
 from moelaws.quote import number_of
-from moelaws.surfaces.budget import FEWEST_SIZES
+from moelaws.runs.budgets import FEWEST_SIZES
 from moelaws.surfaces.polynomial import Array
 
 Standing = Literal["optimum", "no interval", "low edge", "high edge", "open", "few sizes", "misfit"]

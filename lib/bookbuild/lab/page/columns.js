@@ -1,79 +1,93 @@
 // Which column of the reader's table a quantity is read from: guessed by its name, chosen by the reader, or worked out
-// from others by the rules of moelaws.runs.
+// from others.
 
-const RULES = [
-  { column: "sparsity", from: ["n_experts", "top_k"], words: "(E - K) / E", rule: (e, k) => (e - k) / e },
-  { column: "n_experts", from: ["top_k", "sparsity"], words: "K / (1 - S)", rule: (k, s) => k / (1 - s) },
-  { column: "tokens", from: ["train_flops", "active_params"], words: "C / (6 N_a)", rule: (c, n) => c / (6 * n) },
-  { column: "train_flops", from: ["tokens", "active_params"], words: "6 N_a D", rule: (d, n) => 6 * n * d },
-  { column: "active_params", from: ["train_flops", "tokens"], words: "C / (6 D)", rule: (c, d) => c / (6 * d) },
-  { column: "activation_ratio", from: ["sparsity"], words: "1 - S", rule: (s) => 1 - s },
-];
-
-const FACTORS = [["1", "as it is"], ["1e3", "× thousand"], ["1e6", "× million"], ["1e9", "× billion"],
-  ["1e12", "× trillion"]];
 const COUNTED = /_params$|tokens$|_flops$/;
-
-// The factor that a column's name tells, as in `tokens (B)`.
-const usualFactor = (value, quantity) => withoutUnit(value.slice("column:".length), quantity).factor;
-
-// The factors to choose from, with one that a name tells.
-function factorsWith(factor) {
-  const usual = FACTORS.map(([value, words]) => [String(Number(value)), words]);
-  const known = usual.some(([value]) => value === String(factor));
-  return known ? usual : [...usual, [String(factor), `× ${said(factor, 3)}`]];
-}
 
 // One variable's row of the form: where it is read from, in which unit, and what it is worked out from.
 // quantities: the book's columns that the variable may be. Returns {made, read(): {values, name, derived, source}}.
-function columnChooser(table, label, quantities, chosenBefore) {
-  const rules = RULES.filter((each) => quantities.includes(each.column) && each.column === quantities[0]);
+function columnChooser(table, label, quantities) {
+  const given = derivedRules(table);
+  const rules = quantities.flatMap((each) => [...new Set([given[each], ...RULES.filter((rule) => rule.column === each)])])
+    .filter(Boolean);
+  const logs = perplexities(table, quantities);
   const options = [["", "choose a column"], ...table.names.map((name) => [`column:${name}`, name]),
-    ...rules.map((each) => [`rule:${each.column}`, `worked out: ${each.words}`])];
+    ...logs.map((name) => [`ln:${name}`, `ln of ${name}, a perplexity`]),
+    ...rules.map((rule) => [`rule:${rule.column}:${rule.words}`, `worked out: ${rule.words}`])];
+  const ruleOf = (value) => rules.find((rule) => `rule:${rule.column}:${rule.words}` === value);
   const guessed = quantities.map((each) => guess(table, each)).find(Boolean);
-  const possible = rules.find((each) => each.from.every((source) => guess(table, source)));
-  const first = chosenBefore || (guessed ? `column:${guessed}` : possible ? `rule:${possible.column}` : "");
+  const possible = quantities.map((each) => given[each]).find(Boolean);
+  const first = guessed ? `column:${guessed}` : possible ? `rule:${possible.column}:${possible.words}`
+    : logs.length === 1 ? `ln:${logs[0]}` : "";
   const below = element("div", { class: "lab-sources" });
+  const letter = label.split(":")[0];
   let sources = [];
   let factor = null;
   const show = (value) => {
     sources = [];
     factor = null;
     below.replaceChildren();
-    const rule = value.startsWith("rule:") && RULES.find((each) => `rule:${each.column}` === value);
+    const rule = ruleOf(value);
     if (rule) {
       sources = rule.from.map((quantity) => columnChooser(table, quantity, [quantity]));
       below.append(...sources.map((each) => each.made));
-    } else if (value && (COUNTED.test(quantities[0]) || usualFactor(value, quantities[0]) !== 1)) {
-      const usual = usualFactor(value, quantities[0]);
+    } else if (value.startsWith("column:")) {
+      const name = value.slice("column:".length);
+      const usual = withoutUnit(name, quantityOf(table, quantities)).factor;
+      if (!COUNTED.test(quantities[0]) && usual === 1) return;
       factor = select(factorsWith(usual), String(usual));
-      below.append(field(`unit of ${label.split(":")[0]}`, factor));
+      below.append(field(`unit of ${letter}`, factor));
     }
   };
-  const control = select(options, first, show);
+  const control = choice(table, options, first, show);
   show(first);
   const made = element("div", { class: "lab-column" }, field(label, control), below);
   const read = () => {
-    if (!control.value) refuse(`Choose the column that holds ${label}.`);
-    const rule = control.value.startsWith("rule:") && RULES.find((each) => `rule:${each.column}` === control.value);
+    const picked = control.picked();
+    if (!picked) refuse(`Choose the column that holds ${label}.${couldBe(table, quantities)}`);
+    const rule = ruleOf(picked);
     if (rule) {
       const found = sources.map((each) => each.read());
-      const values = found[0].values.map((_, i) => rule.rule(...found.map((each) => each.values[i])));
+      const values = table.cells.map((_, i) => rule.rule(...found.map((each) => each.values[i])));
       const derived = Object.assign({ [rule.column]: rule.words }, ...found.map((each) => each.derived));
       const maps = found.flatMap((each) => each.maps);
-      return { values, name: rule.column, derived, shown: `${rule.column} (${rule.words})`, maps };
+      return { values, name: rule.column, derived, shown: `${rule.column} (${rule.words})`, maps, parts: found };
     }
-    const source = control.value.slice("column:".length);
+    const source = picked.slice(picked.indexOf(":") + 1);
+    if (picked.startsWith("ln:")) {
+      const values = numbersOf(table, source).map((each) => (each >= 1 ? Math.log(each) : NaN));
+      return { values, name: "loss", derived: {}, shown: `ln(${source})`, source, maps: [], parts: [], log: true, letter };
+    }
     const times = factor ? Number(factor.value) : 1;
-    const name = quantities.includes(source) ? source : quantities[0];
-    const values = numbersOf(table, source).map((each) => each * times);
-    return { values, name, derived: {}, shown: source, source, maps: [{ name, source, times }] };
+    const name = quantityOf(table, quantities);
+    const values = scaledNumbers(table, source, name, times);
+    const sure = Boolean(factor) && (times !== 1 || factor.value === SURE);
+    return { values, name, derived: {}, shown: source, source, maps: [{ name, source, times, sure }], parts: [], sure, letter };
   };
   return { made, read };
 }
 
+// Which of the quantities that a variable may be its column is called: the first that a column's name says, as another
+// column would else be taken for it.
+function quantityOf(table, quantities) {
+  return quantities.find((each) => guess(table, each)) || quantities[0];
+}
+
+// Columns of perplexities, in a table that has no losses: the ones whose names say it best.
+function perplexities(table, quantities) {
+  if (quantities[0] !== "loss" || guess(table, "loss")) return [];
+  const bare = table.names.map((name) => ({ name, base: name, factor: 1 }));
+  return wordedColumns(table, bare, "perplexity").map(({ name }) => name);
+}
+
+// Names that may say it, where several do.
+function couldBe(table, quantities) {
+  const bare = table.names.map((name) => ({ name, ...withoutUnit(name, quantities[0]) }));
+  const names = wordedColumns(table, bare, quantities[0]).map(({ name }) => `'${name}'`);
+  return names.length > 1 ? ` It could be ${names.slice(0, 4).join(", ")}.` : "";
+}
+
 // Refuse a number that its column cannot hold, by row and column.
-function checkNumbers(table, rows, found, anySign) {
+function checkNumbers(table, rows, found, anySign, hint) {
   const known = engine().COLUMNS[found.name];
   const expected = anySign ? "a finite number" : known ? known.expected : "a finite number > 0";
   for (const i of rows) {
@@ -83,8 +97,24 @@ function checkNumbers(table, rows, found, anySign) {
       && !(known && known.below !== null && value >= known.below)
       && !(known && known.whole && !Number.isInteger(value));
     if (fine) continue;
-    const cell = found.source ? table.cells[i][table.names.indexOf(found.source)] : String(value);
+    const text = found.source ? cellsOf(table, found.source)[i] : String(value);
+    const cell = found.log && text ? `ln(${text})` : text;
     refuse(`${table.file}: row ${table.numbers[i]}, column '${found.shown}': found ${cell === "" ? "nothing" : `'${cell}'`},`
-      + ` expected ${expected}.`);
+      + ` expected ${expected}.${hint}`);
   }
+}
+
+// What a table says of the quantities that are known by name, and what the form reads in their place:
+// {quantity: {values, shown, sure, letter}}, where `sure` is a unit that was given, and `letter` what the form calls it.
+function knownQuantities(table, reads) {
+  const known = {};
+  for (const [quantity, { name, unit }] of Object.entries(matchedColumns(table))) {
+    const values = numbersFor(table, quantity);
+    if (values) known[quantity] = { values, shown: name, sure: unit, letter: "" };
+  }
+  const leaves = (each) => [...(each.parts.length ? [] : [each]), ...each.parts.flatMap(leaves)];
+  for (const each of reads.flatMap(leaves)) {
+    if (each.source) known[each.name] = { values: each.values, shown: each.shown, sure: each.sure, letter: each.letter };
+  }
+  return known;
 }

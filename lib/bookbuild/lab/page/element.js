@@ -30,6 +30,42 @@ function select(options, chosen, onchange) {
   return made;
 }
 
+const MOST_OPTIONS = 300;
+
+// One of the columns of a table, or what else is to be chosen in a column's place: a list to choose from, or, where it
+// would be too long, a name to type, with suggestions. The control's picked() is the value of what was chosen.
+function choice(table, options, chosen, onchange) {
+  if (options.length <= MOST_OPTIONS) {
+    const made = select(options, chosen, onchange);
+    made.picked = () => made.value;
+    return made;
+  }
+  const byText = new Map(options.map(([value, text]) => [text, value]));
+  const picked = () => {
+    const text = made.value.trim();
+    if (text && !byText.has(text)) refuse(`${table.file}: no column '${text.slice(0, 60)}'.`);
+    return text ? byText.get(text) : "";
+  };
+  const first = options.find(([value]) => value === chosen);
+  const made = element("input", { type: "text", list: listOf(table), autocomplete: "off", spellcheck: "false",
+    placeholder: options[0][0] ? "" : options[0][1], value: first && first[0] ? first[1] : "",
+    onchange: () => onchange && onchange(byText.get(made.value.trim()) || "") });
+  made.picked = picked;
+  return made;
+}
+
+// The names of a wide table's columns, to be suggested: one list for all that ask for a column.
+function listOf(table) {
+  if (!document.getElementById("lab-columns") || !table.listed) {
+    const old = document.getElementById("lab-columns");
+    if (old) old.remove();
+    document.body.append(element("datalist", { id: "lab-columns" },
+      table.names.map((name) => element("option", { value: name }))));
+    table.listed = true;
+  }
+  return "lab-columns";
+}
+
 // A slider with its name, and its value in words beside it.
 function slider({ label, min, max, step, value, say, oninput }) {
   const shownValue = element("output", {}, say(value));

@@ -14,11 +14,11 @@ function fitForm(root) {
     tell("");
     wrong.textContent = error instanceof engine().LabError ? error.message : `This did not work: ${error.message}.`;
   };
-  const open = async (text, name) => {
+  const open = async (given, name) => {
     wrong.textContent = "";
     result.replaceChildren();
     try {
-      state.table = await readTable(text, name);
+      state.table = readTable(await given, name);
       tell(`${name}: ${state.table.cells.length} rows, ${state.table.names.length} columns. Nothing left your computer.`);
       choices.replaceChildren(choicesOf(state, { tell, fail, wrong, result }));
     } catch (error) {
@@ -27,22 +27,19 @@ function fitForm(root) {
       fail(error);
     }
   };
-  root.append(tableChooser(open, fail), status, wrong, choices, result);
+  root.append(tableChooser(open), status, wrong, choices, result);
 }
 
 // A file by the dialog, by drag and drop, or the example.
-function tableChooser(open, fail) {
+function tableChooser(open) {
   const take = (file) => {
     if (!file) return;
-    if (file.size > LARGEST_FILE) {
-      fail(new (engine().LabError)(`${file.name}: ${said(file.size / 1e6, 3)} MB; the page takes at most`
-        + ` ${LARGEST_FILE / 1e6} MB, and moelaws fit takes more.`));
-      return;
-    }
-    file.text().then((text) => open(text, file.name), fail);
+    open(textOf(file), file.name);
   };
-  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,.json,.jsonl,.ndjson,text/csv",
-    onchange: () => take(input.files[0]) });
+  const input = element("input", { type: "file", accept: ".csv,.tsv,.txt,.json,.jsonl,.ndjson,.gz,text/csv",
+    onchange: () => take(input.files[0]),
+    // The same file again, after it was mended, is a change too.
+    onclick: () => { input.value = ""; } });
   const zone = element("div", { class: "lab-drop",
     ondragover: (event) => { event.preventDefault(); zone.classList.add("lab-over"); },
     ondragleave: () => zone.classList.remove("lab-over"),
@@ -74,7 +71,7 @@ function choicesOf(state, say) {
   show();
   const held = holdOut(state.table);
   const objective = select(OBJECTIVES, "huber-log");
-  const weight = select([["", "all runs alike"], ...state.table.names.map((name) => [name, name])], "");
+  const weight = choice(state.table, [["", "all runs alike"], ...state.table.names.map((name) => [name, name])], "");
   const seed = element("input", { type: "number", min: "0", step: "1", value: "0" });
   const more = element("details", { class: "lab-more" }, element("summary", {}, "Held-out runs, objective, weights"),
     element("div", { class: "lab-fields" }, held.made, field("objective", objective), field("weight of each run", weight),
@@ -141,9 +138,9 @@ function ownColumns(table) {
     problem.textContent = "";
     try {
       names = engine().namesOf(engine().parse(formula.value, {})).map((name) => {
-        const likely = table.names.includes(name) ? name : usual[name] ? guess(table, usual[name]) : "";
+        const likely = table.places.has(name) ? name : usual[name] ? guess(table, usual[name]) : "";
         const columns = table.names.map((each) => [each, `column ${each}`]);
-        const control = select([["", "a parameter to fit"], ...columns], likely);
+        const control = choice(table, [["", "a parameter to fit"], ...columns], likely);
         return { name, control };
       });
     } catch (error) {
@@ -156,11 +153,12 @@ function ownColumns(table) {
     onchange: read });
   read();
   const target = columnChooser(table, "L: the loss", ["loss"]);
-  const variables = () => names.filter(({ control }) => control.value).map(({ name, control }) => ({
-    variable: { symbol: name, columns: [control.value], meaning: control.value },
-    chooser: { read: () => ({ values: numbersOf(table, control.value), name: control.value, shown: control.value,
-      source: control.value, derived: {}, maps: [] }) },
-  }));
+  const variables = () => names.map(({ name, control }) => [name, control.picked()]).filter(([, column]) => column)
+    .map(([name, column]) => ({
+      variable: { symbol: name, columns: [column], meaning: column },
+      chooser: { read: () => ({ values: numbersOf(table, column), name: column, shown: column, source: column, derived: {},
+        maps: [], parts: [], sure: true }) },
+    }));
   const formulaField = field("formula", formula, "numbers, names, + - * / ^, brackets, exp ln log2 log10 sqrt");
   return { made: [formulaField, problem, letters, target.made], target, letters: variables, targetName: "loss",
     law: () => ({ formula: formula.value, variables: variables().map((each) => each.variable) }) };
@@ -175,8 +173,15 @@ function jobOf(table, chooser, { held, objective, weight, seed }) {
   const done = finishedRows(table, target.values);
   const rows = table.cells.map((_, i) => i).filter((i) => done[i]);
   if (!rows.length) refuse(`${table.file}: no finished runs to fit.`);
-  checkNumbers(table, rows, { ...target, name: chooser.targetName }, Boolean(law.formula) && objective.value === "lsq");
-  letters.forEach(({ found }) => checkNumbers(table, rows, found, false));
+  const own = Boolean(law.formula);
+  const unread = unreadStatus(table);
+  const hint = unread ? ` The column '${unread}' says which runs did not finish: rename it to status.` : "";
+  checkNumbers(table, rows, { ...target, name: chooser.targetName }, own && objective.value === "lsq", hint);
+  const known = knownQuantities(table, [target, ...letters.map(({ found }) => found)]);
+  refuseMoreChosen(table, rows, known);
+  letters.forEach(({ found }) => checkNumbers(table, rows, found, false, hint));
+  const notes = own ? [] : [...askUnits(table, rows, known), ...disagreements(table, rows, known)];
+  if (unread) notes.push(`Runs that did not finish, as the column '${unread}' says, count like others: rename it to status if not`);
   const hold = held.read();
   const kept = rows.filter((i) => !hold || !hold.out[i]);
   const out = rows.filter((i) => hold && hold.out[i]);
@@ -191,9 +196,10 @@ function jobOf(table, chooser, { held, objective, weight, seed }) {
         + ` the law needs it to vary (${symbol}).`);
     }
   }
-  const weights = weight.value ? { values: numbersOf(table, weight.value), shown: weight.value } : null;
+  const weighed = weight.picked();
+  const weights = weighed ? { values: numbersOf(table, weighed), shown: weighed } : null;
   if (weights) checkWeights(table, kept, weights);
-  const seeds = table.names.includes("seed") ? table.cells.map((row) => row[table.names.indexOf("seed")]) : null;
+  const seeds = table.places.has("seed") ? cellsOf(table, "seed") : null;
   const whole = Number(seed.value);
   if (!Number.isInteger(whole) || whole < 0) refuse(`Seed: expected a whole number >= 0, found '${seed.value}'.`);
   const job = {
@@ -202,29 +208,25 @@ function jobOf(table, chooser, { held, objective, weight, seed }) {
     seeds: seeds && kept.every((i) => seeds[i] !== "") ? pick(seeds, kept) : null,
     columns: Object.fromEntries(letters.map(({ symbol, found }) => [symbol, found.name])),
     derived: Object.assign({}, ...letters.map(({ found }) => found.derived)),
-    ranges: rangesOf(table, letters, kept),
+    ranges: rangesOf(letters, flopsOf(table, known), kept),
     holdout: hold ? { data: dataOf(out), target: pick(target.values, out) } : null,
   };
-  return { job, table, letters, target, hold, weight: weight.value, left: table.cells.length - rows.length };
+  return { job, table, letters, target, hold, weight: weighed, notes, left: table.cells.length - rows.length };
 }
 
 function checkWeights(table, rows, weights) {
   for (const i of rows) {
     if (!(weights.values[i] >= 0)) {
       refuse(`${table.file}: row ${table.numbers[i]}, column '${weights.shown}': found`
-        + ` '${table.cells[i][table.names.indexOf(weights.shown)]}', expected a weight >= 0.`);
+        + ` '${cellsOf(table, weights.shown)[i]}', expected a weight >= 0.`);
     }
   }
   if (!rows.some((i) => weights.values[i] > 0)) refuse(`${table.file}: every run has weight 0 in column '${weights.shown}'.`);
 }
 
-function rangesOf(table, letters, rows) {
+function rangesOf(letters, flops, rows) {
   const found = letters.map(({ found: each }) => [each.name, rows.map((i) => each.values[i])]);
-  const flops = guess(table, "train_flops");
-  if (flops && !found.some(([name]) => name === "train_flops")) {
-    const values = numbersOf(table, flops);
-    found.push(["train_flops", rows.map((i) => values[i])]);
-  }
+  if (flops && !found.some(([name]) => name === "train_flops")) found.push(["train_flops", rows.map((i) => flops[i])]);
   return Object.fromEntries(found.map(([name, values]) => [name, values.filter(Number.isFinite)])
     .filter(([, values]) => values.length).map(([name, values]) => [name, [Math.min(...values), Math.max(...values)]]));
 }

@@ -78,22 +78,90 @@ function without(said, groups) {
     ? without(said.filter((_, j) => j !== i), groups.slice(1)) : []);
 }
 
-// The column that most likely holds a quantity: of its own name, of a name that people give to it, of the letter that
-// papers do, then by its words; empty where none does, or where several might.
-function guess(table, quantity) {
-  if (table.names.includes(quantity)) return quantity;
-  const bare = table.names.map((name) => ({ name, ...withoutUnit(name, quantity) }));
+// The columns of a table for the quantities that they hold, a column for one of them: {quantity: {name, factor, unit}}. A
+// quantity's own name comes first, then names that people give to it, the letters of papers, and what the words say.
+function matchedColumns(table) {
+  table.matched = table.matched || matchColumns(table);
+  return table.matched;
+}
+
+// The column that most likely holds a quantity; empty where none does, or where several might.
+const guess = (table, quantity) => (matchedColumns(table)[quantity] || { name: "" }).name;
+
+function matchColumns(table) {
+  const found = {};
+  const used = new Set();
+  const bases = [new Map(), new Map(), new Map()]; // a name without a unit, for what has none, counts, and FLOPs
+  const bareFor = (quantity) => {
+    const kind = !IN_UNITS.test(quantity) ? 0 : quantity === "train_flops" || quantity === "budget" ? 2 : 1;
+    for (const name of bases[kind].size ? [] : table.names) {
+      const bare = withoutUnit(name, quantity);
+      bases[kind].set(name, { name, ...bare, key: keyOf(bare.base) });
+    }
+    return [...bases[kind].values()].filter(({ name }) => !used.has(name));
+  };
+  const take = (quantity, column) => {
+    if (!column) return;
+    found[quantity] = { name: column.name, factor: column.factor, unit: column.unit };
+    used.add(column.name);
+  };
+  const filled = (name) => cellsOf(table, name).some(Boolean);
+  for (const quantity of Object.keys(NAMES)) {
+    if (table.places.has(quantity)) take(quantity, { name: quantity, factor: 1, unit: false });
+    else take(quantity, listedColumn(bareFor(quantity), quantity, filled));
+  }
+  moveActiveExperts(table, found);
+  for (const quantity of Object.keys(NAMES).filter((each) => !found[each])) {
+    const columns = wordedColumns(table, bareFor(quantity), quantity);
+    if (columns.length === 1) take(quantity, columns[0]);
+  }
+  return found;
+}
+
+function listedColumn(bare, quantity, filled) {
   const wanted = NAMES[quantity] || [];
-  const listed = bare.map(({ name, base, unit }) => {
-    if ((LETTERS[quantity] || []).includes(base.trim())) return { name, rank: wanted.length };
-    const at = wanted.indexOf(keyOf(base));
-    if (at >= 0) return { name, rank: at };
-    return { name, rank: unit && (COUNTED_NAMES[quantity] || []).includes(keyOf(base)) ? wanted.length + 1 : Infinity };
-  });
-  const least = Math.min(...listed.map((each) => each.rank));
-  if (Number.isFinite(least)) return listed.find((each) => each.rank === least).name;
-  const worded = bare.map(({ name, base }) => ({ name, rank: rankOfWords(base, quantity) })).filter((each) => each.rank);
+  const rankOf = ({ base, key, unit }) => {
+    if ((LETTERS[quantity] || []).includes(base.trim())) return wanted.length;
+    const at = wanted.indexOf(key);
+    if (at >= 0) return at;
+    return unit && (COUNTED_NAMES[quantity] || []).includes(key) ? wanted.length + 1 : Infinity;
+  };
+  let best = null;
+  for (const column of bare) {
+    const rank = rankOf(column);
+    if (rank < (best ? best.rank : Infinity) && filled(column.name)) best = { ...column, rank };
+  }
+  return best;
+}
+
+// The columns whose names say it best by their words; one of several that hold the same numbers.
+function wordedColumns(table, bare, quantity) {
   const score = ({ rank }) => rank[0] * 2 + rank[1];
-  const best = worded.filter((each) => score(each) === Math.min(...worded.map(score)));
-  return best.length === 1 ? best[0].name : "";
+  const worded = bare.map((column) => ({ ...column, rank: rankOfWords(column.base, quantity) }))
+    .filter(({ rank, name }) => rank && mayBe(cellsOf(table, name), quantity));
+  const least = Math.min(...worded.map(score));
+  const best = worded.filter((each) => score(each) === least);
+  const numbers = new Set(best.map(({ name, factor }) => numbersOf(table, name).map((each) => each * factor).join()));
+  return numbers.size === 1 ? best.slice(0, 1) : best;
+}
+
+const HAND_COUNTED = ["n_experts", "top_k", "shared_experts"];
+const MOST_EXPERTS = 1e6;
+
+// Whether a column holds something, and what is counted by hand holds no millions.
+function mayBe(cells, quantity) {
+  if (!HAND_COUNTED.includes(quantity)) return cells.some(Boolean);
+  const numbers = cells.map(numberOf).filter(Number.isFinite);
+  return numbers.length > 0 && numbers.every((each) => each <= MOST_EXPERTS);
+}
+
+// `n_active` is a size, but beside a number of experts, and never above it, it is how many of them work.
+function moveActiveExperts(table, found) {
+  const active = found.active_params;
+  if (!active || found.top_k || !found.n_experts || keyOf(active.name) !== "nactive") return;
+  const experts = numbersOf(table, found.n_experts.name);
+  if (numbersOf(table, active.name).every((each, i) => each <= experts[i] && Number.isInteger(each))) {
+    found.top_k = active;
+    delete found.active_params;
+  }
 }

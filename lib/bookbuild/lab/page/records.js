@@ -6,16 +6,17 @@ function recordsOf(text, file) {
     if (record === null || typeof record !== "object" || Array.isArray(record)) {
       refuse(`${file}: row ${number}: expected a record in JSON, found ${JSON.stringify(record).slice(0, 30)}.`);
     }
-    return { cells: flat(record, "", {}), number };
+    return { cells: flat(record, "", new Map()), number };
   });
-  const names = [...new Set(found.flatMap(({ cells }) => Object.keys(cells)))];
+  const names = [...new Set(found.flatMap(({ cells }) => [...cells.keys()]))];
   if (!names.length) refuse(`${file}: no records; expected a JSON object a line, or a list of them.`);
-  return { names, rows: found.map(({ cells, number }) => ({ cells: names.map((name) => cells[name] ?? ""), number })) };
+  return { names, rows: found.map(({ cells, number }) => ({ cells: names.map((name) => cells.get(name) ?? ""), number })) };
 }
 
 function jsonRecords(text, file) {
   // Programs in Python write NaN and Infinity, which are no JSON: words in their place.
   const plain = text.replace(/("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b/g, (all, quoted) => quoted || `"${all}"`).trim();
+  refuseTwice(plain, file);
   let whole;
   try {
     whole = JSON.parse(plain);
@@ -40,7 +41,21 @@ function jsonRecords(text, file) {
 function flat(record, before, cells) {
   for (const [key, value] of Object.entries(record)) {
     if (value && typeof value === "object" && !Array.isArray(value)) flat(value, `${before}${key}.`, cells);
-    else cells[before + key] = value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
+    else cells.set((before + key).trim(), value === null ? "" : (typeof value === "object" ? JSON.stringify(value) : String(value)).trim());
   }
   return cells;
+}
+
+// A key that one record has twice: JSON.parse would take the last without a word.
+function refuseTwice(text, file) {
+  const open = [];
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"\s*:?|[{}]/g)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "}") open.pop();
+    else if (token.endsWith(":") && open.length) {
+      const key = token.slice(1, token.lastIndexOf('"'));
+      if (open.at(-1).has(key)) refuse(`${file}: a record has the key '${key}' twice.`);
+      open.at(-1).add(key);
+    }
+  }
 }

@@ -10,7 +10,7 @@ function showResult(root, { record, runs }, job) {
     `The best of ${record.starts} starts; ${record.starts_at_optimum} of them ended there.`,
     job.left ? ` ${job.left} rows of runs that did not finish are left out.` : "");
   const pictures = element("div", { class: "lab-pictures" });
-  root.replaceChildren(title, formula, verdict, ...warned(record), parameterTable(record, law),
+  root.replaceChildren(title, formula, verdict, ...warned(record, job.notes), parameterTable(record, law),
     qualityTable(record, job), pictures, actions(record, job));
   if (engine().canPlan(engine().LAWS.includes(law) ? law : { variables: job.job.law.variables }, record.columns)) {
     root.append(budgetForm(record, job));
@@ -19,8 +19,9 @@ function showResult(root, { record, runs }, job) {
   title.focus();
 }
 
-function warned(record) {
-  return record.design ? [element("p", { class: "lab-note" }, `${record.design}.`)] : [];
+function warned(record, notes) {
+  return [...(record.design ? [record.design] : []), ...notes].map((each) => element("p", { class: "lab-note" },
+    `${capital(each).replace(/\.$/, "")}.`));
 }
 
 function parameterTable(record, law) {
@@ -80,14 +81,22 @@ function commandOf(record, job) {
     parts.push("--formula", quoted(record.formula), "--variables",
       quoted(Object.entries(record.columns).map(([letter, name]) => `${letter}=${named(name)}`).join(",")));
   } else parts.push("--law", record.law);
-  const maps = new Map([...job.letters.flatMap(({ found }) => found.maps), ...job.target.maps]
-    .filter(({ name, source, times }) => name !== source || times !== 1)
-    .map(({ name, source, times }) => [name, `${name}=${named(source)}${times === 1 ? "" : `*${times}`}`]));
+  const read = [...job.letters.flatMap(({ found }) => found.maps), ...job.target.maps];
+  const maps = new Map(read.filter(({ name, source, sure }) => name !== source || sure)
+    .map(({ name, source, times, sure }) => [name, `${name}=${named(source)}${sure ? `*${times}` : ""}`]));
   if (maps.size) parts.push("--map", quoted([...maps.values()].join(",")));
   if (record.objective !== "huber-log") parts.push("--objective", record.objective);
   if (job.weight) parts.push("--weights", quoted(job.weight));
-  if (job.hold) parts.push("--holdout", quoted(job.hold.words));
+  if (job.hold) parts.push("--holdout", quoted(conditionOf(job.hold, read, job.table)));
   return [...parts, "--json", "fit.json"].join(" ");
+}
+
+// The condition on held-out runs as the command has it: of a column that counts in another unit, in the book's.
+function conditionOf({ column, sign, limit, words }, read, table) {
+  const guessed = Object.entries(matchedColumns(table)).map(([name, { name: source, factor }]) => ({ name, source, times: factor }));
+  const found = [...read, ...guessed].find(({ source }) => source === column);
+  if (found && found.times !== 1) return `${found.name} ${sign} ${Number((limit * found.times).toPrecision(12))}`;
+  return /^[A-Za-z_]\w*$/.test(column) ? words : `\`${column.replace(/`/g, "``")}\` ${sign} ${limit}`;
 }
 
 function drawRuns(root, record, runs, job) {

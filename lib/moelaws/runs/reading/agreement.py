@@ -14,11 +14,11 @@ TOLERANCE = 0.03
 """Relative gaps up to this are nobody's error: rounding, embeddings counted or not."""
 
 # No model has fewer parameters, no run fewer tokens, and nobody trains on so many or few tokens a parameter.
-_FEWEST_PARAMETERS = 1000
-_FEWEST_TOKENS = 1000
-_TOKENS_PER_PARAMETER = (1e-3, 1e6)
+FEWEST_PARAMETERS = 1000
+FEWEST_TOKENS = 1000
+TOKENS_PER_PARAMETER = (1e-3, 1e6)
 # How FLOPs are counted changes them several times over, a wrong unit by a thousand and more.
-_FLOPS_FACTOR = 300
+FLOPS_FACTOR = 300
 
 _PARAMETERS = ("total_params", "active_params", "non_embedding_params")
 
@@ -80,26 +80,26 @@ def ask_units(runs: pd.DataFrame, aliases: Mapping[str, str], vouched: Collectio
     for name in _PARAMETERS:
         if name in known:
             shown_values = [known[name]]
-            refuse(known[name] < _FEWEST_PARAMETERS, "{:g} parameters are too few for a model", name, "1e6")
+            refuse(known[name] < FEWEST_PARAMETERS, "{:g} parameters are too few for a model", name, "1e6")
     if "tokens" not in known or len(known) == 1:
         return
     shown_values = [known["tokens"]]
-    refuse(known["tokens"] < _FEWEST_TOKENS, "{:g} tokens are too few for a run", "tokens", "1e9")
+    refuse(known["tokens"] < FEWEST_TOKENS, "{:g} tokens are too few for a run", "tokens", "1e9")
     sizes = next((known[name] for name in ("active_params", "total_params") if name in known), None)
     if sizes is None:
         return
     with np.errstate(all="ignore"):
         shown_values = [known["tokens"], sizes]
         ratio = known["tokens"] / sizes
-        refuse(ratio < _TOKENS_PER_PARAMETER[0], "{:g} tokens are too few for {:g} parameters", "tokens", "1e9")
+        refuse(ratio < TOKENS_PER_PARAMETER[0], "{:g} tokens are too few for {:g} parameters", "tokens", "1e9")
         size = "active_params" if "active_params" in known else "total_params"
-        refuse(ratio > _TOKENS_PER_PARAMETER[1], "{1:g} parameters are too few for {0:g} tokens", size, "1e6")
+        refuse(ratio > TOKENS_PER_PARAMETER[1], "{1:g} parameters are too few for {0:g} tokens", size, "1e6")
         active = _active(runs, known)
         if "train_flops" in known and active is not None:
             expected = 6 * active * known["tokens"]
             off = np.abs(np.log(known["train_flops"] / expected))
             shown_values = [known["train_flops"], expected]
-            refuse(off > np.log(_FLOPS_FACTOR), "{:g} FLOPs, but 6 N D is {:g}", "train_flops", "1e18")
+            refuse(off > np.log(FLOPS_FACTOR), "{:g} FLOPs, but 6 N D is {:g}", "train_flops", "1e18")
 
 
 def _known(runs: pd.DataFrame) -> dict[str, np.ndarray]:

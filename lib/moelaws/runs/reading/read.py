@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from moelaws.quote import listed, plain
-from moelaws.runs.derive import derive
+from moelaws.runs.budgets import ScatteredFlops, grouped
+from moelaws.runs.derive import BUDGET, derivable, derive
 from moelaws.runs.error import RunTableError, RunTableWarning
+from moelaws.runs.numbers import as_numbers
 from moelaws.runs.reading.agreement import ask_units, disagreements
 from moelaws.runs.reading.cells import decoded, read_cells
 from moelaws.runs.reading.check import checked
@@ -223,10 +225,24 @@ def _require(cells: pd.DataFrame, required: Collection[str], name: str) -> None:
         if column not in follows:
             one = f"; it may have another separator than {', '.join(map(repr, ',;|'))} or a tab"
             only = str(cells.columns[0]) if len(cells.columns) == 1 else ""
+            why = _no_budgets(cells) if column == BUDGET else ""
             raise RunTableError(
                 f"{name}: no column {column!r}; the file has {listed(cells.columns, column)}"
-                f"{one if len(only.split()) > 2 else ''} (--map {column}=NAME says which one it is)"
+                f"{one if len(only.split()) > 2 else ''}{why} (--map {column}=NAME says which one it is)"
             )
+
+
+def _no_budgets(cells: pd.DataFrame) -> str:
+    """Why the training FLOPs tell no budgets, where there are any."""
+    flops = as_numbers(cells["train_flops"].to_numpy()) if "train_flops" in cells.columns else None
+    try:
+        if flops is None:
+            flops = derivable(cells, "train_flops")
+        if flops is not None:
+            grouped(flops)
+    except ScatteredFlops as error:
+        return f"; {error}"
+    return ""
 
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Which column of a file is which: names of all kinds, and a factor where the file counts in other units."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from moelaws.runs.numbers import as_numbers
 _OURS = re.compile(r"\s*(?:`((?:[^`]|``)*)`\s*|([^,=`]*))=")
 _THEIRS = re.compile(r"\s*(?:`((?:[^`]|``)*)`(\s*\*[^,`]*|\s*)|([^,`]*))(?:,|$)")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_LOG = re.compile(r"ln\((.+)\)", re.DOTALL)
 _FACTOR = re.compile(r"(.*\S)\s*\*\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)", re.DOTALL)
 
 
@@ -92,8 +94,8 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
 
     Args:
         cells: a table under the file's names.
-        rename: the book's name -> the file's, or ``NAME * FACTOR`` for a column in another unit, or a number that
-            all runs share and no column holds.
+        rename: the book's name -> the file's, or ``NAME * FACTOR`` for a column in another unit, ``ln(NAME)`` for the
+            logarithm of a perplexity, or a number that all runs share and no column holds.
         name: of the file, in messages.
 
     Returns:
@@ -106,6 +108,7 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
     if shared:
         cells = cells.assign(**{ours.strip(): repr(float(number)) for ours, number in shared.items()})
     rename = {ours: theirs for ours, theirs in rename.items() if ours not in shared}
+    cells = _with_logs(cells, [theirs.strip() for theirs in rename.values()])
     found = {ours.strip(): _source(theirs.strip(), cells, ours.strip(), name) for ours, theirs in rename.items()}
     places: dict[int, list[str]] = {}
     for ours, (place, _) in found.items():
@@ -125,6 +128,21 @@ def rename_columns(cells: pd.DataFrame, rename: Mapping[str, str], name: str) ->
     vouched = frozenset(ours for ours, (_, factor) in found.items() if factor is not None)
     vouched |= {ours.strip() for ours in shared}
     return Renamed(table, {theirs: ours for theirs, ours in aliases.items() if theirs != ours}, vouched)
+
+
+def _with_logs(cells: pd.DataFrame, sources: Iterable[str]) -> pd.DataFrame:
+    """The table with the logarithms that are asked for; of what is no perplexity, the cell says what was tried."""
+    for source in sources:
+        log = _LOG.fullmatch(source)
+        if source in cells.columns or log is None or log[1].strip() not in cells.columns:
+            continue
+        values = cells[log[1].strip()].to_numpy()
+        texts = [
+            repr(math.log(value)) if value >= 1 else None if cell is None or cell != cell else f"ln({cell})"
+            for cell, value in zip(values, as_numbers(values), strict=True)
+        ]
+        cells = cells.assign(**{source: np.array(texts, dtype=object)})
+    return cells
 
 
 def _shared(theirs: str, cells: pd.DataFrame) -> bool:

@@ -23,9 +23,9 @@ _FREE_BYTES = 32 << 20
 _MOST_GROWTH = 100
 _LZMA_MEMORY = 256 << 20
 
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
-_BY_SUFFIX = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
-_OTHER_FORMATS = {
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+COMPRESSED_NAMES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
+OTHER_FORMATS = {
     b"ARROW1": "an Arrow file",
     b"FEA1": "a Feather file",
     b"\x89HDF": "an HDF5 file",
@@ -63,14 +63,14 @@ def read_source(path: str | Path) -> bytes:
     name = plain(Path(path).name or path)
     data = _read(path, name)
     kind = _kind(data)
-    promised = _BY_SUFFIX.get(Path(path).suffix.lower())
+    promised = COMPRESSED_NAMES.get(Path(path).suffix.lower())
     if promised and kind is None:
         raise RunTableError(f"{name}: not a {promised} file, although its name says so")
     if kind is not None:
         data = _decompressed(data, kind, name)
         if (inner := _kind(data)) is not None:
             raise RunTableError(f"{name}: holds another {inner} file; expected a table inside")
-    for start, what in _OTHER_FORMATS.items():
+    for start, what in OTHER_FORMATS.items():
         if data.startswith(start):
             raise RunTableError(f"{name}: {what}; expected CSV, JSON lines or Parquet")
     return data
@@ -105,7 +105,7 @@ def _too_long(name: str) -> RunTableError:
 
 
 def _kind(data: bytes) -> str | None:
-    return next((kind for start, kind in _COMPRESSED.items() if data.startswith(start)), None)
+    return next((kind for start, kind in COMPRESSED.items() if data.startswith(start)), None)
 
 
 def _decompressed(data: bytes, kind: str, name: str) -> bytes:

@@ -13,7 +13,7 @@ from moelaws.runs.numbers import as_numbers
 FINISHED = "finished"
 """The book's own word; the reader's words for it are turned into it."""
 
-_OTHER_NAMES = {"state", "run state", "run_state", "run status", "run_status", "job_state", "outcome", "stopped_by"}
+OTHER_NAMES = {"state", "run state", "run_state", "run status", "run_status", "job_state", "outcome", "stopped_by"}
 ENDED_WELL = frozenset({
     "finished", "finish", "done", "complete", "completed", "completion", "success", "successful", "successfully",
     "succeeded", "succeed", "ok", "okay", "passed", "true", "yes", "converged", "trained",
@@ -61,7 +61,7 @@ def unread_status(cells: pd.DataFrame) -> str:
     if "status" in cells.columns:
         return ""
     for name in cells.columns:
-        if str(name).strip().lower() in _OTHER_NAMES and any(
+        if str(name).strip().lower() in OTHER_NAMES and any(
             _ended_well(word) is False for word in cells[name].dropna()
         ):
             return str(name)
