@@ -102,21 +102,6 @@ def test_a_site_that_lost_a_file_is_not_current(tmp_path: Path):
     assert not is_current(tmp_path, "d", ["index"], tmp_path)
 
 
-INCLUDING = """
-# Two
-
-```{{literalinclude}} ../lib/law.py
-```
-
-:::{{exercise}} {title}
-:label: {title}
-Which?
-:::
-
-See {{ref}}`{title}`, {{doc}}`one` and {{cite:t}}`small2026`.
-"""
-
-
 def content(site: Path) -> dict[str, bytes]:
     """All files of a site; without the stamp, which holds no content of its own, and how long a page took."""
     files = (path for path in site.glob("**/*") if path.is_file() and path.name != ".book.json")
@@ -126,32 +111,6 @@ def content(site: Path) -> dict[str, bytes]:
 def words(site: Path, page: str) -> str:
     """What is written on a page of a chapter."""
     return re.sub(r"<[^>]*>", "", (site / "chapters" / f"{page}.html").read_text())
-
-
-def test_what_has_changed_is_made_again_and_the_site_is_that_of_a_fresh_build(
-    small_book: Path, capfd: pytest.CaptureFixture[str]
-):
-    code = "import pathlib\nprint(pathlib.Path('../lib/law.py').read_text())"
-    only_pages(small_book, one=chapter(code), two=INCLUDING.format(title="first"), three="# Three\n\n{ref}`first`\n")
-    assert build(small_book) == 0
-    assert re.search(r"^one  cell 2/2  \d+\.\d s$", capfd.readouterr().out, flags=re.MULTILINE)
-    site = small_book / "_build" / "html"
-    assert all("exponent = 0.5" in words(site, page) for page in ("one", "two"))
-
-    law = small_book / "lib" / "law.py"
-    law.write_text("exponent = 0.75\n")
-    os.utime(law, (0, 0))  # contents count, not dates
-    # A new title and a page that went stand on the pages beside them, too.
-    only_pages(small_book, one=chapter(code).replace("Title", "Other"), two=INCLUDING.format(title="second"))
-    assert build(small_book) == 0
-    assert "cell 2/2" in capfd.readouterr().out
-    assert all("exponent = 0.75" in words(site, page) for page in ("one", "two"))
-    assert "Other" in words(site, "two")
-    assert not (site / "chapters" / "three.html").exists()
-
-    kept = content(site)
-    assert build(small_book, "--force") == 0
-    assert content(site) == kept
 
 
 DRAWING = """
@@ -169,41 +128,93 @@ Image(b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(lay(*part) for part in parts), alt="a
 """
 
 
-def test_only_pages_that_an_edit_can_change_are_written_again(small_book: Path):
-    other = "# Two\n\nOf {term}`law`, {doc}`one`, an indexed {index}`word`.\n\n## Title\n\n{cite:t}`small2026`\n"
-    third = "# Three\n\n## Title\n\n{doc}`two`\n"
-    only_pages(small_book, one=chapter(DRAWING), two=other, three=third + "\n{download}`../references.bib`\n")
-    toc = small_book / "_toc.yml"
-    toc.write_text(toc.read_text() + "  - file: glossary\n")
-    glossary = small_book / "glossary.md"
-    glossary.write_text("# Glossary\n\n:::{glossary}\nlaw\n  What holds.\n:::\n")
-    site, law = small_book / "_build" / "html", small_book / "lib" / "law.py"
+TWO = """
+# Two
+
+{word} {{term}}`law`, {{doc}}`one`, an indexed {{index}}`word`, {{ref}}`{title}`.
+
+## Title
+
+{{cite:t}}`small2026`
+
+:::{{exercise}} {title}
+:label: {title}
+Which?
+:::
+"""
+
+THREE = """# Three
+
+{{doc}}`two`
+
+## Title
+
+```{{literalinclude}} ../lib/law.py
+```
+{more}"""
+
+
+def test_what_an_edit_can_change_is_made_again_and_the_site_is_that_of_a_fresh_build(
+    small_book: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Chapters are executed again, and pages written, where something changed that they can show; no other page is."""
+    site, law, toc = small_book / "_build" / "html", small_book / "lib" / "law.py", small_book / "_toc.yml"
+    glossary, explained = small_book / "glossary.md", "# Glossary\n\n:::{glossary}\nlaw\n  What holds.\n:::\n"
+
+    def laid(one: str, two: str, three: str, **more: str) -> None:
+        """Lay the chapters out, and the glossary behind them."""
+        only_pages(small_book, one=one, two=two, three=three, **more)
+        toc.write_text(toc.read_text() + "  - file: glossary\n")
 
     def written_by(edit: Callable[[], object]) -> set[str]:
-        """Pages of the book that a build after an edit writes; the site is to be that of a fresh build."""
+        """Pages of the book that a build after an edit writes."""
         pages = {path.relative_to(site).with_suffix("").as_posix() for path in site.glob("**/*.html")}
         pages -= {"genindex", "search"}
         before = {page: (site / f"{page}.html").stat().st_mtime_ns for page in pages}
         edit()
         assert build(small_book) == 0
-        return {page for page, time in before.items() if (site / f"{page}.html").stat().st_mtime_ns != time}
+        left = (page for page in before if (site / f"{page}.html").exists())
+        return {page for page in left if (site / f"{page}.html").stat().st_mtime_ns != before[page]}
 
+    glossary.write_text(explained)
+    download = "\n{download}`../references.bib`\n"
+    one, two, three = chapter(DRAWING), TWO.format(word="Of", title="first"), THREE.format(more=download)
+    laid(one, two, three, four="# Four\n\n{ref}`first`\n")
     assert build(small_book) == 0
+    assert re.search(r"^one  cell 2/2  \d+\.\d s$", capfd.readouterr().out, flags=re.MULTILINE)
+    assert "the exponent 0.5" in words(site, "one")
+    assert "exponent = 0.5" in words(site, "three")
     everything = {"index", "tables", "glossary", "chapters/one", "chapters/two", "chapters/three"}
-    text, pictures = words(site, "one"), {path.name for path in site.glob("_images/*.png")}
-    assert written_by(lambda: law.write_text("exponent = 0.75\n")) == {"index", "chapters/one"}  # the front lists it
-    assert words(site, "one") != text
-    assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
-    two = small_book / "chapters" / "two.md"
-    assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == {"index", "chapters/two"}
+    assert written_by(lambda: glossary.write_text(explained.replace("holds", "is said"))) == {
+        *everything,
+        "chapters/four",
+    }
+    # New titles, of a chapter and of an exercise, and a page that went: they stand on the pages beside them, too.
+    one, two = one.replace("Title", "Other"), TWO.format(word="Of", title="second")
+    assert written_by(lambda: laid(one, two, three)) == everything
+    assert "Other" in words(site, "two")
+    assert not (site / "chapters" / "four.html").exists()
     assert list(site.glob("_downloads/*/references.bib"))
-    three = small_book / "chapters" / "three.md"
-    assert written_by(lambda: three.write_text(third)) == {"index", "chapters/three"}
+    capfd.readouterr()
+
+    pictures = {path.name for path in site.glob("_images/*.png")}
+
+    def another_law() -> None:
+        law.write_text("exponent = 0.75\n")
+        os.utime(law, (0, 0))  # contents count, not dates
+
+    assert written_by(another_law) == {"index", "chapters/one", "chapters/three"}  # the front page lists them
+    assert "cell 2/2" in capfd.readouterr().out
+    assert "the exponent 0.75" in words(site, "one")
+    assert "exponent = 0.75" in words(site, "three")
+    assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
+
+    def other_words() -> None:
+        laid(one, two.replace("Of", "On"), THREE.format(more=""))
+
+    assert written_by(other_words) == {"index", "chapters/two", "chapters/three"}
+    assert not list(site.glob("_downloads/*/references.bib"))
     kept = content(site)
-    assert written_by(lambda: glossary.write_text(glossary.read_text().replace("holds", "is said"))) == everything
-    assert written_by(lambda: two.write_text(other.replace("# Two", "# Twofold"))) == everything
-    assert written_by(lambda: two.write_text(other.replace("Of", "On"))) == everything
-    glossary.write_text(glossary.read_text().replace("is said", "holds"))
     assert build(small_book, "--force") == 0
     assert content(site) == kept
 

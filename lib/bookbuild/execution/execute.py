@@ -40,7 +40,7 @@ class Job:
         parameters: values that replace defaults of the parameters cell.
         profile: name of the profile they belong to.
         root: folder of the book; the kernel works in that of the chapter.
-        among: how many chapters are executed in all: from some number on, kernels share what they load.
+        loaded: modules that its kernel shares with those of other chapters; None for a kernel by itself.
     """
 
     page: str
@@ -48,7 +48,7 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "full"
     root: Path = Path()
-    among: int = 1
+    loaded: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ _nurseries: list[Nursery] = []
 
 def _kernels(job: Job) -> dict[str, Any]:
     """Where the kernel comes from: of many, from a nursery, if this system divides processes that have loaded much."""
-    if job.among < MANY or sys.platform != "linux":
+    if job.loaded is None or sys.platform != "linux":
         return {}
     if not (_nurseries and _nurseries[-1].is_alive):
-        _nurseries.append(Nursery([sys.executable, "-Xfrozen_modules=off"]))
+        _nurseries.append(Nursery([sys.executable, "-Xfrozen_modules=off"], job.loaded))
     return {"kernel_manager_class": nursed(_nurseries[-1])}
 
 

@@ -1,7 +1,7 @@
 """Executed notebooks of chapters: from the cache where nothing that they depend on has changed, or executed afresh."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 from bookbuild.error import BookError
 from bookbuild.execution.cache import Cache
 from bookbuild.execution.colophon import add_colophon
-from bookbuild.execution.execute import Executed, Job, end_children, execute, hush
+from bookbuild.execution.execute import MANY, Executed, Job, end_children, execute, hush
+from bookbuild.execution.nursery import loaded_for
 from bookbuild.inputs.bytecode import compile_sources
 from bookbuild.inputs.key import chapter_key, ground_digest
 from bookbuild.inputs.modules import Library
@@ -101,7 +102,8 @@ def executed_notebooks(order: Order, pages: Sequence[Page]) -> Notebooks:
         order.say(f"{chapter.page.stem}  to execute (profile {order.profile}){f': {why}' if why else ''}")
 
     compile_sources({order.root / name for chapter in waiting.values() for name in chapter.named.modules})
-    for executed in _execute_all(order, jobs):
+    packages = frozenset[str]().union(*(chapter.named.packages for chapter in waiting.values()))
+    for executed in _execute_all(order, jobs, packages):
         chapter = waiting[executed.page]
         try:
             notebook = _accepted(order, executed, chapter)
@@ -178,15 +180,19 @@ def _job(order: Order, chapter: Chapter) -> Job:
     )
 
 
-def _execute_all(order: Order, jobs: Mapping[str, Job]) -> Iterator[Executed]:
-    """Execute jobs side by side, and yield each when it is done; one that fails does not stop the others."""
+def _execute_all(order: Order, jobs: Mapping[str, Job], packages: Collection[str]) -> Iterator[Executed]:
+    """Execute jobs side by side, and yield each when it is done; one that fails does not stop the others.
+
+    Of many, the kernels share what they load of the packages given.
+    """
     if not jobs:
         return
+    loaded = loaded_for(packages) if len(jobs) >= MANY else None
     # The folder of what kernels need is made here: a process that is ended does not clear up after itself.
     with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
         scratch = Path(folder)
         with processes(min(order.jobs, len(jobs)), hushed=True) as pool:
-            yield from _as_done(pool, {name: replace(job, among=len(jobs)) for name, job in jobs.items()}, scratch)
+            yield from _as_done(pool, {name: replace(job, loaded=loaded) for name, job in jobs.items()}, scratch)
 
 
 def _as_done(pool: Workers, jobs: Mapping[str, Job], scratch: Path) -> Iterator[Executed]:

@@ -12,17 +12,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-LOADED = (
-    "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer", "numpy", "scipy.optimize", "scipy.stats",
-    "scipy.interpolate", "pandas", "altair", "torch",
-)  # fmt: skip
-"""What most chapters import, and what takes them longest."""
+LOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer")
+"""What every kernel imports."""
+
+DEAR = ("numpy", "scipy.optimize", "scipy.stats", "scipy.interpolate", "pandas", "altair", "torch")
+"""What takes longest of what chapters import."""
 
 LAUNCHER = "ipykernel_launcher"
+
+
+def loaded_for(packages: Collection[str]) -> tuple[str, ...]:
+    """What a nursery is to load for chapters that import these packages, or of which the library does."""
+    return (*LOADED, *(name for name in DEAR if name.partition(".")[0] in packages))
 
 
 def main(line: int, names: Sequence[str]) -> None:
@@ -108,7 +113,7 @@ class Kernel:
 class Nursery:
     """The process, as the builder sees it."""
 
-    def __init__(self, python: Sequence[str], loaded: Sequence[str] = LOADED) -> None:
+    def __init__(self, python: Sequence[str], loaded: Sequence[str]) -> None:
         """Start it.
 
         Arguments:

@@ -45,11 +45,13 @@ class Closure:
         doors: names that stubs of these modules gave away -> what they stand for there.
         texts: string constants of these modules and of the code itself, by the folder of the module (`None` for the
             code itself).
+        packages: first parts of the names that these modules and the code use, installed packages among them.
     """
 
     modules: frozenset[Module]
     doors: Mapping[str, str]
     texts: Mapping[Path | None, frozenset[str]]
+    packages: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,17 @@ class Library:
         texts: dict[Path | None, frozenset[str]] = {None: code.texts}
         found: set[Module] = set()
         doors: dict[str, str] = {}
-        waiting = self._named(code)
+        names, waiting = set(code.names), self._named(code)
         while waiting:
             for module in self._found(waiting.pop(), beside, doors):
                 if module in found:
                     continue
                 found.add(module)
                 used = self._read(module)
+                names |= used.names
                 waiting |= self._named(used)
                 texts[module.path.parent] = texts.get(module.path.parent, frozenset()) | used.texts
-        return Closure(frozenset(found), doors, texts)
+        return Closure(frozenset(found), doors, texts, frozenset(name.partition(".")[0] for name in names))
 
     def _found(self, name: str, beside: Path | None, doors: dict[str, str]) -> frozenset[Module]:
         """Modules behind a name, each name looked up once; the doors on its way are added to those given."""

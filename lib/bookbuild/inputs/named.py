@@ -40,11 +40,13 @@ class Named:
         lookups: names that it takes from a stub -> what they stand for there; folders that it can import from -> names
             of the modules in them.
         data: files that it or they name, whether or not these exist.
+        packages: packages that it or they import, installed ones among them.
     """
 
     modules: frozenset[str]
     lookups: Mapping[str, str]
     data: frozenset[str]
+    packages: frozenset[str]
 
     def states(self, root: Path) -> dict[str, str]:
         """What these files are like now."""
@@ -70,7 +72,7 @@ def named_inputs(root: Path, page: Page, notebook: Any, library: Library) -> Nam
         data.update(_files(texts, root, (folder, root), place))
     modules = {_relative(module.path, root) for module in closure.modules}
     folders = {_relative(Path(place), root): names for place, names in library.importable(folder).items()}
-    return Named(frozenset(modules), {**closure.doors, **folders}, frozenset(data - modules))
+    return Named(frozenset(modules), {**closure.doors, **folders}, frozenset(data - modules), closure.packages)
 
 
 def imported_by(root: Path, names: Iterable[str], library: Library) -> dict[str, str]:

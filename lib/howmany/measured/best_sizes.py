@@ -48,7 +48,8 @@ def widths(study: Study, named: Names) -> pd.DataFrame:
     noise, rows = seed_variance(study.runs).set_index("budget"), {}
     for (budget, variable), surface in study.surfaces.items():
         if noise["freedom"][budget]:
-            table, seeds = optima(surface), optima(redraw_seeds(surface, noise["variance"][budget] ** 0.5))
+            drawn = redraw_seeds(surface, noise["variance"][budget] ** 0.5)
+            table, seeds = optima(surface, alone=False), optima(drawn, alone=False)
             size = np.log(table["n_high"] / table["n_low"]) / np.log(seeds["n_high"] / seeds["n_low"])
             loss = (table["loss_high"] - table["loss_low"]) / (seeds["loss_high"] - seeds["loss_low"])
             rows[named(budget), SYMBOLS[variable]] = (size.min(), size.median(), loss.min(), loss.median())

@@ -65,19 +65,18 @@ def book_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
         spec: Vega-Lite specification, data included.
 
     Returns:
-        MIME bundle: the page fragment, the specification, and a PNG for print.
+        MIME bundle: the page fragment and the specification. The page shows no other picture.
     """
     words = html.escape(str(spec.get("description", "")), quote=True)
     # In a script element, "</" would end it; < means the same to JSON.
     inert = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
-    drawn = _drawn(spec)
-    image = _data_uri(drawn)
+    image = static_image(spec)
     picture = f'<noscript><img class="chart-image" alt="{words}" src="{image}"></noscript>' if image else ""
     fragment = (
         f'<div class="chart"><div class="chart-view" aria-label="{words}"></div>'
         f'<script type="application/json" class="chart-spec">{inert}</script>{picture}</div>'
     )
-    return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words, **_png(drawn)}
+    return {"text/html": fragment, MIME_TYPE: spec, "text/plain": words}
 
 
 def undrawn_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -81,7 +81,18 @@ def fit_parabola(runs: pd.DataFrame, variable: str = "total_params", level: floa
         SurfaceError: a missing column, several budgets or sparsities, fewer than three distinct sizes.
     """
     tails(level)
-    runs, sparsity = _one_sparsity(runs, variable)
+    return parabola_of(*_one_sparsity(runs, variable), variable, level)
+
+
+def parabola_of(runs: pd.DataFrame, sparsity: float, variable: str, level: float) -> Parabola:
+    """The same of runs that ``one_budget`` has let pass, all of one sparsity.
+
+    Raises:
+        SurfaceError: fewer than three distinct sizes.
+    """
+    sizes = distinct(runs[variable].to_numpy(float))
+    if sizes < FEWEST_SIZES:
+        raise SurfaceError(f"a parabola needs three distinct sizes; sparsity {sparsity:g} has {sizes} of {variable}")
     every, losses = np.log(runs[variable].to_numpy(float)), runs["loss"].to_numpy(float)
     least = least_variance(losses, np.unique(np.round(every, 6), return_inverse=True)[1].reshape(-1))
     near = _supported(every, losses, least)
@@ -107,7 +118,7 @@ def fit_parabola(runs: pd.DataFrame, variable: str = "total_params", level: floa
         mse=float(np.mean(apart**2)),
         status=standing(
             edge=found.edge,
-            fewest=distinct(runs[variable].to_numpy(float)),
+            fewest=sizes,
             cut=bool(cut),
             missed=misses(found.at, log_n - centre, apart, scatter(log_n, np.zeros(len(loss)), loss, least)),
             ends=inside,
@@ -122,9 +133,6 @@ def _one_sparsity(runs: pd.DataFrame, variable: str) -> tuple[pd.DataFrame, floa
     if len(tried) > 1:
         found = ", ".join(f"{s:g}" for s in tried[:8]) + (", ..." if len(tried) > 8 else "")
         raise SurfaceError(f"a parabola takes one sparsity; these runs have {len(tried)}: {found}")
-    sizes = distinct(ended[variable].to_numpy(float))
-    if sizes < FEWEST_SIZES:
-        raise SurfaceError(f"a parabola needs three distinct sizes; sparsity {tried[0]:g} has {sizes} of {variable}")
     return ended, tried[0]
 
 

@@ -1,6 +1,7 @@
 """The fitted loss surface of one budget, and where it is lowest: N*(S), S*(N), with intervals."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,12 @@ class Surface:
         """The sparsities tried, in increasing order."""
         return self.fitted.sparsities
 
-    @property
+    @cached_property
     def fitted(self) -> Tried:
         """The sizes and sparsities of the runs it was fitted to."""
         return Tried(self.runs, self.variable)
 
-    @property
+    @cached_property
     def tried(self) -> Tried:
         """The same with those set aside."""
         return Tried(pd.concat([self.runs, self.set_aside]), self.variable) if len(self.set_aside) else self.fitted
@@ -211,9 +212,9 @@ class Surface:
         )
 
     def _missed(self, found: Minimum, sparsity: float) -> bool:
-        runs = self.runs[np.isclose(self.runs["sparsity"], sparsity)]
-        n = runs[self.variable].to_numpy(float)
-        return misses(found.at, np.log(n), runs["loss"].to_numpy(float) - self.predict(n, sparsity), self.noise)
+        here = np.isclose(self.runs["sparsity"].to_numpy(float), sparsity)
+        n, loss = (self.runs[name].to_numpy(float)[here] for name in (self.variable, "loss"))
+        return misses(found.at, np.log(n), loss - self.predict(n, sparsity), self.noise)
 
 
 def _loss_of(found: Minimum) -> dict[str, Any]:

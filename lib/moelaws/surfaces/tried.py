@@ -1,6 +1,7 @@
 """The sizes and sparsities that a table of runs covers: outside them a fitted polynomial is worth nothing."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,16 +26,17 @@ class Tried:
     @property
     def sparsities(self) -> list[float]:
         """The sparsities, in increasing order."""
-        return sorted(set(self.runs["sparsity"].astype(float)))
+        return self._places[0].tolist()
 
     def at(self, sparsity: float) -> Array:
         """The distinct sizes at a sparsity, in increasing order; none at one that was not tried."""
-        sizes = self.runs.loc[np.isclose(self.runs["sparsity"], sparsity), self.variable].to_numpy(float)
+        places, every = self._columns
+        sizes = every[np.isclose(places, sparsity)]
         return sizes[np.unique(np.round(np.log(sizes), 6), return_index=True)[1]] if len(sizes) else sizes
 
     def around(self, sparsity: float) -> list[float]:
         """The one or two sparsities tried that a sparsity equals or lies between."""
-        tried = np.array(self.sparsities)
+        tried = self._places[0]
         last = len(tried) - 1
         below = int(np.clip(np.searchsorted(tried, sparsity + 1e-9) - 1, 0, last))
         above = int(np.clip(np.searchsorted(tried, sparsity - 1e-9), 0, last))
@@ -46,10 +48,9 @@ class Tried:
         Raises:
             SurfaceError: a sparsity outside those tried.
         """
-        tried = np.array(self.sparsities)
+        tried, low, high = self._places
         if not tried[0] - 1e-9 <= sparsity <= tried[-1] + 1e-9:
             raise SurfaceError(f"sparsity {sparsity:g} lies outside those tried, {tried[0]:g} to {tried[-1]:g}")
-        low, high = self._log_ranges()
         at, knots = sparsity_coordinate(np.array(sparsity)), sparsity_coordinate(tried)
         return float(np.exp(np.interp(at, knots, low))), float(np.exp(np.interp(at, knots, high)))
 
@@ -59,8 +60,8 @@ class Tried:
         Raises:
             SurfaceError: no two sparsities were tried at sizes around ``n``.
         """
-        knots = sparsity_coordinate(np.array(self.sparsities))
-        low, high = self._log_ranges()
+        tried, low, high = self._places
+        knots = sparsity_coordinate(tried)
         grid = np.linspace(knots[0], knots[-1], _GRID)
         covered = (np.interp(grid, knots, low) <= np.log(n) + 1e-9) & (np.interp(grid, knots, high) >= np.log(n) - 1e-9)
         # One stretch only: the longest, should the sizes tried leave a hole.
@@ -80,13 +81,27 @@ class Tried:
         """
         if column not in self.runs.columns:
             raise SurfaceError(f"the runs have no column {column!r}")
-        runs = self.runs[np.isclose(self.runs["sparsity"], sparsity)]
-        known = runs.groupby(self.variable, sort=True)[column].mean()
-        size = known.index.to_numpy(float)
+        here = np.isclose(self._columns[0], sparsity)
+        size, at = np.unique(self._columns[1][here], return_inverse=True)
         if not len(size) or not size[0] * (1 - 1e-9) <= n <= size[-1] * (1 + 1e-9):
             raise SurfaceError(f"no runs around {self.variable} = {n:.4g} at sparsity {sparsity:g}")
-        return float(np.exp(np.interp(np.log(n), np.log(size), np.log(known.to_numpy(float)))))
+        values = self.runs[column].to_numpy(float)[here]
+        told = np.isfinite(values)
+        with np.errstate(invalid="ignore"):  # a size of which no run tells it
+            mean = np.bincount(at[told], values[told], len(size)) / np.bincount(at[told], minlength=len(size))
+        return float(np.exp(np.interp(np.log(n), np.log(size), np.log(mean))))
 
-    def _log_ranges(self) -> tuple[Array, Array]:
-        sizes = self.runs[self.variable].astype(float).groupby(self.runs["sparsity"].astype(float), sort=True)
-        return np.log(sizes.min().to_numpy()), np.log(sizes.max().to_numpy())
+    @cached_property
+    def _columns(self) -> tuple[Array, Array]:
+        """Sparsity and size of each run."""
+        return self.runs["sparsity"].to_numpy(float), self.runs[self.variable].to_numpy(float)
+
+    @cached_property
+    def _places(self) -> tuple[Array, Array, Array]:
+        """The sparsities, and the logarithms of the smallest and the largest size at each."""
+        places, sizes = self._columns
+        tried, at = np.unique(places, return_inverse=True)
+        low, high = np.full(len(tried), np.inf), np.full(len(tried), -np.inf)
+        np.minimum.at(low, at, sizes)
+        np.maximum.at(high, at, sizes)
+        return tried, np.log(low), np.log(high)

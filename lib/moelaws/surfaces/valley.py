@@ -7,7 +7,7 @@ import pandas as pd
 
 from moelaws.runs.seeds import between_seeds
 from moelaws.surfaces.degrees import points
-from moelaws.surfaces.parabola import fit_parabola
+from moelaws.surfaces.parabola import parabola_of
 from moelaws.surfaces.polynomial import Basis, SurfaceError, sparsity_coordinate
 from moelaws.surfaces.surface import FAR, Surface
 
@@ -33,7 +33,7 @@ def redraw_seeds(surface: Surface, noise: float, replicates: int = 1000, seed: i
     return replace(surface, replicates=refits, reference=None)
 
 
-def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
+def optima(surface: Surface, level: float = 0.95, alone: bool = True) -> pd.DataFrame:
     """The loss-optimal size at every sparsity tried, with what the runs say about it: the table of a study.
 
     Where points have several seeds, no interval is narrower than the noise between these makes it.
@@ -41,6 +41,7 @@ def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
     Args:
         surface: a fitted surface.
         level: of the intervals.
+        alone: whether each sparsity is fitted alone, too; without it, the columns ``parabola_...`` are left out.
 
     Returns:
         One row a sparsity: ``budget, sparsity, runs``; the size ``n, n_low, n_high`` and the loss, from the
@@ -54,17 +55,21 @@ def optima(surface: Surface, level: float = 0.95) -> pd.DataFrame:
     point = points(log_n, sparsity_coordinate(surface.runs["sparsity"].to_numpy(float)))
     noise = between_seeds(surface.runs["loss"].to_numpy(float), point) ** 0.5
     seeds = redraw_seeds(surface, noise) if noise and len(surface.replicates) else surface
-    return pd.DataFrame([_row(surface, seeds, sparsity, level) for sparsity in surface.sparsities])
+    return pd.DataFrame(
+        [
+            _row(surface, seeds, sparsity, level) | (_alone(surface, sparsity, level) if alone else {})
+            for sparsity in surface.sparsities
+        ]
+    )
 
 
 def _row(surface: Surface, seeds: Surface, sparsity: float, level: float) -> dict[str, object]:
     best, chance = surface.optimum(sparsity, level), seeds.optimum(sparsity, level)
-    here = surface.runs[surface.runs["sparsity"] == sparsity]
     sizes = surface.tried.at(sparsity)
     row: dict[str, object] = {
         "budget": surface.budget,
         "sparsity": sparsity,
-        "runs": len(here),
+        "runs": int((surface.runs["sparsity"] == sparsity).sum()),
         "n": best.n,
         "n_low": np.fmin(best.n_low, chance.n_low),
         "n_high": np.fmax(best.n_high, chance.n_high),
@@ -83,7 +88,7 @@ def _row(surface: Surface, seeds: Surface, sparsity: float, level: float) -> dic
             row[column] = best.n
         elif column in surface.runs.columns:
             row[column] = surface.companion(best.n, sparsity, column)
-    return row | _alone(surface, sparsity, level)
+    return row
 
 
 def _alone(surface: Surface, sparsity: float, level: float) -> dict[str, object]:
@@ -91,7 +96,7 @@ def _alone(surface: Surface, sparsity: float, level: float) -> dict[str, object]
     far = surface.set_aside
     every = pd.concat([surface.runs, far[far["why"] == FAR]]) if len(far) else surface.runs
     try:
-        alone = fit_parabola(every[every["sparsity"] == sparsity], surface.variable, level)
+        alone = parabola_of(every[every["sparsity"] == sparsity], sparsity, surface.variable, level)
     except SurfaceError:  # fewer than three sizes
         return {}
     return {
