@@ -1,6 +1,7 @@
 """Objectives with several valleys: an interval spans every value under the limit, whichever valley it belongs to."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_other_minima_under_the_limit_lie_inside(result: FitResult) -> None:
     spread = covariance(problem, solved.theta, solved.groups)
     valley, values = valley_around(problem, solved.theta, least, spread, 0.95, solved.minima)
     assert len(valley.others)
-    ends = interval_ends(problem, solved.theta, least, spread, 0.95, minima=solved.minima)
+    ends = interval_ends(problem, solved.theta, least, spread, 0.95, solution=solved)
     under = valley.rises_of(values) < 1
     reach = 5e-3 * (ends.high - ends.low)
     for i in range(len(problem.free)):
@@ -67,7 +68,12 @@ def test_other_minima_under_the_limit_lie_inside(result: FitResult) -> None:
 
 
 def test_a_profile_has_the_interval_that_all_intervals_have(result: FitResult) -> None:
-    assert result.profile("gamma").interval == pytest.approx(result.intervals["gamma"], rel=1e-6)
+    # Walked anew, and as kept.
+    anew = replace(result, solution=replace(result.solved))
+    assert anew.profile("gamma").interval == pytest.approx(result.intervals["gamma"], rel=1e-6)
+    walks = len(result.solved.walked)
+    assert result.profile("gamma").interval == pytest.approx(result.intervals["gamma"], rel=1e-12)
+    assert len(result.solved.walked) == walks > 0
 
 
 def test_a_walk_goes_on_from_the_farthest_point_inside_and_from_a_lower_one_at_its_end() -> None:

@@ -12,6 +12,7 @@ from moelaws.fitting.intervals.groups import Groups
 
 if TYPE_CHECKING:
     from moelaws.fitting.intervals.prediction import Joint
+    from moelaws.fitting.intervals.walks import Walks
 
 LEVEL = 0.95
 """Of intervals whose level nobody named."""
@@ -113,6 +114,8 @@ class Solution:
         groups: which runs may share noise.
         table: the runs themselves, in order; what an error beside the law is found from.
         others: other minima that the search came to, [minima, P]; an interval may reach into their valleys.
+        walked: level and coordinates -> walks to the ends of their intervals, and which of them came to none: intervals
+            and profiles of one fit are asked for one after the other, and a walk takes seconds.
     """
 
     problem: Problem
@@ -120,6 +123,9 @@ class Solution:
     groups: Groups | None = None
     table: pd.DataFrame | None = None
     others: np.ndarray | None = None
+    walked: dict[tuple[float, ...], tuple["Walks", np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def minima(self) -> np.ndarray:

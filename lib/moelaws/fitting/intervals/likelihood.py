@@ -10,6 +10,7 @@ from moelaws.fitting.intervals.covariance import Spread
 from moelaws.fitting.intervals.elsewhere import search_elsewhere
 from moelaws.fitting.intervals.ends import Ends, edge_of, kind_of
 from moelaws.fitting.intervals.walks import CLOSE, LOWER, Walks, note, smooth, trial_of
+from moelaws.fitting.result_parts import Solution
 from moelaws.stages import stage
 
 _TRIALS = 60
@@ -20,7 +21,7 @@ _NEARER = 1.5
 
 def interval_ends(
     problem: Problem, theta: np.ndarray, least: float, spread: Spread, level: float,
-    which: Sequence[int] | None = None, minima: np.ndarray | None = None,
+    which: Sequence[int] | None = None, solution: Solution | None = None,
 ) -> Ends:  # fmt: skip
     """Ends of the likelihood intervals of coordinates; every walk takes its steps in the same batch.
 
@@ -35,17 +36,22 @@ def interval_ends(
         spread: what noise does to it; its degrees of freedom must not be zero.
         level: of the intervals.
         which: the coordinates; ``None`` for all.
-        minima: other minima that the search came to, [minima, P]; ``None`` asks for a quick answer, of the valley
-            around the minimum alone.
+        solution: of the fit, which knows other minima that the search came to, and keeps what was walked: whoever asks
+            for another coordinate of one walk gets it at once. ``None`` asks for a quick answer, of the valley around
+            the minimum alone.
 
     Returns:
         The ends.
     """
-    known = np.empty((0, len(theta))) if minima is None else minima
+    known = np.empty((0, len(theta))) if solution is None else solution.minima
     valley, values = valley_around(problem, theta, least, spread, level, known)
     asked = np.arange(len(theta)) if which is None else np.asarray(which)
     # What one walk finds of other valleys is news to all: so each coordinate gets the interval that it has among all.
     chosen = np.arange(len(theta)) if len(valley.others) else asked
+    place = np.searchsorted(chosen, asked) if len(valley.others) else np.arange(len(asked))
+    kept, key = {} if solution is None else solution.walked, (level, *chosen.tolist())
+    if key in kept:
+        return _ends(*kept[key], place)
     walks = _walks(valley, chosen)
     trail = [(valley.rises_of(values), known)]
     unknown = _walk(valley, walks, trail, thorough=False)
@@ -57,7 +63,7 @@ def interval_ends(
         rise, at = valley.rises(walks, ended, walks.end[ended], thorough=True)
         again = rise < 1 - (_NEARER if len(valley.others) else LOWER) * CLOSE
         walks.resume(ended[again], walks.end[ended[again]], rise[again], at[again])
-        if minima is not None:
+        if solution is not None:
             # Where there are several valleys there may be more: every round looks at every end, old or new.
             still = ended[~again & ((walks.end[ended] != checked[ended]) | (len(valley.others) > 0))]
             checked[still] = walks.end[still]
@@ -67,7 +73,8 @@ def interval_ends(
         if not (again.any() or moved):
             break
         unknown = _walk(valley, walks, trail, thorough=True)
-    return _ends(walks, unknown, np.searchsorted(chosen, asked) if len(valley.others) else np.arange(len(asked)))
+    kept[key] = walks, unknown
+    return _ends(walks, unknown, place)
 
 
 def _walks(valley: Valley, chosen: np.ndarray) -> Walks:

@@ -150,7 +150,7 @@ def likelihood(result: FitResult, level: float = LEVEL) -> FitResult:
     if spread.freedom < 1:
         return _without_intervals(result, spread, level)
     solved = result.solved
-    ends = interval_ends(problem, solved.theta, result.search.objective_value, spread, level, minima=solved.minima)
+    ends = interval_ends(problem, solved.theta, result.search.objective_value, spread, level, solution=solved)
     method = f"likelihood, {100 * level:g} %, {_degrees(spread)}; {spread.words}"
     return with_intervals(result, ends, method, level, spread)
 
