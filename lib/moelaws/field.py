@@ -9,6 +9,7 @@ import inspect
 import math
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from moelaws.quote import listed, shown
@@ -174,6 +175,12 @@ class Described:
 
 def described(kind: type[Described] | Described) -> tuple[Field, ...]:
     """The described fields of a configuration, or of its class, in order."""
+    return _of_class(kind if isinstance(kind, type) else type(kind))
+
+
+@cache
+def _of_class(kind: type[Described]) -> tuple[Field, ...]:
+    """The same of a class: each configuration is checked by it, and a search makes thousands."""
     found = dataclasses.fields(kind)  # type: ignore[arg-type]
     return tuple(dataclasses.replace(f.metadata[_KEY], name=f.name) for f in found if _KEY in f.metadata)
 

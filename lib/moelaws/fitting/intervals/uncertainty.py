@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,22 +28,42 @@ class Bootstrap:
     """Refits of a law to resampled runs.
 
     Attributes:
-        result: the fit, with the intervals of this bootstrap.
+        fitted: the fit, with the intervals that it had.
         theta: coordinates of every refit that ended well, [replicates, P].
         failed: refits that found no finite minimum; they are left out, and counted.
+        level: of the intervals.
+        method: what was drawn, in words.
+        clustered: whether the labels of what was drawn together were the caller's own.
     """
 
-    result: FitResult
+    fitted: FitResult
     theta: np.ndarray
     failed: int
+    level: float
+    method: str
+    clustered: bool
+
+    @cached_property
+    def result(self) -> FitResult:
+        """The fit with the intervals of this bootstrap, made when first asked for: they may take longer than refits."""
+        low, high = np.quantile(self.theta, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
+        method = f"{self.method}, {len(self.theta)} refits, percentiles, {100 * self.level:g} %"
+        ends = ends_within(self.fitted.solved.problem, low, high)
+        made = with_intervals(self.fitted, ends, method, self.level, known=self.fitted.identified)
+        open_ones = [name for name, known in made.identified.items() if not known]
+        if self.clustered or not open_ones:
+            return made
+        made = likelihood(self.fitted, self.level)
+        method = f"{made.uncertainty.method}, as bootstrap refits leave {', '.join(open_ones)} open"
+        return replace(made, uncertainty=replace(made.uncertainty, method=method))
 
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Parameter -> values in its own units, [replicates]; for bands pass them to ``predict`` as [replicates, 1]."""
-        problem = self.result.solved.problem
+        problem = self.fitted.solved.problem
         values = problem.natural(self.theta)
         by_name = {name: values[:, i] for i, name in enumerate(problem.free)}
-        return {name: by_name.get(name, np.full(len(values), value)) for name, value in self.result.params.items()}
+        return {name: by_name.get(name, np.full(len(values), value)) for name, value in self.fitted.params.items()}
 
     def with_refits(self) -> FitResult:
         """The result that holds these refits, so that its predictions and forecasts have bands made of them."""
@@ -102,17 +123,9 @@ def bootstrap(
     theta = np.concatenate(thetas)
     if len(theta) < 2:
         raise FitError(f"{failed} of {replicates} bootstrap refits failed; there is no interval to give")
-    low, high = np.quantile(theta, [(1 - level) / 2, (1 + level) / 2], axis=0)
     how = "stratified " if strata is not None else "clustered " if clusters is not None else ""
     what = "runs" if groups[1] is None or clusters is not None else "design points"
-    method = f"{how}bootstrap over {what}, {len(theta)} refits, percentiles, {100 * level:g} %"
-    made = with_intervals(result, ends_within(problem, low, high), method, level, known=result.identified)
-    open_ones = [name for name, known in made.identified.items() if not known]
-    if clusters is None and open_ones:
-        made = likelihood(result, level)
-        method = f"{made.uncertainty.method}, as bootstrap refits leave {', '.join(open_ones)} open"
-        made = replace(made, uncertainty=replace(made.uncertainty, method=method))
-    return Bootstrap(made, theta, failed)
+    return Bootstrap(result, theta, failed, level, f"{how}bootstrap over {what}", clusters is not None)
 
 
 def _replicates(result: FitResult) -> np.ndarray | None:
