@@ -80,7 +80,10 @@ def test_numbers_are_written_as_print_has_them() -> None:
     assert printed("<td>2.1e-04</td>") == f"<td>{kept.format('2.1e−4')}</td>"
     assert printed("<p>[-1E-5, 3e+02]</p>") == f"<p>[{kept.format('−1e−5')}, 3e2]</p>"
     assert printed("<td>1.32e+10</td><td>-0.5 [-1, -.2]</td>") == "<td>1.32e10</td><td>−0.5 [−1, −.2]</td>"
+    assert printed("<td>-0.00 [-0.02, −0], -0.001</td>") == f"<td>0.00 {kept.format('[−0.02, 0]')}, −0.001</td>"
+    assert printed("<p>N_a and E_max</p>") == "<p>N<sub>a</sub> and E<sub>max</sub></p>"
     for same in (
+        "<p><code>N_a</code>, d_model</p>",
         "<pre>a = 1e-3</pre>",
         '<a title="1e-3" href="x1e-3.html">1e-13</a>',
         "<script>{'a': 1e-3}</script>",

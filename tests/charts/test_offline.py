@@ -123,6 +123,22 @@ def test_charts_import_neither_torch_nor_vl_convert():
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
 
 
+def test_charts_write_numbers_and_letters_as_the_text_around_them_does():
+    table = pd.DataFrame({"N_a": [1e10, 1e12], "size": ["N_a", "N"], "loss": [3.0, 2.5]})
+    plot = alt.Chart(table, title="At 1e+12 FLOPs").mark_point()
+    spec = plot.encode(x=alt.X("N_a:Q").axis(format="~e"), y="loss:Q", color="size:N").to_dict()
+    said = theme.lettered(spec)
+    assert said["title"] == "At 1e12 FLOPs"
+    x = said["encoding"]["x"]
+    assert (x["field"], x["axis"]["labelExpr"]) == ("Nₐ", "replace(datum.label, 'e+', 'e')")
+    (rows,) = said["datasets"].values()
+    assert rows == [{"Nₐ": 1e10, "size": "Nₐ", "loss": 3.0}, {"Nₐ": 1e12, "size": "N", "loss": 2.5}]
+    assert spec["encoding"]["x"]["field"] == "N_a", "the chart itself stays as it is"
+    drawn = offline.book_bundle(spec)
+    assert "1e12" in drawn["text/html"]
+    assert "N_a" not in drawn["text/html"]
+
+
 def test_vega_lite_version_is_the_one_altair_writes():
     major, minor = alt.SCHEMA_VERSION.lstrip("v").split(".")[:2]
     assert offline.vegalite_version(["5.8", f"{major}.{minor}", f"v{major}.99"]) == f"{major}.{minor}"

@@ -67,7 +67,7 @@ def figures():
 def test_a_claim_to_which_a_law_has_no_answer_leaves_its_line_empty():
     """NaN in a table is null on the page, where a mark from it would be drawn from nowhere."""
     numbers = {"low": [0.9, None], "high": [1.1, None], "least": [0.5, 0.5], "most": [2.0, None]}
-    table = pd.DataFrame({"claim": ["one", "two"], "law": "a", "word": ["partly", "not determinable"]} | numbers)
+    table = pd.DataFrame({"claim": ["one", "two"], "law": "a", "word": ["partly", "not resolved"]} | numbers)
     drawn = draw(verdict_ranges(table.assign(printed_low=0.95, printed_high=1.05), **TEXT))
     assert "NaN" not in drawn
     assert "two" in drawn

@@ -9,7 +9,15 @@ import pytest
 from howmany.abnar import QUANTITIES, loss_slopes, verdicts
 from howmany.claims import Claim, read_claims
 from howmany.figures.optima_by_experts import loss_change, loss_change_by_experts
-from howmany.figures.verdict_words import WORDS, slope_by_budget, slope_table, verdict_grid, verdict_points
+from howmany.figures.verdict_words import (
+    SILENT,
+    WORDS,
+    slope_by_budget,
+    slope_table,
+    verdict_grid,
+    verdict_points,
+    verdict_sums,
+)
 from howmany.study import Study, seed_variance, study_of_law, study_of_runs
 from howmany.verdict import Judged
 from howmany.verdicts.placebo import KINDS, dense_runs, noise_by_experts, placebo_probe_studies, placebo_studies
@@ -71,6 +79,19 @@ def found_as_claimed(as_claimed: Study) -> list[Judged]:
 def by_law() -> list[Judged]:
     """What the paper's own law says of every claim."""
     return verdicts(CLAIMS, study_of_law())
+
+
+def test_a_sum_of_verdicts_counts_each_claim_once(found_as_claimed: list[Judged]) -> None:
+    first = next(each for each in found_as_claimed if each.word == "reproduced")
+    blind = [each.beside([each]) if each is first else each for each in found_as_claimed]
+    spec = verdict_sums({"as claimed": found_as_claimed, "blind": blind}, "Title", "Words").to_dict()
+    (rows,) = spec["datasets"].values()
+    for study, said in (("as claimed", found_as_claimed), ("blind", blind)):
+        bars = sorted((row for row in rows if row["study"] == study), key=lambda row: row["start"])
+        assert sum(row["claims"] for row in bars) == len(said)
+        assert [row["start"] for row in bars[1:]] == [row["end"] for row in bars[:-1]]
+    assert {row["word"]: row["claims"] for row in rows if row["study"] == "blind"}[SILENT] == 1
+    assert SILENT not in {row["word"] for row in rows if row["study"] == "as claimed"}
 
 
 def test_claims_that_hold_are_reproduced(found_as_claimed: list[Judged]) -> None:

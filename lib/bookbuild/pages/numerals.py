@@ -1,7 +1,7 @@
 """Numbers as print has them: a Sphinx extension.
 
 A minus is no hyphen, 1.32e+10 is 1.32e10, and what belongs to a number stays on its line: 2.1e−4, [−0.02, 0.03],
-(1.2–1.9), 95 %, × 1.5.
+(1.2–1.9), 95 %, × 1.5. A zero has no sign, and N_a has its index below the line.
 """
 
 import re
@@ -11,6 +11,8 @@ _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-+−]?)(?P<digits>\d[\d.]*)e(?P<side>[-+−]?)0*(?P<power>\d+)(?!\w)", re.IGNORECASE
 )
 _MINUS = re.compile(r"(?<![\w.)\]%/–−-])-(?=\.?\d)")
+_ZERO = re.compile(r"(?<![\w.)\]%/–−-])[-−](?=0(?:\.0*)?(?![\w.]))")
+_INDEX = re.compile(r"\b([A-Z])_([a-z]+)\b")
 _VALUE = r"[-+−]?\d[\d.,]*(?<!,)(?:e[-+−]?\d+)?(?: ?[kMB%])?"
 _BETWEEN = re.compile(rf"\[{_VALUE}(?:, | to ){_VALUE}\]|\({_VALUE}–{_VALUE}\)")
 _SHARE = re.compile(r"(?<=\d) %")
@@ -36,12 +38,13 @@ def printed(body: str) -> str:
         elif not inside and part:
             # A hyphen right behind an element belongs to the word that it ends: <em>GPT</em>-2.
             word = part[: place > 0 and parts[place - 1].startswith("</") and part.startswith("-")]
-            said = _MINUS.sub("−", part[len(word) :])
+            said = _MINUS.sub("−", _ZERO.sub("", part[len(word) :]))
             if last.isdigit() and said.startswith(" %"):  # behind a number in an element of its own
                 said = f"\N{NO-BREAK SPACE}{said[1:]}"
             said = _TIMES.sub("×\N{NO-BREAK SPACE}", _SHARE.sub("\N{NO-BREAK SPACE}%", said))
             said = _BETWEEN.sub(lambda interval: f'<span class="number">{interval[0]}</span>', said)
-            parts[place], last = word + _NUMBER.sub(_number, said), part[-1]
+            said = _INDEX.sub(r"\1<sub>\2</sub>", _NUMBER.sub(_number, said))
+            parts[place], last = word + said, part[-1]
     return "".join(parts)
 
 

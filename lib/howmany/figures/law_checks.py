@@ -62,8 +62,8 @@ def held_out_scores(table: pd.DataFrame, bar: float, reported: float, title: str
     )
     lines = pd.DataFrame({"x": [bar, reported], "name": ["bar", "paper"]})
     rules = alt.Chart(lines).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
-    names = alt.Chart(lines).mark_text(align="left", dx=4, baseline="bottom", color=QUIET)
-    names = names.encode(x="x:Q", y=alt.value(26 * len(laws) - 4), text="name:N")
+    names = alt.Chart(lines).mark_text(baseline="bottom", color=QUIET)
+    names = names.encode(x="x:Q", y=alt.value(-2), text="name:N")  # above the rows, where no mark lies
     return (rules + names + marks).properties(
         width="container", height=26 * len(laws), title=title, description=description
     )

@@ -19,6 +19,53 @@ WORDS: Mapping[Word, tuple[str, str]] = {
 """Colour and shape of each verdict: of the two, one is enough for readers who do not tell the colours apart."""
 
 
+SILENT = "as a placebo has it"
+
+_SUMS: Mapping[str, str] = {
+    **{word: colour for word, (colour, _) in WORDS.items() if word != "not resolved"},
+    SILENT: "#c9b8c4",
+    "not resolved": "#a9b0b8",
+    "not testable here": "#dfe3e7",
+}
+"""Colours of a sum of verdicts, in their order: strong where runs say something, pale where they do not."""
+
+
+def verdict_sums(by_study: Mapping[str, Sequence[Judged]], title: str, description: str) -> alt.LayerChart:
+    """How many claims got which word, a bar for each study.
+
+    Args:
+        by_study: name of a study -> its verdicts.
+        title: the finding.
+        description: alt text.
+    """
+    rows = pd.DataFrame(
+        [(study, SILENT if each.silent else each.word) for study, said in by_study.items() for each in said],
+        columns=["study", "word"],
+    )
+    table = rows.groupby(["study", "word"], as_index=False).size().rename(columns={"size": "claims"})
+    table["place"] = table["word"].map(list(_SUMS).index)
+    table = table.sort_values("place")
+    table["end"] = table.groupby("study")["claims"].cumsum()
+    table["start"] = table["end"] - table["claims"]
+    table["middle"] = (table["start"] + table["end"]) / 2
+    words = [word for word in _SUMS if word in set(table["word"])]
+    base = alt.Chart(table).encode(
+        y=alt.Y("study:N", title=None, sort=list(by_study)).axis(labelLimit=150, labelOverlap=False, ticks=False),
+        tooltip=["study", "word", "claims"],
+    )
+    bars = base.mark_bar(height=24).encode(
+        x=alt.X("start:Q", title="claims").scale(nice=False),
+        x2="end:Q",
+        color=alt.Color("word:N", title=None, sort=words)
+        .scale(domain=words, range=[_SUMS[word] for word in words])
+        .legend(columns=3, symbolType="square"),
+    )
+    counts = base.mark_text(fontWeight=600).encode(x="middle:Q", text="claims:Q")
+    return (bars + counts).properties(
+        width="container", height=36 * len(by_study), title=title, description=description
+    )
+
+
 def verdict_points(by_study: Mapping[str, Sequence[Judged]]) -> pd.DataFrame:
     """The word on every finding, as ``verdict_grid`` draws it.
 
@@ -57,7 +104,7 @@ def verdict_grid(points: pd.DataFrame, title: str, description: str) -> alt.Face
             y=alt.Y("claim:N", title=None, sort=claims).axis(grid=True, labelLimit=260),
             color=alt.Color("word:N", title=None).scale(domain=present, range=colours).legend(columns=2),
             shape=alt.Shape("word:N", title=None).scale(domain=present, range=shapes),
-            opacity=alt.condition("datum.silent", alt.value(0.25), alt.value(1.0)),
+            opacity=alt.condition("datum.silent", alt.value(0.35), alt.value(1.0)),
             tooltip=["claim", "where", "word", "text"],
         )
         .properties(width=170, height=19 * len(claims))

@@ -16,6 +16,7 @@ from moelaws.training.recipe import batch_sequences, learning_rate
 
 POINT = ("corpus", "budget", "d_model", "n_experts")
 """Columns that identify a point of the design."""
+_TEXTS = {"sotu": "speeches", "sotu+docstrings": "English and code", "zipf-markov": "synthetic language"}
 NEEDED = (*POINT, "loss", "seed", "tokens", "batch_sequences", "context", "learning_rate")
 
 
@@ -146,8 +147,8 @@ def check_numbers(moved: pd.DataFrame, limit: float) -> dict[str, Any]:
         "checks_fair": int(fair["fair"].sum()),
         "checks_worst": round(-float(lowest["difference"].min()), 4),
         "checks_worst_at": f"{worst['factor']:g} times the {word}, at {budget_name(worst['budget'])}, "
-        f"d = {worst['d_model']:.0f}, E = {worst['n_experts']:.0f} on {worst['corpus']}",
-        "checks_by_text": "; ".join(f"{text}: {row['sum']} of {row['size']}" for text, row in by_text.iterrows()),
+        f"d = {worst['d_model']:.0f}, E = {worst['n_experts']:.0f} on {_text(worst['corpus'])}",
+        "checks_by_text": "; ".join(f"{_text(t)}: {row['sum']} of {row['size']}" for t, row in by_text.iterrows()),
         "checks_se": round(float(moved["se"].max()), 4),
     }
 
@@ -162,14 +163,20 @@ def noise_table(spread: pd.DataFrame) -> pd.DataFrame:
     """Standard deviation over seeds, pooled by text and budget."""
     rows = []
     for (corpus, budget), group in spread.groupby(["corpus", "budget"]):
-        rows.append((corpus, budget_name(budget), round(pooled_noise(group), 4), len(group)))
+        rows.append((_text(corpus), budget_name(budget), round(pooled_noise(group), 4), len(group)))
     columns = ["text", "C", "standard deviation over seeds (nats per token)", "points"]
     return pd.DataFrame(rows, columns=columns).set_index(["text", "C"])
 
 
 def noise_by_experts(study: pd.DataFrame) -> pd.DataFrame:
     """Mean standard deviation over seeds, by text and number of experts."""
-    return seed_spread(study).groupby(["corpus", "n_experts"])["std"].mean().unstack().round(4)
+    table = seed_spread(study).groupby(["corpus", "n_experts"])["std"].mean().unstack().round(4)
+    return table.rename(index=_text).rename_axis("text").set_axis([f"E = {n}" for n in table.columns], axis="columns")
+
+
+def _text(corpus: Any) -> str:
+    """A corpus as a sentence calls it; one of the reader's own keeps its name."""
+    return _TEXTS.get(str(corpus), str(corpus))
 
 
 def _steps(runs: pd.DataFrame) -> "pd.Series[float]":

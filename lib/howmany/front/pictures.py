@@ -11,7 +11,7 @@ HEIGHT = 210
 
 Sketch = alt.LayerChart | alt.FacetChart
 
-_BUDGETS = ("#a9c1d9", "#83a6c9", "#5f8ab5", "#3b6b9c", "#123f6d")
+_BUDGETS = ("#7a9cc0", "#638bb5", "#4d79a8", "#33638f", "#123f6d")
 """Colours of budgets, from the least: a ramp of their own, for the others belong to numbers of experts."""
 
 

@@ -11,7 +11,14 @@ import pandas as pd
 
 from howmany.abnar import loss_slopes, verdicts
 from howmany.claims import Claim
-from howmany.figures.verdict_words import fitted_observed, slope_by_budget, slope_table, verdict_grid, verdict_points
+from howmany.figures.verdict_words import (
+    fitted_observed,
+    slope_by_budget,
+    slope_table,
+    verdict_grid,
+    verdict_points,
+    verdict_sums,
+)
 from howmany.page import listed, verdict_cell
 from howmany.study import TEXT
 from howmany.verdict import DECIDED, SAYS_NOTHING, Finding, Judged
@@ -96,6 +103,19 @@ def verdict_numbers(found: Court) -> dict[str, Any]:
         "av_both_against": listed((name for name in found.against(found.text) if name in law_against), between="; "),
         "av_second": _second(found),
     }
+
+
+def sum_figure(found: Court) -> alt.LayerChart:
+    """How many claims got which word, by study: the chapter on one screen."""
+    said = found.judged[found.text]
+    decided = sum(each.word in DECIDED for each in said)
+    return verdict_sums(
+        found.judged,
+        title=f"{decided} of {len(said)} claims get a clear word from {found.text}; {len(found.silent(found.text))} of "
+        "these words a placebo gets too",
+        description="How many claims each study reproduces, contradicts or leaves open, and on how many a placebo gets "
+        "the same word.",
+    )
 
 
 def word_grid(found: Court) -> alt.FacetChart:

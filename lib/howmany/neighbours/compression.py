@@ -24,7 +24,7 @@ RULES = ("importance", "authors' code", "frequency", "weight", "damage")
 """What bits are shared out by: the product with the exponents of the text, of the code, and each factor alone."""
 
 _SAYING = {
-    "importance": "phi w eps^2, as the text has it", "authors' code": "phi w^1.5 eps, as the code has it",
+    "importance": "φ w ε², as the text has it", "authors' code": "φ w¹·⁵ ε, as the code has it",
     "frequency": "how often it is chosen", "weight": "how much it counts", "damage": "how far the output moves",
     "random": "by lot, the same widths",
 }  # fmt: skip

@@ -107,7 +107,7 @@ def error_figure(made: list[Told]) -> alt.FacetChart:
     order = table[table["panel"] == table["panel"].iloc[0]].groupby("law")["rmse"].min().sort_values().index.tolist()
     best = laws_of(made[0])["rmse"].min()
     base = alt.Chart(table).encode(
-        y=alt.Y("law:N", title=None, sort=order),
+        y=alt.Y("law:N", title=None, sort=order).axis(labelOverlap=False),  # a row without its name says nothing
         color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=[_ALONE, _BESIDE], range=[DENSE, CATEGORIES[0]])),
     )
     x = alt.X("low:Q", title="error of ln L").scale(type="log", nice=False, padding=8).axis(
@@ -117,7 +117,7 @@ def error_figure(made: list[Told]) -> alt.FacetChart:
     points = base.mark_point(filled=True, size=45).encode(x="rmse:Q", tooltip=["law", "kind", "rmse", "bias"])
     return (
         alt.layer(rule, base.mark_rule(opacity=0.6).encode(x=x, x2="high:Q"), points)
-        .properties(width=215, height=15 * table["law"].nunique())
+        .properties(width=215, height=17 * table["law"].nunique())
         .facet(facet=alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(table["panel"]))), columns=2)
         .properties(
             title=f"The best of {laws_of(made[0])['law'].nunique()} laws misses a decade ahead by {best:.1%}",

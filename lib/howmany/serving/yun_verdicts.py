@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.claims import Claim
+from howmany.figures.verdict_words import verdict_sums
 from howmany.measured.experts import NEEDED, with_plan
 from howmany.page import listed, verdict_cell
 from howmany.verdict import Judged, judge
@@ -89,6 +90,19 @@ def finding_numbers(found: Verdicts) -> dict[str, Any]:
         said = next((j for j in found[name] if j.claim.key == "same-loss-16-4"), None)
         numbers[f"yv_{key}_16"] = _text(said) if said else "not asked"
     return numbers
+
+
+def sum_figure(found: Verdicts) -> alt.LayerChart:
+    """How many claims got which word, by law and from our runs: the chapter on one screen."""
+    laws = {name: said for name, said in found.items() if name != _KEYS["own"]}
+    clear = [f"{sum(each.word == 'reproduced' and not each.silent for each in said)}" for said in laws.values()]
+    claims = max(len(said) for said in found.values())
+    return verdict_sums(
+        found,
+        title=f"Of {claims} claims the laws reproduce {' and '.join(clear)} that a placebo does not get too",
+        description="How many claims each law, and our runs, reproduce, contradict or leave open, and on how many a "
+        "placebo gets the same word.",
+    )
 
 
 def range_figure(found: Verdicts) -> alt.FacetChart:

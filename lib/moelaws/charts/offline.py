@@ -19,6 +19,8 @@ from typing import Any
 
 import altair as alt
 
+from moelaws.charts.theme import THEME, lettered
+
 MAJOR = alt.SCHEMA_VERSION.split(".")[0]
 
 MIME_TYPE = f"application/vnd.vegalite.{MAJOR}+json"
@@ -48,8 +50,6 @@ def enable(place: str | None = None) -> None:
     Raises:
         ValueError: another word than these.
     """
-    from moelaws.charts.theme import THEME
-
     place = place or os.environ.get("MOELAWS_CHARTS") or "notebook"
     if place not in PLACES:
         raise ValueError(f"place of the charts: expected one of {', '.join(PLACES)}, found '{place}'")
@@ -67,6 +67,7 @@ def book_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     Returns:
         MIME bundle: the page fragment and the specification. The page shows no other picture.
     """
+    spec = lettered(spec)
     words = html.escape(str(spec.get("description", "")), quote=True)
     # In a script element, "</" would end it; < means the same to JSON.
     inert = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
@@ -96,11 +97,13 @@ def draw_output(data: MutableMapping[str, Any]) -> None:
 
 def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook with a network: Altair's page fragment, the specification, and a PNG."""
+    spec = lettered(spec)
     return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
 def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook without a network; needs vl-convert, which brings Vega along."""
+    spec = lettered(spec)
     return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 

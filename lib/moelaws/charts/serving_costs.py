@@ -12,7 +12,7 @@ WORDS = {
     "reproduced": CATEGORIES[2],
     "partly": CATEGORIES[1],
     "contradicted": CATEGORIES[3],
-    "not determinable": CATEGORIES[5],
+    "not resolved": CATEGORIES[5],
 }
 """Colours of verdicts."""
 

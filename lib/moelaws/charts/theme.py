@@ -1,7 +1,9 @@
 """The look of the book's charts: system fonts, quiet axes, and one colour for one number of experts, everywhere."""
 
+import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import altair as alt
@@ -22,6 +24,11 @@ ROUTED = ("#45b896", "#2f9faa", "#3384a8", "#3c6da6", "#474d91", "#43336d", "#2f
 
 CATEGORIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#57606a")
 """Colours for what has no order and no number of experts (Okabe and Ito, without the orange of E = 1)."""
+
+
+_BELOW = {"N_a": "Nₐ", "E_max": "Eₘₐₓ"}
+_INDEX = re.compile(rf"\b({'|'.join(_BELOW)})\b")
+_POSITIVE = re.compile(r"(?<=\d)e\+(?=\d)")
 
 
 def expert_colour(n_experts: float) -> str:
@@ -71,6 +78,29 @@ def themed(chart: Any) -> dict[str, Any]:
         return dict(chart.to_dict())
 
 
+def lettered(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A chart's specification with numbers and letters as the text around it has them.
+
+    A power of ten is 1e12 on an axis, too, not 1e+12; and N_a has its index below the line, where fields have that name
+    as well as where readers see it, so that both still meet.
+    """
+    text = _POSITIVE.sub("e", json.dumps(spec, ensure_ascii=False))
+    return cast(dict[str, Any], _powers(json.loads(_INDEX.sub(lambda found: _BELOW[found[0]], text))))
+
+
+def _powers(part: Any) -> Any:
+    if isinstance(part, dict):
+        if part.get("format") in ("~e", ".0e"):
+            part.setdefault("labelExpr", "replace(datum.label, 'e+', 'e')")
+        for name, value in part.items():
+            if name not in ("data", "datasets"):
+                _powers(value)
+    elif isinstance(part, list):
+        for each in part:
+            _powers(each)
+    return part
+
+
 def _settings() -> dict[str, Any]:
     axis = {
         "labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": 600,
@@ -81,7 +111,7 @@ def _settings() -> dict[str, Any]:
     legend = {
         "labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 600,
         "labelColor": INK, "titleColor": INK, "orient": "top", "direction": "horizontal", "titleOrient": "left",
-        "titleAnchor": "start", "symbolStrokeWidth": 2, "labelLimit": 220, "offset": 6,
+        "titleAnchor": "start", "symbolStrokeWidth": 2, "symbolOpacity": 1, "labelLimit": 220, "offset": 6,
     }  # fmt: skip
     return {
         "config": {
