@@ -411,6 +411,60 @@ def test_the_keyboard_alone_opens_the_example_and_moves_a_slider(page: Any) -> N
     assert page.evaluate("() => document.activeElement.getAttribute('aria-valuetext')") == "1.26e11"
 
 
+def test_the_keyboard_goes_through_the_form_in_its_order_with_a_visible_focus(page: Any) -> None:
+    give(page, in_tokens().to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.get_by_text("Held-out runs, objective, weights").click()
+    page.locator("#lab-fit input[type=file]").focus()
+    seen = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        at, text, outline = page.evaluate(
+            """() => { const each = document.activeElement;
+              const all = [...document.querySelectorAll('#lab-fit :is(input, select, button, summary)')];
+              const outline = getComputedStyle(each).outlineStyle;
+              return [all.filter(e => e.offsetParent).indexOf(each), each.textContent, outline]; }"""
+        )
+        if at < 0:
+            break
+        assert outline == "solid", text
+        seen.append(at)
+    count = page.evaluate(
+        "() => [...document.querySelectorAll('#lab-fit :is(input, select, button, summary)')]"
+        ".filter(each => each.offsetParent).length"
+    )
+    assert seen == list(range(1, count))
+    page.get_by_role("button", name="Fit", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.locator(".lab-result h3").first.wait_for()
+    assert page.evaluate("() => document.activeElement.textContent") == "hoffmann2022, fitted"
+
+
+def test_what_went_wrong_is_in_view_where_fit_was_pressed_and_progress_is_not_read_out(
+    place: Path, browser: Any
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 500}, offline=True)
+    page = context.new_page()
+    page.goto((place / "lab.html").as_uri())
+    give(page, in_tokens().rename(columns={"D": "seen"}).to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    fit_it(page)
+    assert "Choose the column that holds D" in refused(page)
+    box = page.locator("#lab-fit p[role=alert]").bounding_box()
+    assert 0 <= box["y"] < 500 - box["height"]
+    give(page, in_tokens().to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.evaluate(
+        """() => { window.told = [];
+          const live = document.querySelector('#lab-fit .lab-said');
+          new MutationObserver(() => told.push(live.innerText)).observe(live, { childList: true, subtree: true }); }"""
+    )
+    fit_it(page)
+    page.get_by_text("Fitted 40 runs").wait_for()
+    assert page.evaluate("() => told.length") == 2
+    context.close()
+
+
 def test_every_control_has_a_name_and_every_table_a_caption(page: Any) -> None:
     page.get_by_role("button", name="Use this book's runs").click()
     page.get_by_text("332 rows").wait_for()

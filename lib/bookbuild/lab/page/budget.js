@@ -2,17 +2,18 @@
 // experts, with intervals where the runs pin every parameter down.
 
 const FAMILY_WORDS = [
-  ["proportional", "all parameters in experts: N = N_a E / K"],
-  ["glu", "gated experts, as Abnar et al. 2025"],
-  ["switch", "SwiGLU experts, as Ludziejewski et al. 2025"],
-  ["alternating", "every second layer a mixture, as Yun et al. 2024"],
+  ["proportional", "all in experts", "every parameter is an expert's: N = N_a E / K"],
+  ["glu", "gated experts", "as Abnar et al. 2025"],
+  ["switch", "SwiGLU experts", "as Ludziejewski et al. 2025"],
+  ["alternating", "every second layer", "a mixture in every second layer, as Yun et al. 2024"],
 ];
 
 function budgetForm(record, job) {
   const flops = record.ranges.train_flops;
   const first = flops ? flops[1] : 1e20;
   const budget = element("input", { type: "text", inputmode: "decimal", value: said(first, 3).replace("−", "-") });
-  const family = select(FAMILY_WORDS, "proportional");
+  const family = select(FAMILY_WORDS, "proportional", (value) => { kind.querySelector("small").textContent = aboutOf(value); });
+  const kind = field("kind of models", family, aboutOf("proportional"));
   const chosen = element("input", { type: "number", min: "1", step: "1", value: "1" });
   const answer = element("div", { "aria-live": "polite" });
   const run = async () => {
@@ -28,8 +29,12 @@ function budgetForm(record, job) {
   return element("form", { class: "lab-form", onsubmit: (event) => { event.preventDefault(); run(); } },
     element("h3", {}, "The best model at a budget"),
     element("div", { class: "lab-fields" }, field("training FLOPs", budget),
-      field("experts that a token uses, K", chosen), field("kind of models", family),
+      field("experts that a token uses, K", chosen), kind,
       element("button", { type: "submit", class: "lab-button" }, "Find it")), answer);
+}
+
+function aboutOf(family) {
+  return FAMILY_WORDS.find(([value]) => value === family)[2];
 }
 
 function positiveIn(what, text) {
@@ -40,7 +45,8 @@ function positiveIn(what, text) {
 
 function withEnds(row, name, digits) {
   const ends = row.intervals && row.intervals[name];
-  return said(row[name], digits) + (ends ? ` (${said(ends[0], digits)} to ${said(ends[1], digits)})` : "");
+  const words = ends ? `${said(ends[0], digits)} to ${said(ends[1], digits)}` : "";
+  return [said(row[name], digits), words ? element("span", { class: "lab-ends" }, words) : ""];
 }
 
 function budgetAnswer(found, flops, budget, record) {

@@ -84,7 +84,7 @@ function slider({ label, min, max, step, value, say, oninput }) {
 
 // A table with a caption that scrolls in its own box where it is wide. rows: arrays of text; the first cell is a header.
 function tableOf(caption, header, rows) {
-  const table = element("table", { class: "lab-table" }, element("caption", {}, caption),
+  const table = element("table", { class: "lab-table" }, element("caption", {}, element("span", {}, caption)),
     element("thead", {}, element("tr", {}, header.map((each) => element("th", { scope: "col" }, each)))),
     element("tbody", {}, rows.map(([first, ...others]) => element("tr", {},
       element("th", { scope: "row" }, first), others.map((each) => element("td", {}, each))))));

@@ -76,7 +76,7 @@ function exploredLaw(law) {
     const here = sliders.find((each) => each.variable.symbol === along.value);
     const now = Object.fromEntries(sliders.map(({ variable, span, value }) => [variable.symbol, [backOf(span, value())]]));
     const [loss] = engine().predict(law, params, now);
-    const target = law.target === "loss" ? "L" : law.target;
+    const target = targetOf(law);
     answer.textContent = `${target} = ${said(loss, 5)}${law.target === "loss" ? " nats per token" : ""} at `
       + sliders.map(({ variable }) => `${variable.symbol} = ${said(now[variable.symbol][0], 3)}`).join(", ");
     const values = [...curve("as printed", printed), ...(same ? [] : curve("with your coefficients", params))];
@@ -104,7 +104,12 @@ function exploredLaw(law) {
 // A law as text, with what it defines.
 function what(law) {
   const defined = Object.entries(law.definitions).map(([name, text]) => `, ${name} = ${text}`).join("");
-  return `${law.target === "loss" ? "L" : law.target} = ${law.formula}${defined}`;
+  return `${targetOf(law)} = ${law.formula}${defined}`;
+}
+
+// The letter of what a law predicts, or its column where it has none.
+function targetOf(law) {
+  return law.target === "loss" ? "L" : law.target;
 }
 
 // Run a slow function for the last of several calls in a row: a slider sends many.

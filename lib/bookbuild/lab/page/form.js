@@ -13,6 +13,7 @@ function fitForm(root) {
   const fail = (error) => {
     tell("");
     wrong.textContent = error instanceof engine().LabError ? error.message : `This did not work: ${error.message}.`;
+    wrong.scrollIntoView({ block: "nearest" });
   };
   const open = async (given, name) => {
     wrong.textContent = "";
@@ -59,8 +60,8 @@ function tableChooser(open) {
 }
 
 function choicesOf(state, say) {
-  const told = (law) => (law.formula.length > 60 ? law.source.split(";")[0] : law.formula);
-  const laws = [...engine().LAWS.map((law) => [law.name, `${law.name}: ${told(law)}`]), [OWN, OWN]];
+  const letters = (law) => law.variables.map(({ symbol }) => symbol).join(", ");
+  const laws = [...engine().LAWS.map((law) => [law.name, `${law.name}: ${targetOf(law)}(${letters(law)})`]), [OWN, OWN]];
   const columns = element("fieldset", { class: "lab-fields" });
   let chooser = null;
   const law = select(laws, firstLaw(state.table), () => show());
@@ -76,6 +77,8 @@ function choicesOf(state, say) {
   const more = element("details", { class: "lab-more" }, element("summary", {}, "Held-out runs, objective, weights"),
     element("div", { class: "lab-fields" }, held.made, field("objective", objective), field("weight of each run", weight),
       field("seed of the starts", seed)));
+  // How far a fit is changes too often to be read out: only its beginning and end are announced.
+  const far = element("span", { class: "lab-note", hidden: true });
   const bar = element("progress", { max: "1", value: "0", "aria-label": "progress of the fit", hidden: true });
   const button = element("button", { type: "submit", class: "lab-button" }, "Fit");
   const stop = element("button", { type: "button", class: "lab-button lab-quiet", hidden: true,
@@ -83,21 +86,22 @@ function choicesOf(state, say) {
   const form = element("form", { class: "lab-form", onsubmit: (event) => {
     event.preventDefault();
     run();
-  } }, field("Law", law), columns, more, element("div", { class: "lab-actions" }, button, stop, bar));
+  } }, field("Law", law), columns, more, element("div", { class: "lab-actions" }, button, stop, bar, far));
   const run = async () => {
     say.wrong.textContent = "";
     const working = (yes) => {
-      for (const each of [stop, bar]) each.hidden = !yes;
+      for (const each of [stop, bar, far]) each.hidden = !yes;
       button.disabled = yes;
     };
     try {
       const job = jobOf(state.table, chooser, { held, objective, weight, seed });
       say.tell(`Fitting ${job.job.target.length} runs.`);
+      far.textContent = "";
       working(true);
       state.running = ask("fit", job.job, ({ stage, done, total }) => {
         bar.value = total ? done / total : 0;
         const at = stage === "starts" ? "Descending from many starts" : "Looking for the ends of the intervals";
-        say.tell(`${at}: ${done} of ${total}.`);
+        far.textContent = `${at}: ${done} of ${total}.`;
       });
       const answer = await state.running.promise;
       showResult(say.result, answer, job);
