@@ -252,12 +252,9 @@ def test_the_recorded_tables_say_what_the_benchmarks_page_says() -> None:
     for name, law in record["laws"].items():
         assert sorted(row["seed"] for row in law["each"]) == list(range(20))
         assert law["worst_objective"] == max(row["objective"] for row in law["each"]) < 1e-6
-        near = [row["ends"] is not None and row["ends"] < 0.02 for row in law["each"]]
-        # Where ten parameters are not pinned down, refits with one of them held have valleys of their own.
-        assert law["ends_within_2_percent"] == sum(near) == (18 if name == "abnar2025" else 20)
-        assert all(
-            row["status"] == "not identified" for row, is_near in zip(law["each"], near, strict=True) if not is_near
-        )
+        assert all(row["ends"] is not None and row["ends"] < 0.02 for row in law["each"])
+        assert law["ends_within_2_percent"] == 20
+        assert law["same_status"]
     for name, most in (("hoffmann2022", 2.0), ("abnar2025", 20.0)):
         assert max(record["seconds"][name]["processor"]) <= most
 
