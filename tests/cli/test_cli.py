@@ -58,8 +58,11 @@ def test_runs_prints_the_field_dictionary(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_2(
-    table: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    table: str, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(
+        "moelaws.sweeping.cluster._CONNECT_SECONDS", 0.5
+    )  # how long an address is tried that is refused
     places = {"TABLE": table, "OUT": table.replace("runs.csv", "out.csv")}
     assert exit_code([places.get(a, a) for a in arguments]) == 2
     captured = capsys.readouterr()

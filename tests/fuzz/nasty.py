@@ -6,15 +6,19 @@ import json
 import lzma
 import os
 import zipfile
+from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
+from types import MappingProxyType
 
 import numpy as np
 
 from fuzz.good import FIT, runs
 
 
-def tables() -> dict[str, bytes]:
-    """Files that are called tables, by name."""
+@cache
+def tables() -> Mapping[str, bytes]:
+    """Files that are called tables, by name; made once, since bombs take a while to pack."""
     good = runs().to_csv(index=False)
     lines = good.splitlines()
     head, first = lines[0], lines[1]
@@ -91,7 +95,8 @@ def tables() -> dict[str, bytes]:
         "bad.jsonl": b'{"loss": 3}\n{"loss": [3, {}]}\n{',
         "table.xlsx": _zip(b"<xml/>", "xl/workbook.xml"),
     }
-    return {name: text.encode("utf-8", "surrogatepass") for name, text in found.items()} | packed
+    texts = {name: text.encode("utf-8", "surrogatepass") for name, text in found.items()}
+    return MappingProxyType(texts | packed)
 
 
 def others() -> dict[str, bytes]:

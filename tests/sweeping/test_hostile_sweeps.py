@@ -187,6 +187,7 @@ def test_a_sweep_that_is_refused_leaves_no_table(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.setattr("moelaws.sweeping.cluster._CONNECT_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.json")
     Path("list.json").write_text("[]")

@@ -46,16 +46,21 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="fi
 LEAVE_300_BYTES = "resource.setrlimit(resource.RLIMIT_FSIZE, (Path({path!r}).stat().st_size + 300, -1))"
 
 
-def test_a_worker_killed_in_mid_run_is_replaced(gate: Gate, tmp_path: Path) -> None:
+def test_a_second_coordinator_is_refused_by_name_and_a_worker_killed_in_mid_run_is_replaced(
+    gate: Gate, tmp_path: Path
+) -> None:
     path = tmp_path / "runs.csv"
     process = coordinator(path, "gated_row", workers=1)
     first_row(process)
+    with pytest.raises(TableInUseError, match=rf"runs\.csv: another process .* \(process {process.pid} on .*\); wait"):
+        run_sweep(tiny_sweep(), path, executor=Inline())
     os.kill(gate.one_waiting(), signal.SIGKILL)
     gate.open()
     printed, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "event: a worker process was killed; what it was doing is begun again" in printed
     assert rows(path) == undisturbed()
+    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 0
 
 
 def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(
@@ -229,32 +234,19 @@ def test_a_damaged_row_is_named_before_anything_is_run_and_run_again_once_it_is_
     assert rows(path) == undisturbed()
 
 
-def test_a_second_coordinator_is_refused_by_name_and_disturbs_nothing(gate: Gate, tmp_path: Path) -> None:
-    path = tmp_path / "runs.csv"
-    process = coordinator(path, "gated_row", workers=1)
-    first_row(process)
-    with pytest.raises(TableInUseError, match=rf"runs\.csv: another process .* \(process {process.pid} on .*\); wait"):
-        run_sweep(tiny_sweep(), path, executor=Inline())
-    gate.open()
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert rows(path) == undisturbed()
-    assert run_sweep(tiny_sweep(), path, executor=Inline()) == 0
-
-
 def test_a_run_whose_loss_becomes_nan_is_a_row_and_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     runs = tiny_sweep()
     hot = replace(runs[2].run, train=replace(runs[2].run.train, learning_rate=1e30))
     runs.append(replace(runs[2], run=hot))
-    assert run_sweep(runs, path, workers=1) == RUNS + 1
+    assert run_sweep(runs, path, executor=Inline()) == RUNS + 1
     table = rows(path)
     (diverged,) = (row for row in table.values() if row["status"] != "finished")
     assert diverged["status"] == "diverged"
     assert "nan" in diverged["reason"]
     assert diverged["loss"] == ""
     assert undisturbed().items() <= table.items()
-    assert run_sweep(runs, path, workers=1) == 0
+    assert run_sweep(runs, path, executor=Inline()) == 0
 
 
 def test_ctrl_c_ends_with_a_sentence_and_safe_rows_and_does_not_wait_for_a_run_of_an_hour(tmp_path: Path) -> None:
