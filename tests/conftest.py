@@ -51,6 +51,17 @@ def small_book(tmp_path: Path) -> Path:
     return copy_small_book(tmp_path / "book")
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, on which layers are compiled."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small book, built once with the profile `smoke`; only to look at."""

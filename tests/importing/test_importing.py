@@ -257,8 +257,10 @@ def test_the_door_finds_names_and_says_so(tmp_path: Path) -> None:
     with pytest.warns(RunTableWarning, match=r"loss = val/loss, total_params = Params \(M\) \* 1e\+06"):
         runs = moelaws.read_runs(table)
     pd.testing.assert_frame_equal(runs, moelaws.import_runs(table).runs)
-    with pytest.warns(RunTableWarning, match="train_flops: not in the file, derived as"):
+    with pytest.warns(RunTableWarning) as said:
         assert "train_flops" in moelaws.read_runs(table, required=("loss", "train_flops"))
+    assert "preset auto" in str(said[0].message)
+    assert "train_flops: not in the file, derived as" in str(said[-1].message)
 
 
 def test_the_door_guesses_nothing_of_a_table_under_the_books_names(recwarn: pytest.WarningsRecorder) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from moelaws.models.experts import experts_by_group, experts_by_loop
 from moelaws.models.product import compiles, plain_layers, uncompiled_layers
 from moelaws.training.step import TrainingStep
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ModelConfig(vocab_size=96, d_model=32, n_layers=2, n_heads=2, d_ff=64, n_experts=8, top_k=2, context=48)
 MODELS = {
     "experts": SMALL,
@@ -30,14 +31,6 @@ MODELS = {
     "one head of 128": replace(SMALL, d_model=128, n_heads=1, d_ff=192, token_shift=True, tied_embeddings=False),
     "sigmoid": replace(SMALL, router_scores="sigmoid", moe_every=2),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _objective(model: Transformer, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,6 +22,8 @@ from moelaws.kernels.tiles import VECTOR
 from moelaws.models import Transformer, compiled_layers
 from moelaws.models.product import compiles
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = ModelConfig(vocab_size=50, d_model=16, n_layers=1, n_heads=2, d_ff=32, n_experts=4, top_k=2, context=20)
 MODELS = {
     "experts": TINY,
@@ -34,14 +36,6 @@ NEAR = 256
 
 Call = tuple[Any, tuple[Any, ...], frozenset[int]]
 """A kernel, its arguments before the call, and which of them it changed."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _bits(array: Tensor) -> bytes:

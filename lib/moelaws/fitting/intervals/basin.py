@@ -21,6 +21,10 @@ _OTHERS = 4
 """Other valleys whose floors a refit starts from too."""
 _APART = 1e-3
 """Valleys are two when their predictions differ by more than this share of the residuals, in squares."""
+_FINALISTS = 4
+"""Refits that are followed on after the first steps, of those from all starts of a walk."""
+_REPEATED = 1e-5
+"""Refits whose objectives differ by less than this share are on the floor of one valley."""
 _VISIBLE = 0.02
 """Share of the loss down to which a term's amplitude is walked by its log; below, by its value."""
 
@@ -172,9 +176,30 @@ def refit_held(problem: Problem, starts: np.ndarray, held: np.ndarray) -> tuple[
     if problem.n_runs > MANY_RUNS:
         minima = minimise(problem, starts[:, 0], steps=30, tolerance=1e-7, hessian="slopes", held=mask)
         return minima.value, minima.theta
+    near = minimise(problem, starts.reshape(-1, p), steps=20, tolerance=1e-6, held=np.repeat(mask, each, axis=0))
+    value, theta = near.value.reshape(walks, each), near.theta.reshape(starts.shape)
+    if each > _FINALISTS:
+        # Most come down into one valley; of each valley one is enough.
+        best = lowest(value, _FINALISTS, _REPEATED)
+        theta, each = np.take_along_axis(theta, best[:, :, None], axis=1), _FINALISTS
     every = np.repeat(mask, each, axis=0)
-    near = minimise(problem, starts.reshape(-1, p), steps=20, tolerance=1e-6, held=every)
-    near = minimise(problem, near.theta, steps=25, tolerance=1e-8, hessian="slopes", held=every)
+    near = minimise(problem, theta.reshape(-1, p), steps=25, tolerance=1e-8, hessian="slopes", held=every)
     best = near.value.reshape(walks, each).argmin(axis=1) + np.arange(walks) * each
     minima = minimise(problem, near.theta[best], steps=30, tolerance=1e-9, hessian="slopes", held=mask)
     return minima.value, minima.theta
+
+
+def lowest(value: np.ndarray, count: int, repeated: float) -> np.ndarray:
+    """Places of the lowest values of each row, [rows, count], those within a share of a lower one last.
+
+    Args:
+        value: numbers, [rows, columns].
+        count: how many of each row.
+        repeated: share of a value within which the next one repeats it.
+    """
+    order = value.argsort(axis=1, kind="stable")
+    height = np.take_along_axis(value, order, axis=1)
+    with np.errstate(invalid="ignore"):  # between two that have no number
+        again = np.diff(height, axis=1, prepend=-np.inf) <= repeated * np.abs(height)
+    first = again.argsort(axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(order, first, axis=1)

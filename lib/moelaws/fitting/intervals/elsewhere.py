@@ -3,8 +3,9 @@
 import numpy as np
 
 from moelaws.fitting.engine.first_descent import first_descent
+from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.engine.starts import held_starts
-from moelaws.fitting.intervals.basin import Valley, refit_held
+from moelaws.fitting.intervals.basin import Valley, lowest, refit_held
 from moelaws.fitting.intervals.ends import BOUNDLESS
 from moelaws.fitting.intervals.walks import Walks, rough, smooth
 
@@ -13,8 +14,12 @@ _BEYOND = np.array([1.0, 4.0])
 _STARTS, _MORE = 24, 48
 """Starts at each place, and where the objective is known to have several valleys. A valley that one of them finds is
 shared by all walks."""
-_REFITTED = 2
-"""Ends of these descents that are followed to the bottom."""
+_GLANCE, _DESCENT = 8, 22
+"""Steps of all starts, and of those that go on after them."""
+_FOLLOWED, _REFITTED = 16, 2
+"""Starts at each place that go on after the first steps, and then to the bottom: the lowest."""
+_ALIKE = 1e-2
+"""Starts whose objectives differ by less than this share after the first steps are on their way down one valley."""
 _ENOUGH_RUNS = 100
 """Runs that tell whether another valley is near the limit at all."""
 
@@ -53,12 +58,26 @@ def _search(
         return np.empty((0, p)), np.empty((0, p))
     few = problem.thinned(_ENOUGH_RUNS)
     starts = np.concatenate([held_starts(few, i, about[held == i], count, leaps, rng) for i in np.unique(held)])
-    mask = np.repeat(np.arange(p) == held[:, None], starts.shape[1], axis=0)
-    down = first_descent(few, starts.reshape(-1, p), 30, held=mask).theta
-    value = problem.value(problem.residuals(down)).reshape(starts.shape[:2])
-    best = value.argsort(axis=1, kind="stable")[:, :_REFITTED]
-    found, at = refit_held(problem, np.take_along_axis(down.reshape(starts.shape), best[:, :, None], axis=1), held)
+    starts, value = _descended(few, starts, held, _GLANCE)
+    starts = _chosen(starts, lowest(value, _FOLLOWED, _ALIKE))
+    starts, _ = _descended(few, starts, held, _DESCENT)
+    value = problem.value(problem.residuals(starts.reshape(-1, p))).reshape(starts.shape[:2])
+    starts = _chosen(starts, lowest(value, _REFITTED, 0.0))
+    found, at = refit_held(problem, starts, held)
     return valley.rises_of(found), at
+
+
+def _descended(few: Problem, starts: np.ndarray, held: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of descents with coordinates held, [points, starts, P], and their objectives, [points, starts]."""
+    points, each, p = starts.shape
+    mask = np.repeat(np.arange(p) == held[:, None], each, axis=0)
+    down = first_descent(few, starts.reshape(-1, p), steps, held=mask)
+    return down.theta.reshape(starts.shape), down.value.reshape(points, each)
+
+
+def _chosen(starts: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some starts of each point, by index, [points, chosen]."""
+    return np.take_along_axis(starts, which[:, :, None], axis=1)
 
 
 def _places(walks: Walks, which: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

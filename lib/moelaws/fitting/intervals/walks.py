@@ -8,8 +8,10 @@ CLOSE = 5e-3
 """An end is found when the rise is this close to the limit, as a share of it."""
 LOWER = 4
 """So many times as close, and lower, an end is none."""
-_JUMP = 1e-4
+_JUMP = 1e-3
 """Between two points nearer than this share of the way from the minimum, the objective must jump."""
+_SMOOTH = 6
+"""Trials within which interpolation finds the end of a smooth valley."""
 _FARTHER = 5e-3
 """A point is farther than an end by this share of the way there at least: ends are no better known (``CLOSE``)."""
 _LONGEST = 4.0
@@ -108,10 +110,11 @@ def trial_of(walks: Walks, going: np.ndarray) -> np.ndarray:
     faint, outside = walks.faint[going], walks.outside[going]
     inside = smooth(walks.inside[going], faint)
     further = inside + walks.sign[going] * walks.step[going]
-    # The root of the rise is close to linear: interpolate on it, kept away from the ends, and halve every third time.
+    # The root of the rise is close to linear: interpolate on it, kept away from the ends, and halve every third time;
+    # each time once that has not helped, as where the objective jumps.
     low, high = np.sqrt(walks.rise[going]), np.sqrt(walks.rise_outside[going])
     share = np.clip((1.0 - low) / np.maximum(high - low, 1e-12), 0.1, 0.9)
-    share = np.where(walks.tried[going] % 3 == 2, 0.5, share)
+    share = np.where((walks.tried[going] % 3 == 2) | (walks.tried[going] > _SMOOTH), 0.5, share)
     between = inside + share * (smooth(outside, faint) - inside)
     trial = rough(np.where(np.isnan(outside), further, between), faint)
     edge = walks.edge[going]
