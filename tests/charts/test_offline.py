@@ -139,6 +139,25 @@ def test_charts_write_numbers_and_letters_as_the_text_around_them_does():
     assert "N_a" not in drawn["text/html"]
 
 
+def test_still_panels_stand_side_by_side_and_a_long_title_in_lines():
+    table = pd.DataFrame(
+        {"x": [1, 2] * 4, "loss": [3.0, 2.5] * 4, "panel": [name for name in "abcd" for _ in range(2)]}
+    )
+    long = "What a reader of a picture without scripts should know, in more words than a line of it holds, to the end"
+    base = alt.Chart(table).mark_line().encode(x="x:Q", y="loss:Q").properties(width=150, height=90)
+    spec = base.facet(facet="panel:N", columns=2).properties(title=long).to_dict()
+    still = offline.static_spec(spec)
+    assert (still["columns"], spec["columns"]) == (4, 2)
+    assert 4 * still["spec"]["width"] < offline.STATIC_WIDTH
+    apart = base.properties(width=200).facet(facet="panel:N").resolve_scale(y="independent").to_dict()
+    assert offline.static_spec(apart)["columns"] == 2
+    drawn = offline.static_image(spec)
+    assert drawn is not None
+    picture = base64.b64decode(drawn.split(",")[1]).decode()
+    assert picture.count("<tspan") > 1
+    assert "to the end" in re.sub(r"<[^>]+>", "", picture)
+
+
 def test_vega_lite_version_is_the_one_altair_writes():
     major, minor = alt.SCHEMA_VERSION.lstrip("v").split(".")[:2]
     assert offline.vegalite_version(["5.8", f"{major}.{minor}", f"v{major}.99"]) == f"{major}.{minor}"

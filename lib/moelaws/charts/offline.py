@@ -13,7 +13,10 @@ import base64
 import html
 import importlib
 import json
+import math
 import os
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -31,6 +34,10 @@ Altair 6 names it without the `+`, and then no notebook that holds it is valid.
 
 STATIC_WIDTH = 680
 """Pixels of a static image whose chart takes the width of its page."""
+
+# As `_static/charts.js` sets panels: no narrower than so much of their width, no wider, and what lies between them.
+_LEAST, _MOST, _BETWEEN, _AXIS = 0.8, 320, 22, 62
+_LETTER = 8.6  # pixels of a letter of a title, in the widest of fonts
 
 LARGEST_SVG = 150_000
 """Bytes above which a static image is sent as PNG: an SVG grows with every point."""
@@ -123,9 +130,34 @@ def static_image(spec: Mapping[str, Any]) -> str | None:
 
 
 def static_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a chart that takes the width of its page a width of its own."""
-    wide = spec.get("width") == "container"
-    return {**spec, "width": STATIC_WIDTH} if wide else dict(spec)
+    """Give a chart that takes the width of its page a width of its own; panels stand side by side as far as it goes."""
+    made: dict[str, Any] = {**spec, "width": STATIC_WIDTH} if spec.get("width") == "container" else dict(spec)
+    if isinstance(made.get("facet"), dict) and isinstance(inside := made.get("spec"), dict):
+        count, width = _panels(made), inside.get("width")
+        if count and isinstance(width, int | float):
+            own = (made.get("resolve") or {}).get("scale", {}).get("y") == "independent"
+            room = {n: (STATIC_WIDTH - _AXIS - (n - 1) * (_AXIS if own else _BETWEEN)) / n for n in range(1, count + 1)}
+            fit = [columns for columns, each in room.items() if each >= _LEAST * width]
+            columns = math.ceil(count / math.ceil(count / max(fit, default=1)))  # as many in each row
+            made |= {"columns": columns, "spec": {**inside, "width": min(_MOST, int(room[columns]))}}
+    return made
+
+
+def _panels(spec: Mapping[str, Any]) -> int:
+    """How many panels a chart has; none where its specification does not say."""
+    data = spec.get("data") or spec["spec"].get("data") or {}
+    rows = data.get("values") or spec.get("datasets", {}).get(data.get("name"))
+    return len({row.get(spec["facet"].get("field")) for row in rows}) if isinstance(rows, list) else 0
+
+
+def _titled(spec: Mapping[str, Any], width: float) -> dict[str, Any] | None:
+    """The same chart with its title in lines that fit, or nothing where one does: Vega cuts off what is longer."""
+    title = spec.get("title")
+    words = title.get("text") if isinstance(title, dict) else title
+    if not isinstance(words, str) or _LETTER * len(words) <= width:
+        return None
+    lines = textwrap.wrap(words, max(20, int(width / _LETTER)))
+    return {**spec, "title": {**title, "text": lines} if isinstance(title, dict) else {"text": lines}}
 
 
 def vegalite_version(available: Iterable[str]) -> str:
@@ -162,7 +194,12 @@ def _drawn(spec: Mapping[str, Any]) -> str | None:
     if vl_convert is None:
         return None
     version = vegalite_version(vl_convert.get_vegalite_versions())
-    return str(vl_convert.vegalite_to_svg(static_spec(spec), vl_version=version))
+    static = static_spec(spec)
+    drawn = str(vl_convert.vegalite_to_svg(static, vl_version=version))
+    width = re.search(r'<svg[^>]* width="([\d.]+)"', drawn)
+    if width and (titled := _titled(static, float(width[1]))):
+        drawn = str(vl_convert.vegalite_to_svg(titled, vl_version=version))
+    return drawn
 
 
 def _data_uri(drawn: str | None) -> str | None:
