@@ -249,7 +249,7 @@ def test_what_cannot_be_fitted_is_one_sentence(page: Any, change: dict[str, Any]
 def test_the_recorded_tables_say_what_the_benchmarks_page_says() -> None:
     record = json.loads((ROOT / "benchmarks" / "results" / "lab.json").read_text())
     assert set(record["laws"]) == {*PUBLISHED, OWN}
-    for name, law in record["laws"].items():
+    for law in record["laws"].values():
         assert sorted(row["seed"] for row in law["each"]) == list(range(20))
         assert law["worst_objective"] == max(row["objective"] for row in law["each"]) < 1e-6
         assert all(row["ends"] is not None and row["ends"] < 0.02 for row in law["each"])
