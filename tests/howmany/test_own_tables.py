@@ -75,6 +75,18 @@ def test_a_table_of_ones_own_gives_a_result_or_a_sentence(
         assert "\n" not in said, said
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("shape", ["no seeds", "no budgets"])
+def test_training_flops_tell_the_budgets_that_a_chapter_asks_for(
+    shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = shapes()[shape]
+    assert "budget" not in runs.columns
+    runs.to_csv(tmp_path / "mine.csv", index=False)
+    run(ROOT / "chapters" / "isoflop_optima.md", "runs_file", tmp_path / "mine.csv", monkeypatch)
+
+
 def test_every_parameter_that_names_a_run_table_is_tried() -> None:
     for path, names in CHAPTERS.items():
         text = path.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from howmany.measured.own_law import kept
+from howmany.measured.own_law import NEEDED, kept
 from howmany.verdicts.placebo import dense_runs
 from moelaws.charts.losses import LOSS
 from moelaws.charts.theme import DENSE, ROUTED
@@ -43,7 +43,7 @@ class Asked:
 
 def asked(file: str, law: str, starts: int) -> Asked:
     """Foresee runs in the midst of the others, a fifth at a time, and those of the largest budget."""
-    runs = kept(read_runs(file))
+    runs = kept(read_runs(file, required=NEEDED))
     turn = np.random.default_rng(0).permutation(len(runs)) % _FOLDS
     folds = [(fit(law, runs[turn != k], objective="lsq-log", starts=starts), runs[turn == k]) for k in range(_FOLDS)]
     largest = runs["budget"] == runs["budget"].max()

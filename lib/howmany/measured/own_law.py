@@ -18,7 +18,8 @@ from moelaws.laws import law, law_from_formula
 from moelaws.runs import select
 from moelaws.runs.seeds import DESIGN
 
-NEEDED = ("loss", "sparsity", "total_params", "active_params", "tokens", *DESIGN)
+_SIZES = ("total_params", "active_params", "tokens")
+NEEDED = ("loss", "budget", "sparsity", "n_experts", "top_k", *_SIZES)
 """Columns that a table must have for this chapter."""
 
 SPARSITY, BUDGET = "highest sparsity", "largest budget"
@@ -36,7 +37,10 @@ def kept(table: pd.DataFrame) -> pd.DataFrame:
     """The finished runs of a table with one expert a token, each weighted by the noise of its seeds."""
     rules = {"did not finish": "status == 'finished'", "more than one expert per token": "top_k == 1"}
     runs = select(table, rules).runs
-    return runs.assign(weight=seed_weights(runs, DESIGN))
+    # A table that does not say how a model was made says it by its sizes.
+    whole = set(DESIGN) <= set(runs.columns)
+    point = DESIGN if whole else [name for name in (*DESIGN, *_SIZES) if name in runs.columns]
+    return runs.assign(weight=seed_weights(runs, point))
 
 
 def design(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from howmany.measured.own_law import NEEDED as LAW_NEEDS
 from howmany.measured.own_law import laws_on_trial
 from howmany.neighbours.words import Found, verdicts
 from howmany.programs.collapse import kept
@@ -26,6 +27,8 @@ CLAIMED = 8
 """E of the mixture that the first claim is about."""
 BATCHES = {"CPU": 4096, "H200": 8192}
 """Tokens of the steps whose price is shown and judged, by device: those of the larger budgets on both."""
+NEEDED = (*LAW_NEEDS, "granularity")
+
 LAW = "Abnar, N in the data term"
 """The law of the chapter on our own law that foresaw best what it had not seen."""
 _PER_STEP = 512.0
@@ -99,7 +102,7 @@ def tracks(courses: Sequence[Course], steps: pd.DataFrame, purses: int, starts: 
 
 
 def _track(course: Course, device: StepModel, purses: int, starts: int) -> Track:
-    runs = finished(read_runs(course.runs_file, required=("loss", "budget", "active_params", "total_params", "tokens")))
+    runs = finished(read_runs(course.runs_file, required=NEEDED))
     runs = runs[(runs["top_k"] == 1) & (runs["granularity"] == 1)]
     chosen = laws_on_trial()[LAW]
     whole = kept(runs)

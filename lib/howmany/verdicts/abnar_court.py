@@ -37,7 +37,9 @@ def studies(
     tables = {name: read_runs(path, required=NEEDED) for name, path in files.items() if Path(path).exists()}
     found = {}
     for name, table in tables.items():
-        first = name == next(iter(tables))
+        first = (
+            name == next(iter(tables)) and "run_id" in table.columns
+        )  # by which probes and more runs are of the first
         probes = read_probes(probes_file, table) if first and Path(probes_file).exists() else None
         found[name] = study_of_runs(name, table, *refits, held_out, probes)
         more = [finished(read_runs(path, required=NEEDED)) for path in finer if first and Path(path).exists()]
