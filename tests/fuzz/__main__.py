@@ -1,11 +1,13 @@
 """Try all inputs and record what came of them: ``PYTHONPATH=tests python -m fuzz``."""
 
 import argparse
+import contextlib
+import io
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -52,7 +54,20 @@ def _compile(whole: Path, at: Path) -> None:
     """Have compiled what is not: no command is to be found hung because it waits for that."""
     measure = ["measure", "tiny:d=16", "--batch", "1", "--prompt", "4", "--new", "2", "--repeats", "1"]
     for line in (measure, ["upcycle", str(whole / "dense"), "--out", str(at / "upcycled")]):
-        subprocess.run([sys.executable, "-m", "moelaws.cli", *line], check=True, capture_output=True)
+        child = multiprocessing.get_context("fork").Process(
+            target=_silent, args=(line,)
+        )  # with all that is loaded here
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise RuntimeError(f"moelaws {' '.join(line)}: exit code {child.exitcode}")
+
+
+def _silent(line: list[str]) -> None:
+    from fuzz.programs import main
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        sys.exit(main(line))
 
 
 def _copy(whole: Path, folder: Path) -> None:

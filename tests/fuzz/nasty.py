@@ -99,9 +99,10 @@ def tables() -> Mapping[str, bytes]:
     return MappingProxyType(texts | packed)
 
 
-def others() -> dict[str, bytes]:
+@cache
+def others() -> Mapping[str, bytes]:
     """Files that are no tables: texts, JSON of every wrong kind, Python that is none."""
-    return {
+    found = {
         "list.json": b"[]",
         "empty.json": b"",
         "deep.json": b"[" * 100_000,
@@ -131,6 +132,7 @@ def others() -> dict[str, bytes]:
         "\x1b[31m.csv": b"loss\n3\n",
         os.fsdecode(b"\xff\xfe.csv"): b"loss\n3\n",
     }
+    return MappingProxyType(found)
 
 
 def _wide(columns: int) -> str:
