@@ -217,6 +217,21 @@ def test_help_waits_for_no_command() -> None:
     assert "choose size, experts and hardware" in printed
 
 
+def test_altair_is_waited_for_where_a_figure_is_asked_for() -> None:
+    printed = _run("""
+        import sys
+        from moelaws.cli import main
+        for command in ("fit", "isoflop", "plan", "speedup", "compare"):
+            try:
+                main([command, "--help"])
+            except SystemExit as end:
+                assert end.code == 0
+        print("altair" in sys.modules)
+    """)
+    assert printed.count("--plot FILE") >= 5
+    assert printed.endswith("False\n")
+
+
 def test_imports_take_less_than_a_second() -> None:
     # Processor time, the best of three: what the import costs, whatever else the machine does.
     code = """

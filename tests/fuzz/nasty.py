@@ -6,7 +6,6 @@ import json
 import lzma
 import os
 import zipfile
-from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from fuzz.good import FIT, runs
 
 
 @cache
-def tables() -> Mapping[str, bytes]:
+def tables() -> MappingProxyType[str, bytes]:
     """Files that are called tables, by name; made once, since bombs take a while to pack."""
     good = runs().to_csv(index=False)
     lines = good.splitlines()
@@ -100,7 +99,7 @@ def tables() -> Mapping[str, bytes]:
 
 
 @cache
-def others() -> Mapping[str, bytes]:
+def others() -> MappingProxyType[str, bytes]:
     """Files that are no tables: texts, JSON of every wrong kind, Python that is none."""
     found = {
         "list.json": b"[]",

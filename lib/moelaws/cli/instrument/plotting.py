@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from moelaws.charts.chart_file import check_chart, save_chart
 from moelaws.cli.values import path
 
 
@@ -16,9 +15,14 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 def check_plot(place: Path | None) -> None:
     """Find out before the work whether the figure could be written, see ``check_chart``."""
     if place is not None:
+        # Altair takes longer to load than most commands take without a figure.
+        from moelaws.charts.chart_file import check_chart
+
         check_chart(place)
 
 
 def write_plot(place: Path, chart: Any) -> None:
     """Write the figure."""
+    from moelaws.charts.chart_file import save_chart
+
     save_chart(chart, place)
