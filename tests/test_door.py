@@ -102,3 +102,8 @@ moelaws.train
 assert "torch" in sys.modules
 """
     _run(code)
+
+
+def test_the_command_is_there_where_its_script_is_on_no_path() -> None:
+    done = subprocess.run([sys.executable, "-m", "moelaws", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"moelaws {moelaws.__version__}\n"

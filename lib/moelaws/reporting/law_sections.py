@@ -112,7 +112,7 @@ def laws_section(found: Analyses) -> Section:
         finding = (
             f"{_best_of(contest, 'foresees best what was held out')} ({split.words}): it"
             f" misses by {100 * row[f'{split.name}_rmse_log']:.2f} %, R2 {r2_text(row[f'{split.name}_r2'])}, and"
-            f" {row[f'{split.name}_coverage']:.0%} of these runs lie inside its 95 % intervals."
+            f" {100 * row[f'{split.name}_coverage']:.0f} % of these runs lie inside its 95 % intervals."
         )
     else:
         finding = f"{_best_of(contest, 'has the lowest AICc')}; nothing was held out."
