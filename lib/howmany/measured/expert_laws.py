@@ -58,10 +58,11 @@ def contest_table(contest: Comparison) -> pd.DataFrame:
     return readable(shown.set_index("law"), "{:.4f}", forms)
 
 
-def ahead(laws: dict[str, Law | str], runs: pd.DataFrame) -> pd.DataFrame:
+def ahead(laws: dict[str, Law | str], runs: pd.DataFrame, starts: int) -> pd.DataFrame:
     """Errors of forecasts of the most experts, the most tokens and the widest models, from the rest of the runs."""
     asked = [laws[name] for name in ("base", "b, h", "abnar", "joint", "coarse", "dense")]
-    table = forecasts(asked, runs, ["n_experts", "planned", "d_model"], ["d_model", "planned", "n_experts"], starts=8)
+    held_out, point = ["n_experts", "planned", "d_model"], ["d_model", "planned", "n_experts"]
+    table = forecasts(asked, runs, held_out, point, starts=starts)
     names = _names(runs)
     table["held_out"] = table["held_out"].map(names)
     return table

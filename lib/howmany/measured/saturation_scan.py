@@ -66,17 +66,20 @@ def made_runs(held: FitResult, runs: pd.DataFrame, noise: float) -> pd.DataFrame
     return runs.assign(loss=held.predict(runs) * np.exp(noise * errors))
 
 
-def saturation(tables: Mapping[str, tuple[FitResult, pd.DataFrame]], values: Sequence[float], most: int) -> Saturation:
+def saturation(
+    tables: Mapping[str, tuple[FitResult, pd.DataFrame]], values: Sequence[float], most: int, starts: int
+) -> Saturation:
     """Hold E_max at one value after another and refit the rest, from many starts each time.
 
     Args:
         tables: whose runs -> a free fit and the runs; ours come first.
         values: of E_max.
         most: experts that were trained at most.
+        starts: of each refit.
     """
     scans = {}
     for name, (free, table) in tables.items():
-        found = scan(free, free.law, table, "m", [1 / v for v in values], starts=8).assign(panel=name)
+        found = scan(free, free.law, table, "m", [1 / v for v in values], starts=starts).assign(panel=name)
         scans[name] = found.assign(value=1 / found["value"])
     return Saturation(scans, values, most)
 
