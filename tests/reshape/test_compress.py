@@ -367,3 +367,16 @@ def test_a_loop_of_links_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
     loop.symlink_to(loop)
     assert main(["compress", str(tmp_path / "model"), "--out", str(loop)]) == 2
     assert "internal error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["compress", "MODEL"], ["blend", "MODEL", "MODEL", "--steps", "0"]])
+def test_a_loss_on_a_text_of_more_token_ids_is_refused(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text has a token id for each byte at least: 256, where this model has 64."""
+    experts = 1 if "blend" in command else 4
+    save_checkpoint(Transformer(ModelConfig(64, 16, 1, 2, 32, experts, context=32)), tmp_path / "small")
+    words = [str(tmp_path / "small") if word == "MODEL" else word for word in command]
+    assert main([*words, "--out", str(tmp_path / "new"), "--loss"]) == 2
+    assert "token ids, more than the 64 of" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -98,16 +98,20 @@ def text_for(options: argparse.Namespace, config: "ModelConfig", tokens: int) ->
         tokens: that are read of it; of a text that must be spelled anew no more than twice as many are.
 
     Raises:
-        ValueError: no such text, or a tokenizer that cannot be used.
+        ValueError: no such text, a tokenizer that cannot be used, or more token ids than the model has.
     """
     from moelaws.text.corpus import Corpus
     from moelaws.text.spelling import spelled
     from moelaws.text.text import load_text
 
     text, own = load_text(options.text, config.vocab_size), tokenizer_of(options.model)
-    if own is None or not isinstance(text, Corpus) or own.read_bytes() == text.tokenizer_file.read_bytes():
-        return text
-    return spelled(text, own, 2 * tokens)
+    if own is not None and isinstance(text, Corpus) and own.read_bytes() != text.tokenizer_file.read_bytes():
+        text = spelled(text, own, 2 * tokens)
+    if text.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"--text {options.text}: {text.vocab_size} token ids, more than the {config.vocab_size} of {options.model}"
+        )
+    return text
 
 
 def held_out_losses(options: argparse.Namespace, models: Mapping[str, "Transformer"]) -> dict[str, float]:
