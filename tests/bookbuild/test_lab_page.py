@@ -159,6 +159,27 @@ def test_the_command_that_the_page_prints_makes_the_same_fit(page: Any, tmp_path
     assert int(held) == found["holdout"]["n"] > 0
 
 
+def test_one_of_two_perplexities_is_chosen_here_and_in_the_command(page: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    import shlex
+
+    from moelaws.cli import main
+
+    table = in_tokens().rename(columns={"D": "tokens"})
+    losses = table.pop("val_loss")
+    table = table.assign(**{"ppl on c4": np.exp(losses), "ppl on wiki": np.exp(losses + 0.2)})
+    give(page, table.to_csv(index=False))
+    law_of(page).select_option("hoffmann2022")
+    page.locator("#lab-fit").get_by_label("L: the loss").select_option("ln:ppl on wiki")
+    fit_it(page)
+    page.locator(".lab-result h3").first.wait_for()
+    line = shlex.split(page.locator(".lab-result pre code").inner_text())
+    monkeypatch.chdir(tmp_path)
+    table.to_csv("runs.csv", index=False)
+    assert main(line[1:]) == 0
+    shown = page.locator(".lab-result table").first.locator("tr", has_text="alpha").locator("td").first.inner_text()
+    assert float(shown) == pytest.approx(json.loads(Path("fit.json").read_text())["params"]["alpha"], rel=1e-4)
+
+
 def test_a_formula_of_ones_own_is_fitted(page: Any) -> None:
     give(page, runs().rename(columns={"params": "N"}).to_csv(index=False))
     law_of(page).select_option(label="a formula of your own")

@@ -55,7 +55,9 @@ function columnChooser(table, label, quantities) {
     const source = picked.slice(picked.indexOf(":") + 1);
     if (picked.startsWith("ln:")) {
       const values = numbersOf(table, source).map((each) => (each >= 1 ? Math.log(each) : NaN));
-      return { values, name: "loss", derived: {}, shown: `ln(${source})`, source, maps: [], parts: [], log: true, letter };
+      const shown = `ln(${source})`;
+      const maps = [{ name: "loss", source: shown, times: 1, sure: false }];
+      return { values, name: "loss", derived: {}, shown, source, maps, parts: [], log: true, letter };
     }
     const times = factor ? Number(factor.value) : 1;
     const name = quantityOf(table, quantities);
