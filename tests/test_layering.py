@@ -65,6 +65,7 @@ ALLOWED = {
     },
     "datasets": {"document", "files", "runs"},
     "charts": {"files", "formulas", "laws", "runs"},
+    "__main__": {"cli"},
     "cli": {
         "charts", "choosing", "comparing", "config", "counting", "decoding", "document", "exchange", "files", "fitting",
         "formulas", "importing", "interrupt", "laws", "measuring", "models", "optimum", "pacing", "probing",
