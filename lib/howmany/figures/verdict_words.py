@@ -54,7 +54,7 @@ def verdict_sums(by_study: Mapping[str, Sequence[Judged]], title: str, descripti
         tooltip=["study", "word", "claims"],
     )
     bars = base.mark_bar(height=24).encode(
-        x=alt.X("start:Q", title="claims").scale(nice=False),
+        x=alt.X("start:Q", title="claims").scale(nice=False).axis(tickMinStep=1),
         x2="end:Q",
         color=alt.Color("word:N", title=None, sort=words)
         .scale(domain=words, range=[_SUMS[word] for word in words])
