@@ -10,8 +10,6 @@ from known_machine import TRUTH, grid, timed
 from moelaws.config import ModelConfig
 from moelaws.runs.timings import TimingError, configurations, model_of, read_timings
 from moelaws.serving.calibration import Errors, bare_rule, calibrate, works
-from moelaws.serving.roofline import step_seconds
-from moelaws.serving.slopes import step_slopes
 
 
 def test_constants_of_a_known_machine_come_back():
@@ -29,19 +27,6 @@ def test_what_overlaps_and_what_stays_in_the_processors_cache_is_found():
         assert (found.overlap, found.resident_bytes) == (overlap, resident)
         assert found.bytes_per_second == pytest.approx(truth.bytes_per_second, rel=0.1)
         assert found.resident_bytes_per_second == pytest.approx(near, rel=0.2)
-
-
-@pytest.mark.parametrize(("overlap", "resident"), [(0.0, 0.0), (1.0, 0.0), (0.3, 1e5), (1.0, 4e6)])
-def test_slopes_are_those_of_the_time_of_a_step(overlap, resident):
-    machine, work = (
-        replace(TRUTH, overlap=overlap, resident_bytes=resident, resident_bytes_per_second=5e10),
-        works(grid(), "decode"),
-    )
-    slopes, h = step_slopes(machine, work), 1e-5
-    for name, slope in slopes.items():
-        up, down = (replace(machine, **{name: getattr(machine, name) * np.exp(sign * h)}) for sign in (1, -1))
-        numeric = (step_seconds(up, work) - step_seconds(down, work)) / (2 * h)
-        assert np.abs(numeric - slope).max() < 1e-6 * np.abs(numeric).max(), name
 
 
 def test_a_table_of_one_depth_gives_all_overhead_to_the_layers():

@@ -13,7 +13,6 @@ from moelaws.quote import listed
 from moelaws.runs.timings import configurations, engines, model_of
 from moelaws.serving.roofline import Machine, Work, decode_work, prefill_work, step_seconds
 from moelaws.serving.served import served_config
-from moelaws.serving.slopes import step_slopes
 from moelaws.serving.touched import Rule
 from moelaws.stages import stage
 
@@ -235,11 +234,6 @@ def _descend(
     def residuals(logs: np.ndarray) -> np.ndarray:
         return np.log(step_seconds(_Point(names, logs, overlap, resident, 0.0).machine, work) / measured)
 
-    def slopes(logs: np.ndarray) -> np.ndarray:
-        machine = _Point(names, logs, overlap, resident, 0.0).machine
-        by_log, seconds = step_slopes(machine, work), step_seconds(machine, work)
-        return np.column_stack([by_log[name] / seconds for name in names])
-
     bounds = (typical - 23, typical + 23)
-    found = least_squares(residuals, np.clip(start, *bounds), slopes, bounds=bounds, loss="soft_l1", f_scale=0.2)
+    found = least_squares(residuals, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.2)
     return _Point(names, np.asarray(found.x), overlap, resident, float(found.cost))

@@ -197,34 +197,31 @@ def step_seconds(machine: Machine, work: Work) -> Array:
 
 def phase_seconds(machine: Machine, work: Work) -> dict[str, Array]:
     """The three rooflines, by name: ``always`` (always-on matrices), ``experts``, ``cache`` (attention)."""
-    return {
-        name: np.maximum(arithmetic, near + far) + (1 - machine.overlap) * np.minimum(arithmetic, near + far)
-        for name, (arithmetic, near, far) in phase_parts(machine, work).items()
-    }
+    flops = {"always": work.always_flops, "experts": work.expert_flops, "cache": work.attention_flops}
+    found = {}
+    for name, traffic in reading_seconds(machine, work).items():
+        arithmetic = flops[name] / machine.flops_per_second
+        found[name] = np.maximum(arithmetic, traffic) + (1 - machine.overlap) * np.minimum(arithmetic, traffic)
+    return found
 
 
 def reading_seconds(machine: Machine, work: Work) -> dict[str, Array]:
-    """What reading takes in each roofline, if nothing hides it."""
-    return {name: near + far for name, (_, near, far) in phase_parts(machine, work).items()}
-
-
-def phase_parts(machine: Machine, work: Work) -> dict[str, tuple[Array, Array, Array]]:
-    """What each roofline would take if nothing hid anything: arithmetic, reading from the processor's cache and from
-    memory.
+    """What reading takes in each roofline, if nothing hides it.
 
     What is read again after less than the processor's cache holds is found there (a stack distance, Mattson et al.
     1970, in bytes): always-on weights and keys and values after the other bytes of a step, an expert after all that is
     stored.
     """
+    again = {"always": work.bytes, "experts": work.stored_bytes, "cache": work.bytes}
+    read = {
+        "always": work.always_bytes,
+        "experts": work.expert_bytes,
+        "cache": machine.cache_slowdown * work.cache_bytes,
+    }
     found = {}
-    for name, flops, read, after in (
-        ("always", work.always_flops, work.always_bytes, work.bytes),
-        ("experts", work.expert_flops, work.expert_bytes, work.stored_bytes),
-        ("cache", work.attention_flops, machine.cache_slowdown * work.cache_bytes, work.bytes),
-    ):
-        share = np.minimum(1.0, machine.resident_bytes / after)
-        near, far = read * share / machine.resident_bytes_per_second, read * (1 - share) / machine.bytes_per_second
-        found[name] = flops / machine.flops_per_second, near, far
+    for name, after in again.items():
+        near = np.minimum(1.0, machine.resident_bytes / after)
+        found[name] = read[name] * (near / machine.resident_bytes_per_second + (1 - near) / machine.bytes_per_second)
     return found
 
 
