@@ -175,13 +175,14 @@ class Described:
 
 def described(kind: type[Described] | Described) -> tuple[Field, ...]:
     """The described fields of a configuration, or of its class, in order."""
-    return _of_class(kind if isinstance(kind, type) else type(kind))
+    cls: Any = kind if isinstance(kind, type) else type(kind)  # a class is hashable, which mypy does not see
+    return _of_class(cls)
 
 
 @cache
-def _of_class(kind: type[Described]) -> tuple[Field, ...]:
+def _of_class(kind: type[Any]) -> tuple[Field, ...]:
     """The same of a class: each configuration is checked by it, and a search makes thousands."""
-    found = dataclasses.fields(kind)  # type: ignore[arg-type]
+    found = dataclasses.fields(kind)
     return tuple(dataclasses.replace(f.metadata[_KEY], name=f.name) for f in found if _KEY in f.metadata)
 
 
