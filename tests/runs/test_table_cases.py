@@ -145,6 +145,15 @@ def test_a_terminal_never_sees_an_escape_of_the_file(name: str, capsys: pytest.C
         assert "\\x1b" in captured.out
 
 
+def test_nor_does_it_where_a_column_is_known_by_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("Val \u202eloss,params,tokens \x1b[31m (B)\n3,1e8,1\n2.9,2e8,2\n", encoding="utf-8")
+    assert exit_code(["runs", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert "loss = Val \\u202eloss" in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
 def test_two_hundred_more_columns_give_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
     # Warnings are errors in these tests.
     assert exit_code(["runs", str(CASES / "hostile" / "wandb.csv")]) == 0

@@ -24,6 +24,9 @@ from moelaws.runs.reading.rename import rename_columns
 
 _FOLDERS = ((rf"{STATE}", "trainer"), (rf"{TRACKED}", "levanter"), (EVENTS, "tensorboard"), (FILES, "wandb"))
 
+_NOTE = 2000
+"""Characters of a note, which may hold names that a terminal would obey."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -106,7 +109,7 @@ def load(path: str | Path, asked: Asked) -> Loaded:
         loaded = load_cells(columns.cells, name, columns.rename | rename, asked.where, asked.required, asked.any_sign)
     except RunTableError as error:
         raise _with_question(error, columns.asked) from None
-    return replace(loaded, notes=(*notes, *loaded.notes))
+    return replace(loaded, notes=(*(plain(note, _NOTE) for note in notes), *loaded.notes))
 
 
 def _preset(name: str, place: Path) -> Preset | None:
