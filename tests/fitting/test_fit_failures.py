@@ -11,6 +11,7 @@ from moelaws.fitting.engine.linear import eigen, solve_all
 from moelaws.fitting.engine.problem import bind
 from moelaws.fitting.fit import fit
 from moelaws.fitting.objective import FitError, Objective
+from moelaws.fitting.quality import quality
 from moelaws.fitting.table import prepare
 from moelaws.laws import LAWS, LawError, law, law_from_formula
 from moelaws.runs import derive, read_runs
@@ -135,3 +136,10 @@ def test_every_law_predicts_alike_in_a_fit_and_outside():
         for i, parameter in enumerate(each.parameters):
             chain = start[parameter.name] if parameter.positive else 1.0
             assert slopes[0, i] == pytest.approx(gradient[parameter.name] * chain, rel=1e-8, abs=1e-12), each.name
+
+
+def test_a_law_that_foretells_what_no_number_holds_is_measured_without_a_word():
+    """Warnings are errors in these tests; a reader's formula may give 1e300 where a loss is 3."""
+    far = law_from_formula("far", "E * (1e300 + D)", {"D": "tokens"})
+    measured = quality(far, {"E": 1.0}, {"loss": [3.0, 2.9, 2.8], "tokens": [1e9, 2e9, 4e9]})
+    assert (measured.n, measured.mse, measured.r2) == (3, np.inf, -np.inf)

@@ -43,9 +43,9 @@ def quality(law: Law, params: Mapping[str, float], runs: Any) -> Quality:
     """
     observed = np.asarray(runs[law.target], dtype=float)
     predicted = np.asarray(law.predict(params, runs), dtype=float)
-    square = (predicted - observed) ** 2
     spread = float(((observed - observed.mean()) ** 2).sum())
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # a law of anybody's may foretell what no number holds
+        square = (predicted - observed) ** 2
         rmse_log = float(np.sqrt(np.mean(np.log(predicted / observed) ** 2)))
     return Quality(
         len(observed), rmse_log, float(square.mean()), 1 - float(square.sum()) / spread if spread else np.nan
