@@ -134,7 +134,7 @@ def test_an_interrupt_keeps_what_is_done(table: Path, tmp_path: Path) -> None:
 def test_a_run_that_fails_is_named_and_the_others_are_recorded(table: Path, tmp_path: Path) -> None:
     rows = _rows(table)
     rows[0] = {**rows[0], "corpus_sha256": "0" * 64}
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(ProbingError, match="1 runs could not be"):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(ProbingError, match="1 run could not be"):
         probe_runs(rows, tmp_path / "probes.csv", ITEMS, executor=pool)
     assert pd.read_csv(tmp_path / "probes.csv")["run"].nunique() == 1
 
@@ -154,7 +154,7 @@ def test_the_command_probes_what_is_chosen(table: Path, tmp_path: Path, capsys: 
     assert main([*common, "--probe", "text"]) == 0
     printed = capsys.readouterr().out
     assert "E 4" in printed
-    assert "equal to the recorded one; 1 rows" in printed
+    assert "equal to the recorded one; 1 row" in printed
     assert main([*common, "--probe", "text"]) == 0
     assert "has all its rows" in capsys.readouterr().out
 

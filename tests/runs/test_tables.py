@@ -326,8 +326,8 @@ def test_a_gap_and_what_is_derived_are_said_in_python_too(tmp_path: Path) -> Non
     texts = [str(each.message) for each in said]
     assert "train_flops is not 6 N D" in texts[0]
     assert texts[1] == "runs.csv: sparsity: not in the file, derived as 0, dense"
-    with pytest.raises(RunTableError, match="no column 'budget'"):
-        read_runs(path, required=("loss", "budget"))
+    with pytest.raises(RunTableError, match="no column 'd_model'"):
+        read_runs(path, required=("loss", "d_model"))
 
 
 def test_many_columns_and_many_rows_are_read_in_seconds(tmp_path: Path) -> None:
