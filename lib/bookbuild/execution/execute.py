@@ -114,8 +114,10 @@ def execute(job: Job, scratch: Path) -> Executed:
             failure = f"{_where(job, started[-1])} failed: {type(error).__name__}: {str(error)[:600]}"
         else:
             seconds = time.perf_counter() - begin
-            if (failure := draw_charts(job.page, done)) is None:
+            undrawn = draw_charts(job.page, done)
+            if undrawn is None:
                 return Executed(job.page, seconds, notebook=_plain(done, job), seen=read_log(log, job.root))
+            failure = undrawn
     return Executed(job.page, time.perf_counter() - begin, failure=failure)
 
 

@@ -67,7 +67,7 @@ def budget_of(
         return pd.Series(nearest, index=runs.index, name=column).where(near)
     sizes = runs[variable].to_numpy(float) if variable in runs.columns else None
     try:
-        group = grouped(values.to_numpy(float), sizes, tolerance)
+        group = grouped(np.asarray(values, dtype=np.float64), sizes, tolerance)
     except ScatteredFlops as error:
         raise SurfaceError(
             f"{error}; name these with --budgets, or move the tolerance with --budget-tolerance"
