@@ -55,16 +55,24 @@ def held_out_scores(table: pd.DataFrame, bar: float, reported: float, title: str
             .scale(type="log", nice=False, padding=12)
             .axis(format="~%", tickCount=5, titleAnchor="end"),
             y=alt.Y("law:N", title=None, sort=laws).axis(labelLimit=180),
-            color=alt.Color("held_out:N", title="held out", sort=_order(table["held_out"])).legend(columns=2),
+            color=alt.Color("held_out:N", title="held out", sort=_order(table["held_out"])).legend(
+                columns=2, offset=22
+            ),
             shape=alt.Shape("held_out:N", sort=_order(table["held_out"])).legend(None),
             tooltip=["law", "held_out", "unexplained"],
         )
     )
     lines = pd.DataFrame({"x": [bar, reported], "name": ["bar", "paper"]})
     rules = alt.Chart(lines).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
-    names = alt.Chart(lines).mark_text(baseline="bottom", color=QUIET)
-    names = names.encode(x="x:Q", y=alt.value(-2), text="name:N")  # above the rows, where no mark lies
-    return (rules + names + marks).properties(
+    # Above the rows, where no mark lies, and each on its own side: on a phone the lines are near each other.
+    sides = ((lines["x"].idxmin(), "right", -3), (lines["x"].idxmax(), "left", 3))
+    names = [
+        alt.Chart(lines.loc[[row]])
+        .mark_text(baseline="bottom", align=align, dx=dx, color=QUIET)
+        .encode(x="x:Q", y=alt.value(-2), text="name:N")
+        for row, align, dx in sides
+    ]
+    return alt.layer(rules, *names, marks).properties(
         width="container", height=26 * len(laws), title=title, description=description
     )
 
