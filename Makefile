@@ -3,7 +3,7 @@
 # make test    run the tests, in TEST_JOBS processes: one more than cores, because many wait for processes of their own
 # make check-site  open the pages of the built site in a browser, as make test does with those of a small one
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
-# make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (ten minutes)
+# make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (a quarter of an hour)
 # make gpu     on a machine with one: CUDA tests, step times and large runs, into _build/gpu (25 minutes, can be stopped)
 # make dataset the recorded tables as an archive to deposit: _build/dataset/moelaws-runs.zip
 # make sync    write chapters/*.ipynb from chapters/*.md
