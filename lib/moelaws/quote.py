@@ -35,7 +35,7 @@ def plain(value: Any, most: int = _NAME) -> str:
 
 
 def listed(names: Iterable[Any], wanted: str = "", most: int = 8) -> str:
-    """Names in quotes, the nearest to what was wanted first, the rest number_of: ``'a', 'b' and 187 more``.
+    """Names in quotes, the nearest to what was wanted first, the rest counted: ``'a', 'b' and 187 more``.
 
     Args:
         names: what there is, in its own order.

@@ -90,6 +90,8 @@ def test_a_table_is_read_as_it_was_meant(tmp_path: Path, name: str, content: str
     "content",
     [
         '{"config": {"n": 1e8, "tokens": 1e9}, "summary": {"loss": 3.5, "epoch": 1}}',
+        '{"loss": 3.5, "tokens": 1e9, "history": [{"step": 1, "loss": 9.0}, {"step": 2, "loss": 8.0}]}',
+        '{"config": {"n": 1e8}, "summary": {"loss": 3.5}, "history": [{"step": 1, "loss": 9}]}',
         '{"train": {"loss": 3.4, "epoch": 1}, "test": {"loss": 3.5, "epoch": 1, "steps": 7}}',
     ],
 )

@@ -103,7 +103,7 @@ def _columns(decoder: json.JSONDecoder, text: str) -> list[Any] | None:
         return None
     # A list of objects among whatever else is said of them: {"made": "Monday", "runs": [{...}, ...]}
     lists = [value for value in whole.values() if isinstance(value, list) and any(isinstance(of, dict) for of in value)]
-    if len(lists) == 1:
+    if len(lists) == 1 and not _measured(whole):  # a run with a history of its own is a run
         return lists[0]
     if (rows := _split(whole)) is not None:
         return rows
@@ -132,7 +132,13 @@ def _like_runs(parts: list[Any]) -> bool:
     if len(parts) < 2 or not all(isinstance(part, dict) for part in parts):
         return False
     common = set.intersection(*map(set, parts))
-    return len(common) >= 3 and any(word in key.casefold() for key in common for word in _MEASURES)
+    return len(common) >= 3 and _measured(dict.fromkeys(common))
+
+
+def _measured(record: dict[str, Any]) -> bool:
+    """Whether a record, or an object in it, has what a run is measured by."""
+    names = [*record, *(key for value in record.values() if isinstance(value, dict) for key in value)]
+    return any(word in name.casefold() for name in names for word in _MEASURES)
 
 
 class _Digits(str):
