@@ -30,13 +30,35 @@ function jsonRecords(text, file) {
         }
       });
   }
-  const numbered = (records) => records.map((record, i) => ({ record, number: i + 1 }));
-  if (Array.isArray(whole)) return numbered(whole);
-  const columns = Object.values(whole).map((each) => (each && typeof each === "object" ? Object.values(each) : null));
-  if (!columns.length || columns.some((each) => !each || each.length !== columns[0].length)) return numbered([whole]);
-  const names = Object.keys(whole);
-  return numbered(columns[0].map((_, k) => Object.fromEntries(names.map((name, i) => [name, columns[i][k]]))));
+  return (Array.isArray(whole) ? whole : partsOf(whole)).map((record, i) => ({ record, number: i + 1 }));
 }
+
+// The records of one object, in whichever way it holds them, as moelaws/runs/reading/records.py tells it.
+function partsOf(whole) {
+  if (!isObject(whole)) return [whole];
+  const parts = Object.values(whole), names = Object.keys(whole);
+  const lists = parts.filter((each) => Array.isArray(each) && each.some(isObject));
+  if (lists.length === 1 && !isMeasured(whole)) return lists[0];
+  const { columns, data } = whole;
+  if (Array.isArray(columns) && columns.every((name) => typeof name === "string") && Array.isArray(data)
+      && data.every((row) => Array.isArray(row) && row.length === columns.length)) {
+    return data.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
+  }
+  const keyed = parts.every(isObject);
+  if (keyed && parts.length > 1) {
+    const common = Object.keys(parts[0]).filter((key) => parts.every((part) => Object.hasOwn(part, key)));
+    if (common.length >= 3 && common.some(measures)) return parts;
+  }
+  const alike = keyed && parts.every((part) => String(Object.keys(part).sort()) === String(Object.keys(parts[0]).sort()));
+  const cells = alike ? parts.map(Object.values) : parts;
+  if (!cells.length || cells.some((each) => !Array.isArray(each) || each.length !== cells[0].length)) return [whole];
+  return cells[0].map((_, k) => Object.fromEntries(names.map((name, i) => [name, cells[i][k]])));
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const measures = (name) => ["loss", "perplexity", "ppl"].some((word) => name.toLowerCase().includes(word));
+const isMeasured = (record) => Object.entries(record).some(
+  ([name, value]) => measures(name) || (isObject(value) && Object.keys(value).some(measures)));
 
 function flat(record, before, cells) {
   for (const [key, value] of Object.entries(record)) {
