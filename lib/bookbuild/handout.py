@@ -1,5 +1,6 @@
 """What a teacher gives out: the chapters as notebooks without answers, the answers by themselves, and the data."""
 
+import posixpath
 import re
 import shutil
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def write_handout(root: Path, folder: Path) -> list[str]:
         page = read_page(root, name)
         texts[f"{name}.md"] = readable(without_answers(page).text, name, book) + "\n"
         if answers(page):
-            texts[f"solutions/{page.stem}.md"] = readable(page.text, name, book) + "\n"
+            texts[f"solutions/{page.stem}.md"] = _moved(readable(page.text, name, book), name) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(mark, MARK)
     for name, text in texts.items():
@@ -109,17 +110,35 @@ def _named_besides(root: Path, pages: list[Page]) -> Iterator[str]:
                 yield file.relative_to(root).as_posix()
 
 
+def _moved(text: str, page: str) -> str:
+    """A page's text with its links as they are to be in the folder of the solutions."""
+    folder = posixpath.dirname(page)
+    return re.sub(
+        r"(?<=\]\()(?![a-z]+:|#)([^)\s]+)",
+        lambda found: posixpath.relpath(posixpath.join(folder, found[0]), "solutions"),
+        text,
+    )
+
+
 def _solutions(pages: list[Page], book: Book) -> str:
-    """One notebook: for each chapter its exercises, each with its answer and the code that belongs to it."""
+    """One notebook: for each chapter its exercises, each with its answer and the code that belongs to it.
+
+    That code asks for what the cells of its chapter have computed, so it is shown: it runs in the chapter's notebook.
+    """
+    from nbformat.v4 import new_markdown_cell
+
     whole: Any = None
     for page in pages:
         if known := answers(page):
             header = page.text[: page.text.index("\n---\n", 4) + 5]
             text = f"{header}\n## {book.titles[page.name][0]}\n\n" + "\n".join(_pairs(page, known))
             notebook = plain_notebook(replace(page, text=text), book)
-            for cell in notebook.cells:
-                if cell.cell_type == "markdown":  # its links lead out of the folder of the chapters
-                    cell.source = re.sub(r"\]\((?=[\w-]+\.ipynb)", f"](../{page.name.rpartition('/')[0]}/", cell.source)
+            for number, cell in enumerate(notebook.cells):
+                if cell.cell_type == "markdown":
+                    cell.source = _moved(cell.source, page.name)
+                else:
+                    shown = new_markdown_cell(f"```python\n{cell.source}\n```", id=cell.id)
+                    notebook.cells[number] = shown
             if whole is None:
                 whole = notebook
             else:

@@ -66,12 +66,21 @@ def test_no_text_holds_a_role_and_the_bank_of_questions_no_answer(folder: Path) 
 
 
 def test_links_and_data_are_where_they_say(folder: Path) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in folder.glob("**/*.md") if "data" not in path.parts}
+    texts |= {path: sources(path) for path in folder.glob("**/*.ipynb")}
+    for path, text in texts.items():
+        for link in re.findall(r"\]\(((?!https?:|#)[^)#\s]+)", text):
+            assert (path.parent / link).is_file(), f"{path.relative_to(folder)}: {link}"
     for path in folder.glob("**/*.ipynb"):
-        for link in re.findall(r"\]\(((?!https?:)[^)#]+\.ipynb)\)", sources(path)):
-            assert (path.parent / link).is_file(), f"{path.name}: {link}"
         for named in re.findall(r"""["'](\.\./[\w./-]+)["']""", sources(path)):
             assert (path.parent / named).exists(), f"{path.name}: {named}"
     assert (folder / "data" / "runs" / "isoflop.csv").read_bytes() == (ROOT / "data/runs/isoflop.csv").read_bytes()
+
+
+def test_the_solutions_hold_no_cell_that_needs_what_only_its_chapter_has_computed(folder: Path) -> None:
+    notebook = json.loads((folder / "solutions" / "solutions.ipynb").read_text(encoding="utf-8"))
+    assert {cell["cell_type"] for cell in notebook["cells"]} == {"markdown"}
+    assert "```python\nchapter.worst_batches(timings)\n```" in sources(folder / "solutions" / "solutions.ipynb")
 
 
 def test_an_older_handout_is_replaced_and_nothing_else(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The notebook that a reader opens: plain Markdown, with numbers in the text and links for references."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -41,6 +42,10 @@ BOOK = Book(
         ),
         (":::{solution-start} a\n:::\nSo, with code:", "**Solution.**\n\nSo, with code:"),
         (":::{solution-end}\n:::", ""),
+        (
+            "So:\n\n```{literalinclude} ../lib/bookbuild/error.py\n:pyobject: BookError\n:language: python\n```",
+            f"So:\n\n```python\n{inspect.getsource(BookError).rstrip()}\n```",
+        ),
     ],
 )
 def test_what_only_sphinx_knows_has_a_plain_form(text: str, plain: str) -> None:
@@ -55,6 +60,8 @@ def test_what_only_sphinx_knows_has_a_plain_form(text: str, plain: str) -> None:
         ("{doc}`nowhere`", "the page 'nowhere'"),
         ("{cite:t}`nobody1999`", "cites 'nobody1999'"),
         ("{eq}`none`", "the equation 'none'"),
+        ("```{literalinclude} ../lib/none.py\n```", "the code of ../lib/none.py"),
+        ("```{literalinclude} ../lib/bookbuild/error.py\n:pyobject: None_\n```", "the code None_ of"),
     ],
 )
 def test_what_has_none_is_said(text: str, reason: str) -> None:

@@ -85,7 +85,7 @@ def readable(text: str, page: str, book: Book) -> str:
     text = _QUOTED.sub(lambda found: book.value(found["page"], found["key"]) or UNKNOWN, text)
     labels = [*dict.fromkeys(_LABELLED.findall(read_page(book.root, page).text))]
     text = _LABELLED.sub("$$", _TARGET.sub("", text))
-    text = _FENCE.sub(lambda found: _box(found, page), text)
+    text = _FENCE.sub(lambda found: _box(found, page, book), text)
     roles = _Roles(page, book, labels)
     text = re.sub(r"(?<!`)" + _ROLE.pattern, lambda found: roles.plain(found[1], found[2]), text)
     whole = re.compile(r"\*\*Solution\.\*\*\n\n(.*?)\n*<!-- end of the solution -->", re.DOTALL)
@@ -120,7 +120,7 @@ def _title(page: Page) -> str:
     return found[1] if found else page.stem
 
 
-def _box(found: re.Match[str], page: str) -> str:
+def _box(found: re.Match[str], page: str, book: Book) -> str:
     kind, title = found["kind"], found["title"].strip()
     body = re.sub(r"\A(?::[a-z-]+:.*\n)+\n*", "", found["body"]).strip("\n")
     if kind in ("exercise", "exercise-start"):
@@ -139,9 +139,7 @@ def _box(found: re.Match[str], page: str) -> str:
         caption = body.strip()
         return f"![]({title})" + (f"\n\n*{caption}*" if caption else "")
     if kind == "literalinclude":
-        name = re.search(r"^:pyobject: *(\w+)", found["body"], flags=re.MULTILINE)
-        what = f"`{name[1]}` in " if name else ""
-        return f"The code is {what}[{title.rsplit('/', 1)[-1]}]({title})."
+        return _included(found, page, book)
     if kind == "math":
         return f"$$\n{body}\n$$"
     if kind == "dropdown":
@@ -155,6 +153,24 @@ def _box(found: re.Match[str], page: str) -> str:
     if kind == "bibliography":
         return "The list itself is made from `references.bib`."
     raise BookError(f"{page}.md: a box of the kind '{kind}' has no plain form for notebooks; bookbuild knows none")
+
+
+def _included(found: re.Match[str], page: str, book: Book) -> str:
+    """The code itself, as the page shows it: a notebook may lie where the file that it is from does not."""
+    options = dict(re.findall(r"^:(\w+): *(\S+)", found["body"], flags=re.MULTILINE))
+    file = (book.root / page).parent / found["title"].strip()
+    try:
+        code = file.read_text(encoding="utf-8")
+        if name := options.get("pyobject"):
+            code = next(
+                ast.get_source_segment(code, node) or ""
+                for node in ast.parse(code).body
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
+            )
+    except (OSError, UnicodeDecodeError, SyntaxError, StopIteration):
+        what = " ".join(filter(None, [options.get("pyobject", ""), "of", found["title"].strip()]))
+        raise BookError(f"{page}.md: shows the code {what}, and there is none") from None
+    return f"```{options.get('language', 'python')}\n{code.rstrip()}\n```"
 
 
 @dataclass(frozen=True)
