@@ -70,6 +70,26 @@ def test_a_notebook_gets_html_that_draws_itself(chart: alt.Chart):
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
 
 
+VEGA = """var vegaEmbed = (box, spec) => {
+  box.innerHTML = "drawn"; box.classList.add("vega-embed"); return Promise.resolve() }"""
+
+
+@pytest.mark.parametrize("network", [True, False], ids=["with a network", "without"])
+def test_where_vega_cannot_be_loaded_a_notebook_shows_a_picture(network: bool, chart: alt.Chart, browser: Any):
+    charts.enable("notebook")
+    page = browser.new_page()
+    page.route("**/*", lambda to: to.fulfill(body=VEGA) if network else to.abort())
+    page.set_content(f"<div>{chart._repr_mimebundle_()['text/html']}</div>")
+    drawn, picture = page.get_by_text("drawn", exact=True), page.locator(".chart-still img")
+    (drawn if network else picture).wait_for()
+    assert drawn.is_visible() == network
+    assert picture.is_visible() != network
+    assert picture.evaluate("image => image.naturalWidth") > offline.STATIC_WIDTH
+    assert picture.get_attribute("alt") == 'Loss </script> "falls" with E.'
+    assert not page.get_by_text("Error").is_visible()
+    page.close()
+
+
 def test_a_notebook_without_network_gets_vega_inline(chart: alt.Chart):
     charts.enable("inline")
     html = chart._repr_mimebundle_()["text/html"]

@@ -7,15 +7,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 import howmany.page
+from bookbuild.pages.chapter import read_page
+from bookbuild.pages.pairs import to_notebook
+from bookbuild.pages.sizes import overrides
 from moelaws.cli import main
 from repository import ROOT
 
 CELL = re.compile(r"```\{code-cell\}[^\n]*\n(.*?)```", re.DOTALL)
-TAKES = re.compile(r"^(\w+_files?) = (?:\[\s*)?\"\.\./data/runs/", re.MULTILINE)
-CHAPTERS = {path: TAKES.findall(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "chapters").glob("*.md"))}
+TAKES = re.compile(r"^(\w+_files?) = (?:\[\s*)?\"(?:\.\./)?data/runs/", re.MULTILINE)
+PAGES = [ROOT / "index.md", *sorted((ROOT / "chapters").glob("*.md"))]
+CHAPTERS = {path: TAKES.findall(path.read_text(encoding="utf-8")) for path in PAGES}
 COLUMNS = ["loss", "total_params", "active_params", "tokens", "n_experts", "top_k"]
 LONGEST = 400
 
@@ -35,14 +38,14 @@ def shapes() -> dict[str, pd.DataFrame]:
 def run(chapter: Path, parameter: str, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All code of a chapter at its small sizes, with a table of the reader's in one parameter's place."""
     text = chapter.read_text(encoding="utf-8")
-    head = yaml.safe_load(text.split("---")[1])
+    page = read_page(ROOT, chapter.relative_to(ROOT).with_suffix("").as_posix())
     cells = ["\n".join(line for line in cell.splitlines() if not line.startswith(":")) for cell in CELL.findall(text)]
     names: dict[str, Any] = {"__name__": "__main__"}
     monkeypatch.chdir(chapter.parent)
     monkeypatch.setenv("MOELAWS_CHARTS", "book")
     monkeypatch.setattr(howmany.page, "glue", lambda **_: None)  # without a kernel there is no page to hand numbers to
     exec(compile(ast.parse(cells[0]), f"{chapter.name}: parameters", "exec"), names)
-    names |= head.get("moelaws", {}).get("profiles", {}).get("smoke", {})
+    names |= overrides(page, to_notebook(page), "smoke")
     names[parameter] = [str(table)] if isinstance(names[parameter], list) else str(table)
     for number, cell in enumerate(cells[1:], start=2):
         exec(compile(ast.parse(cell), f"{chapter.name}: cell {number}", "exec"), names)
@@ -90,7 +93,7 @@ def test_training_flops_tell_the_budgets_that_a_chapter_asks_for(
 def test_every_parameter_that_names_a_run_table_is_tried() -> None:
     for path, names in CHAPTERS.items():
         text = path.read_text(encoding="utf-8")
-        tables = {line.split(" = ")[0] for line in parameters(text) if "../data/runs/" in line}
+        tables = {line.split(" = ")[0] for line in parameters(text) if "data/runs/" in line}
         assert tables == set(names), path.stem
         assert names or "../data/runs/" not in text, path.stem
 

@@ -11,12 +11,15 @@ import pandas as pd
 from moelaws.charts.losses import training_curves
 from moelaws.charts.routing import coloured_text, load_bars, token_experts
 from moelaws.counting import count_parameters
-from moelaws.runs import pooled_noise, seed_spread
+from moelaws.runs import RunTableError, pooled_noise, seed_spread
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
     from moelaws.text.corpus import Corpus
+
+NEEDED = ("loss", "budget", "n_experts")
+"""Columns of the run table that tells what seeds do."""
 
 Results = Mapping[int, Any]
 """Number of experts -> what ``train`` returned, with its validation; 1 is the dense model."""
@@ -61,8 +64,13 @@ def noise_of_seeds(runs: pd.DataFrame, budget: float) -> float:
     Args:
         runs: a run table in which some points have several seeds.
         budget: training FLOPs of the models that are compared.
+
+    Raises:
+        RunTableError: no run was repeated with another seed.
     """
     spread = seed_spread(runs)
+    if spread.empty:
+        raise RunTableError("the run table has no run that was repeated with another seed: what seeds do is not in it")
     away = np.log(spread["budget"] / budget).abs()
     return float(pooled_noise(spread[away <= away.min() + 1e-9]))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from howmany.figures import law_checks as figures
-from howmany.measured.own_law import EQ6, GROWING, WITHOUT
+from howmany.measured.own_law import EQ6, GROWING, NEEDED, WITHOUT
 from moelaws.charts.tables import readable
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.profile import Profile, profile
@@ -20,6 +20,9 @@ from moelaws.optimum.optimum import Forecaster, best_sparsity
 
 FLOORS = {EQ6: "e", WITHOUT: "E", "Hoffmann, N_a in data term": "e", "Frantar on N_a": "c"}
 """Laws that are asked for the floor of the language -> the letter of their floor."""
+
+OF_LANGUAGE = (*NEEDED, "perfect_loss")
+"""Columns of the table of runs on a language whose floor is known."""
 
 _TAILS = [0.025, 0.975]
 

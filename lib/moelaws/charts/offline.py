@@ -5,8 +5,8 @@ first and shows the second only where scripts are off. Altair's own renderer wou
 page is read, and its bare MIME type is not shown in a Jupyter Book at all.
 
 In a notebook there is no such site. There `text/html` is what JupyterLab, Jupyter Notebook and Colab prefer, so it must
-draw by itself: Altair's own page fragment does. VS Code takes the Vega-Lite type, and what shows neither (GitHub, a PDF
-export) finds the PNG.
+draw by itself: Altair's own page fragment does, and where it cannot load Vega, a static image stands in its place. VS
+Code takes the Vega-Lite type, and what shows neither (GitHub, a PDF export) finds the PNG.
 """
 
 import base64
@@ -27,7 +27,7 @@ from moelaws.charts.theme import THEME, lettered
 MAJOR = alt.SCHEMA_VERSION.split(".")[0]
 
 MIME_TYPE = f"application/vnd.vegalite.{MAJOR}+json"
-"""The kind of output that JupyterLab and VS Code draw themselves.
+"""The kind of output that VS Code draws itself; JupyterLab 4 does so with Vega-Lite 5, and not with 6.
 
 Altair 6 names it without the `+`, and then no notebook that holds it is valid.
 """
@@ -41,6 +41,8 @@ _LETTER = 8.6  # pixels of a letter of a title, in the widest of fonts
 
 LARGEST_SVG = 150_000
 """Bytes above which a static image is sent as PNG: an SVG grows with every point."""
+
+_STROKE = "<moelaws-stroke>"
 
 PLACES = ("book", "later", "notebook", "inline")
 
@@ -105,13 +107,14 @@ def draw_output(data: MutableMapping[str, Any]) -> None:
 def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook with a network: Altair's page fragment, the specification, and a PNG."""
     spec = lettered(spec)
-    return {**_altair_html(spec, "universal"), MIME_TYPE: spec, **_png(_drawn(spec))}
+    drawn = _drawn(spec)
+    return {"text/html": _with_still(_altair_html(spec, "universal"), spec, drawn), MIME_TYPE: spec, **_png(drawn)}
 
 
 def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook without a network; needs vl-convert, which brings Vega along."""
     spec = lettered(spec)
-    return {**_altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
+    return {"text/html": _altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
 _RENDERERS = {"book": book_bundle, "later": undrawn_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
@@ -183,9 +186,32 @@ def vegalite_version(available: Iterable[str]) -> str:
     return found[wanted if wanted in found else max(same_major)].lstrip("v")
 
 
-def _altair_html(spec: dict[str, Any], template: str) -> dict[str, Any]:
+def _altair_html(spec: dict[str, Any], template: str) -> str:
     display = importlib.import_module(f"altair.vegalite.{MAJOR}.display")
-    return dict(display.html_renderer(spec, template=template))
+    # Altair writes the specification into a script element, which "</" would end; "<\\/" means the same to JavaScript.
+    marked = json.loads(json.dumps(spec).replace("</", _STROKE))
+    return str(display.html_renderer(marked, template=template)["text/html"]).replace(_STROKE, "<\\/")
+
+
+# Altair's script fills a box, with a chart or with a line in red that says why there is none.
+_STILL = """<style>
+  #{box} ~ .chart-still {{ display: none }}
+  #{box}:has(> .error) ~ .chart-still {{ display: block }}
+  #{box}:has(> .error) {{ display: none }}
+</style>
+<div class="chart-still"><img alt="{words}" src="{image}" style="max-width: 100%">
+<p>A picture only: Vega, which draws this chart, could not be loaded from the network. After
+<code>charts.enable("inline")</code>, from <code>moelaws</code>, each chart brings it along.</p></div>
+"""
+
+
+def _with_still(fragment: str, spec: Mapping[str, Any], drawn: str | None) -> str:
+    """Altair's page fragment, and what is shown where it can load no Vega."""
+    image, box = _data_uri(drawn), re.search(r'<div id="([\w-]+)"></div>', fragment)
+    if image is None or box is None:
+        return fragment
+    words = html.escape(str(spec.get("description", "")), quote=True)
+    return fragment + _STILL.format(box=box[1], words=words, image=image)
 
 
 def _drawn(spec: Mapping[str, Any]) -> str | None:
