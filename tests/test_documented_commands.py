@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -157,6 +158,16 @@ def check_python(arguments: list[str]) -> None:
     raise AssertionError(f"python {arguments}: no such command was meant")
 
 
+def check_ipykernel(arguments: list[str]) -> None:
+    """Installed, but in this folder and not in the reader's: the kernel is this very Python."""
+    assert arguments[:2] == ["install", "--user"]
+    line = [sys.executable, "-m", "ipykernel", "install", "--prefix", ".", *arguments[2:]]
+    subprocess.run(line, check=True, capture_output=True, timeout=60)
+    (kernel,) = Path("share/jupyter/kernels").glob("*/kernel.json")
+    assert kernel.parent.name == "moelaws"
+    assert json.loads(kernel.read_text())["argv"][0] == sys.executable
+
+
 def check_sbatch(arguments: list[str]) -> None:
     (job,) = [block.text for block in blocks("bash", pages=("clusters.md",)) if "#SBATCH" in block.text]
     assert arguments == ["workers.sh"]
@@ -199,7 +210,7 @@ def of_the_shell(arguments: list[str]) -> None:
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "moelaws": check_moelaws, "moelaws.cli": check_moelaws, "bookbuild": check_bookbuild, "make": check_make,
-    "pip": check_pip, "npm": check_npm, "dask": check_dask,
+    "pip": check_pip, "ipykernel": check_ipykernel, "npm": check_npm, "dask": check_dask,
     "papermill": check_papermill, "sbatch": check_sbatch, "kubectl": check_kubectl, "helm": check_helm,
     "conda": check_conda, "python": check_python, "mkdir": run_elsewhere, "cp": run_elsewhere,
     "jupytext": run_elsewhere, "cd": of_the_shell, "source": of_the_shell, "export": of_the_shell,

@@ -21,6 +21,7 @@ from moelaws.charts.fits import (
 )
 from moelaws.charts.isoflop_curves import best_sparsity_curves, isoflop_curves, optima_by_budget
 from moelaws.charts.offline import static_spec, vegalite_version
+from moelaws.charts.routing import coloured_text, token_experts
 from moelaws.charts.tables import readable
 from moelaws.laws import LAWS, law
 from moelaws.optimum.optimum import Forecaster, Memory, best_size, best_sparsity
@@ -117,3 +118,10 @@ def test_readable_numbers():
     assert text.to_dict("list") == {"n": ["1,230", "0.1"], "loss": ["2.35", "2.00"], "law": ["a", "b"]}
     huge = pd.DataFrame({"d": [6.5e10]}, index=pd.Index([1e20], name="C"))
     assert readable(huge).to_dict() == {"d": {"1e20": "6.5e10"}}
+
+
+def test_tokens_are_all_named_and_a_routed_text_breaks_between_them():
+    shares = pd.DataFrame({"token": ["a", "b"], "expert": [0, 1], "share": [0.9, 0.8], "order": [0, 1]})
+    axis = token_experts(shares, "Title", "Words").to_dict()["encoding"]["y"]["axis"]
+    assert axis["labelOverlap"] is False, "there are fifteen pixels to a row, and the theme would leave out every other"
+    assert coloured_text(["·the", "<s>"], [0, 1], 2).count("</span><wbr><span") == 1

@@ -23,7 +23,9 @@ def token_experts(shares: pd.DataFrame, title: str, description: str) -> alt.Cha
         .mark_rect(stroke="white", strokeWidth=0.5)
         .encode(
             x=alt.X("expert:O", title="expert").axis(labelAngle=0),
-            y=alt.Y("token:N", title=None, sort=tokens).axis(labelFont="monospace"),
+            y=alt.Y("token:N", title=None, sort=tokens).axis(
+                labelFont="monospace", labelOverlap=False
+            ),  # a row says nothing else
             color=alt.Color("share:Q", title="share of the token").scale(scheme="tealblues", domain=[0, 1]),
             tooltip=["token", "expert", alt.Tooltip("share:Q", format=".2f")],
         )
@@ -58,6 +60,7 @@ def coloured_text(tokens: Sequence[str], experts: Sequence[int], n_experts: int)
     """A passage in which every token stands on the colour of its expert, as HTML.
 
     The expert's number stands in the tooltip and, small, behind the token: colour alone would not do for all readers.
+    Spaces may be shown as dots, so a line may end behind any token.
 
     Args:
         tokens: the pieces of text, in order.
@@ -71,4 +74,4 @@ def coloured_text(tokens: Sequence[str], experts: Sequence[int], n_experts: int)
             f'<span class="routed" style="border-bottom:3px solid {colour}" title="expert {expert}">'
             f"{html.escape(token)}<sub>{expert}</sub></span>"
         )
-    return f'<p class="routed-text" style="line-height:2.2">{"".join(spans)}</p>'
+    return f'<p class="routed-text" style="line-height:2.2">{"<wbr>".join(spans)}</p>'
