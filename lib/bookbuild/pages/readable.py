@@ -29,6 +29,8 @@ _FENCE = re.compile(
 )
 _QUOTED = re.compile(r"\{glue:text\}`(?P<page>[\w-]+(?:/[\w-]+)+):(?P<key>\w+)`")
 _LABELLED = re.compile(r"^\$\$ *\(([\w-]+)\) *$", re.MULTILINE)
+_HERE = re.compile(r"(?<=\]\(#)([\w-]+)(?=\))")
+_HEADING = re.compile(r"(?:^\(([\w-]+)\)=\n+)?^#{1,3} +(.+?) *$", re.MULTILINE)
 _TARGET = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
 
 
@@ -87,6 +89,7 @@ def readable(text: str, page: str, book: Book) -> str:
     text = _LABELLED.sub("$$", _TARGET.sub("", text))
     text = _FENCE.sub(lambda found: _box(found, page, book), text)
     roles = _Roles(page, book, labels)
+    text = _HERE.sub(lambda found: _place(found[1], page, book), text)
     text = re.sub(r"(?<!`)" + _ROLE.pattern, lambda found: roles.plain(found[1], found[2]), text)
     whole = re.compile(r"\*\*Solution\.\*\*\n\n(.*?)\n*<!-- end of the solution -->", re.DOTALL)
     text = whole.sub(r"<details><summary>Solution</summary>\n\n\1\n\n</details>", text)
@@ -118,6 +121,14 @@ def _quotation(found: re.Match[str], page: str, book: Book) -> str:
 def _title(page: Page) -> str:
     found = re.search(r"^# (.+)$", page.text, flags=re.MULTILINE)
     return found[1] if found else page.stem
+
+
+def _place(target: str, page: str, book: Book) -> str:
+    """Where a link to a heading of its own page leads in JupyterLab, which names headings in a way of its own."""
+    for label, heading in _HEADING.findall(read_page(book.root, page).text):
+        if target in (label, re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-"))):
+            return str(heading).replace(" ", "-")
+    raise BookError(f"{page}.md: refers to the heading '#{target}', and there is none on this page")
 
 
 def _box(found: re.Match[str], page: str, book: Book) -> str:
