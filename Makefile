@@ -1,5 +1,5 @@
 # make book    execute the chapters and build the site: _build/html/index.html
-# make chapter NAME=isoflop  execute and render one chapter: _build/chapter/chapters/isoflop.html
+# make chapter NAME=isoflop  execute and render one page, or a few: _build/chapter/chapters/isoflop.html
 # make test    run the tests, in TEST_JOBS processes: one more than cores, because many wait for processes of their own
 # make check-site  open the pages of the built site in a browser, as make test does with those of a small one
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
@@ -45,7 +45,7 @@ book: setup
 	$(BIN)/python -m bookbuild build --profile $(PROFILE) --jobs $(JOBS)
 
 chapter: setup
-	$(BIN)/python -m bookbuild chapter "$(NAME)" --profile $(PROFILE)
+	$(BIN)/python -m bookbuild chapter $(NAME) --profile $(PROFILE)
 
 # Some hundred processes of the tests import the library: byte code that none may write, each would make again.
 test: export PYTHONDONTWRITEBYTECODE =

@@ -1,10 +1,36 @@
-"""The small book of these tests, copied to be changed and built."""
+"""The small book of these tests, copied to be changed and built, and the pages of the real one that they look at."""
 
 import shutil
 from pathlib import Path
 
+from bookbuild.pages.chapter import Page, read_page
+from bookbuild.pages.toc import read_toc
 from bookbuild.site.assets import vega_bundle
 from repository import ROOT, TESTS
+
+SAMPLED = (
+    *("index", "question", "counting", "isoflop", "isoflop_optima", "program_text", "superposition", "serving_cost"),
+    *("adaptive_compute",),
+)
+"""Chapters that are quick at small sizes, and hold one of each kind: counted, trained, fitted and judged, with figures,
+sliders, equations and verdicts. The others are executed by `make validate` at small sizes, by `make book` at full."""
+
+
+def sampled_pages() -> list[Page]:
+    """Pages of this book that are tested in a site without the others: the sampled chapters, and all without code."""
+    pages = [read_page(ROOT, name) for name in read_toc(ROOT)]
+    return [page for page in pages if not page.is_notebook or page.stem in SAMPLED]
+
+
+def pages_of(site: Path) -> list[Path]:
+    """Files of the pages that a site was built for."""
+    found = set(site.glob("**/*.html")) - set(site.glob("_static/**/*"))
+    if site == ROOT / "_build" / "sample":
+        others = {site / f"{name}.html" for name in read_toc(ROOT)} - {
+            site / f"{page.name}.html" for page in sampled_pages()
+        }
+        found -= others
+    return sorted(found)
 
 
 def copy_small_book(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from books import copy_small_book
+from books import copy_small_book, sampled_pages
 from moelaws.files import cache_folder
 from repository import ROOT
 from small_sweep import Gate
@@ -30,8 +30,8 @@ LONG = ("test_dask", "test_signals", "test_sweep_faults", "test_one_verdict", "t
 # What takes seconds to import, or to begin: the modules whose tests ask for it share a process.
 DEAR = ("transformers",)
 
-BOOKS = ("book_site", "small_site")
-"""The built books that tests look at; the first takes longest."""
+BOOKS = ("book_site", "sample_site", "whole_site", "small_site")
+"""The built books that tests look at, see the fixtures; the first takes longest."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -73,25 +73,34 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def book_site(pytestconfig: pytest.Config) -> Path:
-    """This book, built with the profile `smoke`; chapters that have not changed come from the cache.
-
-    With `--site`, the site of this book that lies there, whatever its profile.
-    """
-    if built := pytestconfig.getoption("site"):
-        if not (built / ".book.json").is_file():
-            pytest.fail(f"--site {built}: expected a built site, found none; `make book` builds it", pytrace=False)
-        return built.resolve()
+def sample_site() -> Path:
+    """Pages of this book (``books.pages_of``), built with the profile `smoke`; the cache has unchanged chapters."""
     from filelock import FileLock
 
-    from bookbuild.build import Order, build_book
+    from bookbuild.build import Order, build_pages
 
-    place = ROOT / "_build" / "smoke"
+    place = ROOT / "_build" / "sample"
     place.parent.mkdir(exist_ok=True)
     # One builds, and the other processes of these tests (or of other tests in this folder) find it built.
-    with FileLock(place.with_name("smoke.lock")):
-        build_book(Order(root=ROOT, place=place, profile="smoke", jobs=JOBS))
+    with FileLock(place.with_name("sample.lock")):
+        build_pages(Order(root=ROOT, place=place, profile="smoke", jobs=JOBS), [page.name for page in sampled_pages()])
     return place
+
+
+@pytest.fixture(scope="session")
+def book_site(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Path:
+    """Pages of this book; with `--site`, the site of this book that lies there, with all pages."""
+    site: Path = request.getfixturevalue("whole_site" if pytestconfig.getoption("site") else "sample_site")
+    return site
+
+
+@pytest.fixture(scope="session")
+def whole_site(pytestconfig: pytest.Config) -> Path:
+    """The site of this book that `--site` names; without it, tests that ask for all pages are left out."""
+    site: Path = pytestconfig.getoption("site")
+    if not (site / ".book.json").is_file():
+        pytest.fail(f"--site {site}: expected a built site, found none; `make book` builds it", pytrace=False)
+    return site.resolve()
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +138,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("cuda") and not _cuda()]
     if "validate" not in config.option.markexpr:
         left_out += [item for item in items if item.get_closest_marker("validate") and item not in left_out]
+    unwanted = {"small_site", "sample_site"} if config.getoption("site") else {"whole_site"}
+    left_out += [item for item in items if _books(item) & unwanted and item not in left_out]
     if config.getoption("site"):
-        left_out += [item for item in items if "book_site" not in _books(item) and item not in left_out]
+        left_out += [item for item in items if not _books(item) and item not in left_out]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -139,7 +150,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         module, books = item.path.stem, _books(item)
         if books:
             # Nobody who looks at the small book waits until the other is built.
-            item.add_marker(pytest.mark.xdist_group(min(books, key=BOOKS.index)))
+            item.add_marker(pytest.mark.xdist_group("small_site" if books == {"small_site"} else "book_site"))
             item.add_marker(pytest.mark.timeout(1800))
         elif module not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(dear.get(item.path, module)))

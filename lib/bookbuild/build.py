@@ -69,42 +69,57 @@ def build_book(order: Order) -> bool:
     return True
 
 
-def build_chapter(order: Order, name: str) -> Path:
-    """Build one chapter: execute it where it has changed, and render it among the other pages, whose code is left out.
+def build_pages(order: Order, names: Sequence[str]) -> list[Path]:
+    """Build some pages: execute those that are chapters and have changed, and render them among the others.
+
+    The code of other chapters is left out: they are only there to be referred to.
 
     Arguments:
-        order: what to build; its place is for this one chapter, the site of the book lies elsewhere.
-        name: its page name, or the last part of that.
+        order: what to build; its place is for these pages, the site of the book lies elsewhere.
+        names: of the pages, or the last parts of that, such as `isoflop`.
 
     Returns:
-        The page.
+        The pages.
 
     Raises:
-        BookError: there is no such chapter, or as for `build_book`.
+        BookError: there is no such page, or as for `build_book`.
     """
     check_place(order.place)
-    names = read_toc(order.root)
-    pages = [read_page(order.root, each) for each in names]
+    pages = [read_page(order.root, name) for name in read_toc(order.root)]
     check_profile(order.profile, pages)
-    chosen = [page for page in pages if page.is_notebook and name in (page.name, page.stem)]
-    if len(chosen) != 1:
-        known = ", ".join(page.stem for page in pages if page.is_notebook)
-        raise BookError(f"chapter {shown(name)}: expected one of {known}")
+    chosen = _chosen(pages, names)
     notebooks = executed_notebooks(order, chosen)
-    begin, page = time.perf_counter(), order.place / f"{chosen[0].name}.html"
+    begin = time.perf_counter()
     with _folder(order) as folder:
-        others = {each.name: each.text for each in pages if each is not chosen[0]}
         book = _book_of(order.root, notebooks.texts)
-        tree = Tree(order.root, others, _quoted(chosen, notebooks.texts, book)[1], chosen[0].name, order.jobs)
-        site = _rendered(tree, folder)
+        others = {page.name: page.text for page in pages if page.is_notebook and page.name not in notebooks.texts}
+        texts, executed = _quoted(pages, notebooks.texts, book)
+        about = frozenset(page.name for page in chosen)
+        site = _rendered(Tree(order.root, others | texts, executed, about, order.jobs), folder)
         install_assets(site, order.work / "assets")
         install_lab(site, order.root)
         trim_icons(site)
         _write_downloads(site, chosen, book)
-        check_site(site, [chosen[0].name])
+        check_site(site, sorted(about))
         put_in_place(site, order.place, Made("", {}))
-    order.say(f"page  done in {time.perf_counter() - begin:.1f} s: {page}")
-    return page
+    made = [order.place / f"{page.name}.html" for page in chosen]
+    whole = made[0] if len(made) == 1 else f"{len(made)} in {order.place}"
+    order.say(f"page{'s' * (len(made) > 1)}  done in {time.perf_counter() - begin:.1f} s: {whole}")
+    return made
+
+
+def _chosen(pages: Sequence[Page], names: Sequence[str]) -> list[Page]:
+    """The pages of these names, in the order of the book.
+
+    Raises:
+        BookError: no name, or one that is no page's.
+    """
+    known = {name: page for page in reversed(pages) for name in (page.stem, page.name)}
+    for name in names or [""]:
+        if name not in known:
+            stems = ", ".join(page.stem for page in pages)
+            raise BookError(f"chapter {shown(name)}: expected one of {stems}")
+    return [page for page in pages if {page.name, page.stem} & {*names}]
 
 
 def check_links(order: Order) -> None:

@@ -92,8 +92,8 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     )
     sync.add_argument("--check", action="store_true", help="write nothing; say what is out of step")
     build = actions.add_parser("build", help="execute what has changed and build the site")
-    one = actions.add_parser("chapter", help="execute and render one chapter, into a folder of its own")
-    one.add_argument("name", help="its name, such as isoflop")
+    some = actions.add_parser("chapter", help="execute and render one page or a few, into a folder of their own")
+    some.add_argument("names", nargs="*", metavar="name", help="of a chapter or another page, such as isoflop")
     links = actions.add_parser("linkcheck", help="follow every outward link of the book")
     handout = actions.add_parser("handout", help="write the chapters without answers, the answers, and the data")
     handout.add_argument("--out", type=Path, help="folder to write (default: _build/handout)")
@@ -109,14 +109,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     numbers.add_argument("--write", type=Path, help="write them to this file instead")
     numbers.add_argument("--against", type=Path, help="compare with such a file: exit 1 and a line for each difference")
     numbers.add_argument("--profile", default="full", help="sizes the chapters ran at (default: full)")
-    for action in (sync, build, one, links, numbers, handout, pdf, slides, dataset):
+    for action in (sync, build, some, links, numbers, handout, pdf, slides, dataset):
         action.add_argument("--root", type=Path, help="folder of the book (default: the nearest one with _toc.yml)")
-    for action in (build, one, links):
+    for action in (build, some, links):
         action.add_argument("--profile", default="full", help="sizes the chapters run at (default: full)")
         action.add_argument("--jobs", type=int, default=2, help="chapters executed at a time (default: 2)")
         action.add_argument("--force", action="store_true", help="execute and render even what has not changed")
     build.add_argument("--out", type=Path, help="folder of the site (default: _build/html)")
-    one.add_argument("--out", type=Path, help="folder of its site (default: _build/chapter)")
+    some.add_argument("--out", type=Path, help="folder of their site (default: _build/chapter)")
 
 
 def _root(given: Path | None) -> Path:
@@ -222,7 +222,7 @@ def _numbers(root: Path, args: argparse.Namespace) -> int:
 
 
 def _build(root: Path, args: argparse.Namespace) -> int:
-    from bookbuild.build import Order, build_book, build_chapter, check_links
+    from bookbuild.build import Order, build_book, build_pages, check_links
 
     if not 1 <= args.jobs <= _MOST_JOBS:
         raise BookError(f"--jobs {plain(args.jobs)}: expected from 1 to {_MOST_JOBS} chapters at a time")
@@ -233,7 +233,7 @@ def _build(root: Path, args: argparse.Namespace) -> int:
         if args.action == "linkcheck":
             check_links(order)
         elif args.action == "chapter":
-            build_chapter(order, args.name)
+            build_pages(order, args.names)
         else:
             build_book(order)
     return 0

@@ -22,6 +22,7 @@ from layout import BEYOND, MISPLACED
 
 from bookbuild.printing.leaves import Cover, Part, document
 from bookbuild.printing.paper import FIT, SHEET_PX
+from books import pages_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -77,12 +78,8 @@ def site(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 
 
-def pages_of(site: Path) -> list[Path]:
-    return sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*")))
-
-
 def to_open(site: Path, config: pytest.Config, step: int = 3) -> list[Path]:
-    """The pages that a browser opens: all of a small book and of a site with ``--site``; of this one every third or so.
+    """The pages that a browser opens: all of the small book and of a site with ``--site``; of others every third or so.
 
     A page takes a browser a second, and ``make check-site`` opens each. Front page and lab are always among them.
     """
@@ -372,13 +369,13 @@ def test_the_search_finds_prose_wherever_the_site_lies(address: str, site: Path,
 
 
 @pytest.mark.timeout(1200)  # three minutes for the whole book on a quiet machine
-def test_assistive_technology_meets_nothing_serious(site: Path, request: pytest.FixtureRequest, browser: Any):
+@pytest.mark.parametrize("book", ["small_site", "whole_site"])
+def test_assistive_technology_meets_nothing_serious(book: str, request: pytest.FixtureRequest, browser: Any):
     """By the rules of axe-core, on each page of the small book; on each of this one with ``make check-site``.
 
     There the pages are opened at a desk, so that is where it is seen that nothing is cut or lies on other words.
     """
-    if "book_site" in request.node.name and not request.config.getoption("site"):
-        pytest.skip("make check-site looks at all pages")
+    site: Path = request.getfixturevalue(book)
     axe = pytest.importorskip("axe_playwright_python")
     rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
     findings = []

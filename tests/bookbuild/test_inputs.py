@@ -26,6 +26,7 @@ from bookbuild.order import Order
 from bookbuild.pages.chapter import Page, read_page
 from bookbuild.pages.pairs import to_notebook
 from bookbuild.pages.toc import read_toc
+from books import sampled_pages
 from repository import ROOT
 
 HEADER = "---\nkernelspec: {name: python3, display_name: Python 3, language: python}\n---\n\n# Title\n\n"
@@ -324,17 +325,17 @@ def _folders(text: str) -> tuple[str, ...]:
     return tuple(f"{name}/" for name in names if (ROOT / name).is_dir())
 
 
-def test_what_chapters_were_seen_to_read_is_what_they_name(book_site: Path, pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("which", ["sampled", pytest.param("all", marks=pytest.mark.validate)])
+@pytest.mark.usefixtures("sample_site")
+def test_what_chapters_were_seen_to_read_is_what_they_name(which: str) -> None:
     """For the chapters of this book: imports in the text, or hidden in functions, are those that were loaded.
 
     One thing only a look at the execution can tell: training reads sources, to say which code it was.
     """
-    if pytestconfig.getoption("site"):
-        pytest.skip("asks what was executed at small sizes, not what a site shows")
+    pages = sampled_pages() if which == "sampled" else [read_page(ROOT, name) for name in read_toc(ROOT)]
+    executed_notebooks(Order(root=ROOT, place=ROOT / "_build" / "none", profile="smoke"), pages)
     cache, library, missed = Cache(ROOT / "_build" / "executed"), library_of(ROOT), []
-    for page in (read_page(ROOT, name) for name in read_toc(ROOT)):
-        if not page.is_notebook:
-            continue
+    for page in (page for page in pages if page.is_notebook):
         named = named_inputs(ROOT, page, to_notebook(page), library)
         states = cache.latest(page.name, "smoke").metadata[INPUTS]["read"]
         read = {name for name, state in states.items() if state != ABSENT}

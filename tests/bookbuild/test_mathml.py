@@ -8,6 +8,7 @@ import pytest
 from bookbuild.pages.chapter import read_page
 from bookbuild.pages.mathml import mathml
 from bookbuild.pages.toc import read_toc
+from books import pages_of
 from repository import ROOT
 
 
@@ -50,7 +51,7 @@ def test_every_formula_of_the_book_can_be_read(name: str) -> None:
 
 def test_an_equation_has_the_number_that_references_to_it_say(book_site: Path) -> None:
     referred = 0
-    for path in sorted((book_site / "chapters").glob("*.html")):
+    for path in pages_of(book_site):
         text = path.read_text(encoding="utf-8")
         numbers = set(re.findall(r'<span class="eqno">(\([\d.]+\))', text))
         said = set(re.findall(r'href="#equation-[\w-]+">(?:<[^>]*>)*(\([\d.]+\))', text))

@@ -95,8 +95,8 @@ def test_what_is_not_a_lesson_stays(book: Path) -> None:
         read_lessons(book / "chapters")
 
 
-def test_the_lessons_of_this_book_can_be_shown(book_site: Path, tmp_path: Path) -> None:
-    written = write_slides(ROOT, book_site, tmp_path / "slides")
+def test_the_lessons_of_this_book_can_be_shown(whole_site: Path, tmp_path: Path) -> None:
+    written = write_slides(ROOT, whole_site, tmp_path / "slides")
     assert [path.name[0] for path in written] == ["1", "2", "3", "4", "5", "6", "i"]
 
 

@@ -23,14 +23,14 @@ class Tree:
         root: folder of the book.
         texts: page name -> MyST source of pages without code.
         notebooks: page name -> JSON of executed chapters.
-        about: name of the one page whose warnings count, where the others are only there to be referred to.
+        about: names of the pages whose warnings count, where others are only there to be referred to; of all if empty.
         jobs: processes that write pages.
     """
 
     root: Path
     texts: Mapping[str, str]
     notebooks: Mapping[str, str]
-    about: str = ""
+    about: frozenset[str] = frozenset()
     jobs: int = 1
 
 
@@ -58,8 +58,8 @@ def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "htm
         log = _log_of(workshop.stage, builder, tree.jobs, workshop.held)
         if log is not None:
             complaints = _complaints(workshop.stage, log)
-            own = [line for line in complaints if re.search(rf"(^|/){re.escape(tree.about)}\.(md|ipynb)\b", line)]
-            if not tree.about or own or not (site / f"{tree.about}.html").is_file():
+            own = [line for line in complaints if any(name in tree.about for name in _names_in(line))]
+            if not tree.about or own or any(not (site / f"{name}.html").is_file() for name in tree.about):
                 raise BookError(*(own or complaints))
         if site.is_dir():  # a copy: what is put right in it afterwards is no work of Sphinx's
             shutil.copytree(site, into / "site") if workshop.kept else shutil.move(site, into / "site")
@@ -86,6 +86,11 @@ def _complaints(stage: Path, log: str) -> list[str]:
     lines = [_located(line) for line in log.splitlines()]
     marked = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     return marked or lines[-30:] or ["Jupyter Book failed without a word"]
+
+
+def _names_in(line: str) -> list[str]:
+    """Names of the pages that a line of the log speaks of."""
+    return re.findall(r"([\w./-]+)\.(?:md|ipynb)\b", line)
 
 
 def _located(line: str) -> str:
