@@ -16,7 +16,7 @@ from howmany.figures.optima_by_experts import (
 from moelaws.charts.cuts import isoflop_panels, surface_curves, surface_walk
 from moelaws.surfaces.held_out import held_out_residuals
 from moelaws.surfaces.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima, redraw_seeds
-from moelaws.surfaces.polynomial import Basis, Terms
+from moelaws.surfaces.polynomial import Bases, Terms
 
 SPARSITIES = (0.0, 0.5, 0.75, 0.875, 0.9375, 0.96875)
 
@@ -77,7 +77,7 @@ def test_held_out_residuals_equal_refits_without_each_point():
     loss = runs["loss"].to_numpy()
     point = runs.groupby(["total_params", "sparsity"]).ngroup().to_numpy()
     terms = Terms.of((4, 4, 4), log_n, s_hat)
-    q = Basis.of((2, 2, 2), terms, terms.design(log_n, s_hat), int(point.max()) + 1).q
+    q = Bases(terms, terms.design(log_n, s_hat), int(point.max()) + 1).of((2, 2, 2)).q
     exact = held_out_residuals(q, loss, point)
     for left in range(0, point.max() + 1, 5):
         out = point == left

@@ -66,11 +66,21 @@ def orthonormal(design: Array, least: float = 1e-9) -> tuple[Array, Array] | Non
         least: nothing is returned where a column is less than this share independent of those before it, as a share of
             the most independent one.
     """
-    q, r = np.linalg.qr(design)
-    diagonal = np.abs(np.diag(r))
-    if len(design) < design.shape[1] or diagonal.min() <= least * diagonal.max():
+    q, triangle = np.linalg.qr(design)
+    if len(design) < design.shape[1] or not independent(triangle, least)[-1]:
         return None
-    return q, np.linalg.inv(r)
+    return q, np.linalg.inv(triangle)
+
+
+def independent(triangle: Array, least: float = 1e-9) -> NDArray[np.bool_]:
+    """Whether the first column, the first two, and so on, of a design are as independent as ``orthonormal`` asks.
+
+    Args:
+        triangle: of the design's QR factors.
+        least: as in ``orthonormal``.
+    """
+    diagonal = np.abs(np.diag(triangle))
+    return np.asarray(np.minimum.accumulate(diagonal) > least * np.maximum.accumulate(diagonal))
 
 
 def least_squares(design: Array, values: Array, least: float = 1e-9) -> LinearFit | None:

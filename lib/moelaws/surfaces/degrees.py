@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from moelaws.surfaces.held_out import held_out_residuals
-from moelaws.surfaces.polynomial import Array, Basis, Degree, SurfaceError, Terms
+from moelaws.surfaces.held_out import held_out_errors, held_out_residuals
+from moelaws.surfaces.polynomial import Array, Bases, Basis, Degree, SurfaceError, Terms
 
 DEGREES: tuple[Degree, ...] = tuple(
     sorted(((a1, a2, a3) for a1, a2, a3 in product(range(2, 5), range(5), range(5))), key=lambda d: (sum(d), d))
@@ -58,7 +58,7 @@ class Choice:
     def refits(self, losses: Array) -> Array:
         """Weights of the fits to rows of losses, each with the degree that its own cross-validation prefers."""
         candidates = self._possible()
-        errors = np.array([np.mean(held_out_residuals(each.q, losses, self.point) ** 2, axis=1) for each in candidates])
+        errors = _errors(candidates, losses, self.point)
         variance = float(losses.var(axis=1).mean())
         preferred = _best(errors, variance) if len(candidates) > 1 else np.zeros(len(losses), int)
         weights = np.empty((len(losses), sum(self.terms.degree) + 1))
@@ -98,9 +98,9 @@ def choose(degrees: Sequence[Degree], log_n: Array, s_hat: Array, loss: Array) -
     point = points(log_n, s_hat)
     terms = Terms.of(degrees[-1] if len(degrees) > 1 else degrees[0], log_n, s_hat)
     candidates = _candidates(degrees, terms, s_hat, terms.design(log_n, s_hat), int(point.max()) + 1)
-    errors = np.array([np.mean(held_out_residuals(each.q, loss, point) ** 2) for each in candidates])
-    best = candidates[int(_best(errors[:, None], float(loss.var()))[0])]
-    return Choice(terms, candidates, errors, best, loss, point)
+    errors = _errors(candidates, loss[None], point)
+    best = candidates[int(_best(errors, float(loss.var()))[0])]
+    return Choice(terms, candidates, errors[:, 0], best, loss, point)
 
 
 def points(log_n: Array, s_hat: Array) -> NDArray[np.intp]:
@@ -112,8 +112,9 @@ def points(log_n: Array, s_hat: Array) -> NDArray[np.intp]:
 
 def _candidates(degrees: Sequence[Degree], terms: Terms, s_hat: Array, design: Array, distinct: int) -> list[Basis]:
     """Bases of the degrees that the runs determine; a single degree that they do not is refused."""
+    bases = Bases(terms, design, distinct)
     if len(degrees) == 1:
-        return [Basis.of(degrees[0], terms, design, distinct)]
+        return [bases.of(degrees[0])]
     found: list[Basis] = []
     several = bool(np.ptp(s_hat) > 0)
     for degree in degrees:
@@ -121,10 +122,22 @@ def _candidates(degrees: Sequence[Degree], terms: Terms, s_hat: Array, design: A
         if several and found and sum(degree) > distinct / 2:
             break
         with suppress(SurfaceError):
-            found.append(Basis.of(degree, terms, design, distinct))
+            found.append(bases.of(degree))
     if not found:
         raise SurfaceError(f"{distinct} distinct sizes and sparsities hold no surface: three sizes of one are needed")
     return found
+
+
+def _errors(candidates: Sequence[Basis], losses: Array, point: NDArray[np.intp]) -> Array:
+    """Mean squared held-out error of each candidate on each row of losses, candidates x rows."""
+    errors = np.empty((len(candidates), len(losses)))
+    families: dict[int, list[int]] = {}
+    for i, each in enumerate(candidates):
+        families.setdefault(id(each.family), []).append(i)
+    for rows in families.values():
+        counts = [len(candidates[i].columns) for i in rows]
+        errors[rows] = held_out_errors(candidates[rows[0]].family, counts, losses, point)
+    return errors
 
 
 def _best(errors: Array, variance: float) -> NDArray[np.intp]:

@@ -5,7 +5,8 @@ one size and sparsity that differ by seed share a point. A point is held out, or
 whole: a seed replicate in the training half of a split would tell the answer to the other half.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,57 @@ def held_out_residuals(q: Array, loss: Array, point: NDArray[np.intp]) -> Array:
     Returns:
         Residuals of the shape of ``loss``; infinite where the other points do not determine the fit.
     """
-    residual = loss - loss @ q @ q.T
-    leverage = np.einsum("pi,pi->p", q, q)  # diagonal of the hat matrix Q Q'
-    runs = np.bincount(point)
-    total = np.add.reduceat(residual[..., np.argsort(point, kind="stable")], np.cumsum(runs) - runs, axis=-1)
-    free = 1 - runs[point] * leverage
+    return _held_out(loss - loss @ q @ q.T, np.einsum("pi,pi->p", q, q), point)
+
+
+def held_out_errors(family: Array, counts: Sequence[int], losses: Array, point: NDArray[np.intp]) -> Array:
+    """Mean squares of ``held_out_residuals`` for fits to the first columns of a design, each as it adds to the last.
+
+    Args:
+        family: the design.
+        counts: how many columns each fit has, the fewest first.
+        losses: rows of P losses.
+        point: the point of each run.
+
+    Returns:
+        Mean squares, counts x rows.
+    """
+    seen, order = losses @ family[:, : counts[-1]], _Order.of(point)
+    residual, leverage, before = losses, np.zeros(len(point)), 0
+    errors = np.empty((len(counts), len(losses)))
+    for row, count in enumerate(counts):
+        more = family[:, before:count]
+        residual = residual - seen[:, before:count] @ more.T
+        leverage, before = leverage + np.einsum("pi,pi->p", more, more), count
+        errors[row] = np.mean(_held_out(residual, leverage, point, order) ** 2, axis=1)
+    return errors
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The runs sorted by point.
+
+    Attributes:
+        runs: how many each point has.
+        order: the runs, those of one point beside each other.
+        first: where each point begins.
+    """
+
+    runs: NDArray[np.intp]
+    order: NDArray[np.intp]
+    first: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, point: NDArray[np.intp]) -> "_Order":
+        runs = np.bincount(point)
+        return cls(runs, np.argsort(point, kind="stable"), np.cumsum(runs) - runs)
+
+
+def _held_out(residual: Array, leverage: Array, point: NDArray[np.intp], by: _Order | None = None) -> Array:
+    """Residuals of fits without each run's point, from residuals and the diagonal of the hat matrix."""
+    by = by or _Order.of(point)
+    total = np.add.reduceat(residual[..., by.order], by.first, axis=-1)
+    free = 1 - by.runs[point] * leverage
     determined = free > 1e-9
     correction = np.where(determined, leverage / np.where(determined, free, 1), np.inf)
     with np.errstate(invalid="ignore"):  # 0 times infinity, at a point that alone determines its term

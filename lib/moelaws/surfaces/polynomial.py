@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-from moelaws.fitting.least_squares import orthonormal
+from moelaws.fitting.least_squares import independent
 
 Array = NDArray[np.float64]
 Degree = tuple[int, int, int]
@@ -99,47 +99,76 @@ class Basis:
 
     Attributes:
         degree: the degree.
-        columns: which of the terms it spans.
-        q: the basis at the runs, P x p.
-        inverse: turns coordinates in the basis into weights of the terms, p x p.
+        columns: which of the terms it spans, p of them.
+        family: the basis of the highest power of the product, P x (p or more): its first p columns are this one.
+        triangle: the family's columns times it are the terms.
     """
 
     degree: Degree
     columns: list[int]
-    q: Array
-    inverse: Array
+    family: Array
+    triangle: Array
 
-    @classmethod
-    def of(cls, degree: Degree, terms: Terms, design: Array, points: int) -> Self:
-        """The basis for the runs of a design.
+    @property
+    def q(self) -> Array:
+        """The basis at the runs, P x p."""
+        return self.family[:, : len(self.columns)]
 
-        Args:
-            degree: of the basis.
-            terms: the terms of the design.
-            design: their values at the runs, P x p.
-            points: distinct sizes and sparsities among the runs.
-
-        Raises:
-            SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
-        """
-        if sum(degree) + 1 > points:
-            raise SurfaceError(
-                f"degree {_text(degree)} has {sum(degree) + 1} coefficients, "
-                f"the runs have {points} distinct sizes and sparsities"
-            )
-        columns = terms.columns(degree)
-        found = orthonormal(design[:, columns])
-        if found is None:
-            raise SurfaceError(
-                f"degree {_text(degree)} is not determined by the {points} distinct sizes and sparsities of the runs"
-            )
-        return cls(degree, columns, *found)
+    @property
+    def inverse(self) -> Array:
+        """Turns coordinates in the basis into weights of the terms, p x p."""
+        first = slice(len(self.columns))
+        return np.asarray(np.linalg.inv(self.triangle[first, first]), float)
 
     def weights(self, loss: Array, terms: Terms) -> Array:
         """Least-squares weights of all terms for losses ``... x P``; those of terms not in the basis are zero."""
         result = np.zeros((*loss.shape[:-1], sum(terms.degree) + 1))
         result[..., self.columns] = loss @ self.q @ self.inverse.T
         return result
+
+
+class Bases:
+    """Orthonormal bases of many degrees on the same runs.
+
+    Degrees that differ in the powers of the product alone begin alike, for the product's terms come last: one QR
+    decomposition is that of them all.
+
+    Args:
+        terms: of the highest degree.
+        design: their values at the runs, P x p.
+        points: distinct sizes and sparsities among the runs.
+    """
+
+    def __init__(self, terms: Terms, design: Array, points: int) -> None:
+        self.terms, self.design, self.points = terms, design, points
+        self._families: dict[tuple[int, int], tuple[Array, Array, NDArray[np.bool_]]] = {}
+
+    def of(self, degree: Degree) -> Basis:
+        """The basis of a degree.
+
+        Raises:
+            SurfaceError: fewer distinct points than terms, or terms that these points cannot tell apart.
+        """
+        if sum(degree) + 1 > self.points:
+            raise SurfaceError(
+                f"degree {_text(degree)} has {sum(degree) + 1} coefficients, "
+                f"the runs have {self.points} distinct sizes and sparsities"
+            )
+        columns = self.terms.columns(degree)
+        family, triangle, determined = self._family(*degree[:2])
+        if not determined[: len(columns)][-1] or len(columns) > len(determined):
+            raise SurfaceError(
+                f"degree {_text(degree)} is not determined by the {self.points} distinct sizes and sparsities of the"
+                " runs"
+            )
+        return Basis(degree, columns, family, triangle)
+
+    def _family(self, a1: int, a2: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """QR factors of all degrees with these powers, and how many of their columns are determined."""
+        if (a1, a2) not in self._families:
+            q, triangle = np.linalg.qr(self.design[:, self.terms.columns((a1, a2, self.terms.degree[2]))])
+            self._families[a1, a2] = q, triangle, independent(triangle)
+        return self._families[a1, a2]
 
 
 def sparsity_coordinate(sparsity: Array) -> Array:

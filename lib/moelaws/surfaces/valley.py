@@ -8,7 +8,7 @@ import pandas as pd
 from moelaws.runs.seeds import between_seeds
 from moelaws.surfaces.degrees import points
 from moelaws.surfaces.parabola import parabola_of
-from moelaws.surfaces.polynomial import Basis, SurfaceError, sparsity_coordinate
+from moelaws.surfaces.polynomial import Bases, SurfaceError, sparsity_coordinate
 from moelaws.surfaces.surface import FAR, Surface
 
 
@@ -27,7 +27,7 @@ def redraw_seeds(surface: Surface, noise: float, replicates: int = 1000, seed: i
     log_n = np.log(surface.runs[surface.variable].to_numpy(float))
     s_hat = sparsity_coordinate(surface.runs["sparsity"].to_numpy(float))
     design = surface.terms.design(log_n, s_hat)
-    basis = Basis.of(surface.degree, surface.terms, design, len(design))
+    basis = Bases(surface.terms, design, len(design)).of(surface.degree)
     drawn = np.random.default_rng(seed).normal(scale=noise, size=(replicates, len(design)))
     refits = basis.weights(design @ surface.weights + drawn, surface.terms)
     return replace(surface, replicates=refits, reference=None)
