@@ -8,10 +8,7 @@ from bookbuild.pages.toc import read_toc
 from bookbuild.site.assets import vega_bundle
 from repository import ROOT, TESTS
 
-SAMPLED = (
-    *("index", "question", "counting", "isoflop", "isoflop_optima", "program_text", "superposition", "serving_cost"),
-    *("adaptive_compute",),
-)
+SAMPLED = ("index", "question", "counting", "isoflop", "superposition", "serving_cost", "adaptive_compute")
 """Chapters that are quick at small sizes, and hold one of each kind: counted, trained, fitted and judged, with figures,
 sliders, equations and verdicts. The others are executed by `make validate` at small sizes, by `make book` at full."""
 

@@ -200,6 +200,7 @@ def test_a_worker_lost_in_mid_run_is_made_up_for(pair: Cluster, its_gate: Gate, 
     assert rows(path) == undisturbed()
 
 
+@pytest.mark.validate
 def test_all_workers_lost_wait_for_new_ones(cluster: Cluster, gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     process = coordinator(path, "gated_row", scheduler=cluster.address)
@@ -303,6 +304,7 @@ def test_a_worker_with_other_code_is_refused(pair: Cluster, tmp_path: Path) -> N
     assert not (tmp_path / "runs.csv").exists()
 
 
+@pytest.mark.validate
 def test_a_worker_without_the_library_is_refused(pair: Cluster, tmp_path: Path) -> None:
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "sitecustomize.py").write_text(
@@ -327,6 +329,7 @@ def _own_text(file: Path) -> list[SweepRun]:
     return [replace(item, run=RunConfig(replace(item.run.model, vocab_size=262), item.run.train, str(file)))]
 
 
+@pytest.mark.validate
 def test_a_worker_that_reads_another_text_is_refused(pair: Cluster, tmp_path: Path) -> None:
     text = tmp_path / "own.txt"
     text.write_text("one two three four five six seven\n" * 2000)
@@ -342,6 +345,7 @@ def test_a_worker_that_reads_another_text_is_refused(pair: Cluster, tmp_path: Pa
     assert run_sweep(_own_text(text), tmp_path / "runs.csv", scheduler=pair.address) == 1
 
 
+@pytest.mark.validate
 def test_a_worker_of_many_threads_is_refused_whenever_it_comes(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add_worker()
     pinned = list(pin(tiny_sweep()).values())
@@ -401,6 +405,7 @@ def test_sweep_errors_are_not_wrong_input() -> None:
     assert not issubclass(SweepError, ValueError)
 
 
+@pytest.mark.validate
 def test_a_run_goes_on_in_a_worker_that_sees_the_coordinators_folder(
     pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

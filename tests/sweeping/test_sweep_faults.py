@@ -63,6 +63,7 @@ def test_a_second_coordinator_is_refused_by_name_and_a_worker_killed_in_mid_run_
     assert run_sweep(tiny_sweep(), path, executor=Inline()) == 0
 
 
+@pytest.mark.validate
 def test_a_run_that_kills_its_workers_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_coordinator_killed_in_mid_run_takes_its_workers_with_it(gate: Gate, t
     assert rows(path) == undisturbed()
 
 
+@pytest.mark.validate
 def test_a_coordinator_killed_again_and_again_gets_there(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     dice = random.Random(0)

@@ -28,6 +28,7 @@ def gpu() -> ModuleType:
     return module
 
 
+@pytest.mark.validate
 def test_the_command_measures_trains_and_goes_on(
     gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
