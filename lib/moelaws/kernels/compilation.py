@@ -4,7 +4,7 @@ numba keeps what it has compiled beside the source, which may be a folder that n
 in the one file of the function alone. So the place is ours: the library's cache folder (or ``$NUMBA_CACHE_DIR``), a
 folder for each state of all the sources and each width of vector.
 
-What compiles is another process, whose memory goes with it, and which an interrupt ends at once. Parts that several
+What compiles are other processes, whose memory goes with them, and which an interrupt ends at once. Parts that several
 functions share are in memory several times, and the linker takes one of them; all of them compute the same bits, since
 none may reorder arithmetic (``memory.part``).
 """
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,21 +71,40 @@ def _made(function: Callable[..., Any], signature: str, folder: Path | None) -> 
 
 
 def _compile_elsewhere(functions: Mapping[Callable[..., Any], str], folder: Path) -> bool:
-    """Have another process fill the folder; where that cannot be, this one will."""
-    names = [f"{function.__module__}:{function.__name__}:{signature}" for function, signature in functions.items()]
+    """Have other processes fill the folder; where that cannot be, this one will."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    line = [sys.executable, "-c", f"from {__name__} import main; main()", str(folder), *names]
+    line = [sys.executable, "-c", f"from {__name__} import main; main()", str(folder)]
+    quiet, until = subprocess.DEVNULL, time.monotonic() + _PATIENCE
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        done = subprocess.run(
-            line, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_PATIENCE
-        )
+        for names in _shares(functions):
+            started.append(subprocess.Popen([*line, *names], env=environment, stdin=quiet, stdout=quiet, stderr=quiet))
+        return all([process.wait(max(until - time.monotonic(), 0)) == 0 for process in started])
     except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _shares(functions: Mapping[Callable[..., Any], str]) -> list[list[str]]:
+    """Functions as MODULE:NAME:SIGNATURE, in two shares where two can be compiled at a time.
+
+    Those of one module stay together, for they are made of the same parts, which one process compiles but once.
+    """
+    modules = list(dict.fromkeys(function.__module__ for function in functions))
+    first = modules[: len(modules) // 2] if (os.cpu_count() or 1) > 1 else []
+    shares: tuple[list[str], list[str]] = [], []
+    for function, signature in functions.items():
+        share = shares[function.__module__ not in first]
+        share.append(f"{function.__module__}:{function.__name__}:{signature}")
+    return [share for share in shares if share]
 
 
 def main() -> None:
-    """What the other process does: compile functions, given as MODULE:NAME:SIGNATURE, into a folder."""
+    """What each other process does: compile functions, given as MODULE:NAME:SIGNATURE, into a folder."""
     folder, *names = sys.argv[1:]
     for name in names:
         module, function, signature = name.split(":", 2)
