@@ -1,7 +1,7 @@
 # make book    execute the chapters and build the site: _build/html/index.html
 # make chapter NAME=isoflop  execute and render one page, or a few: _build/chapter/chapters/isoflop.html
 # make test    run the tests, in TEST_JOBS processes: one more than cores, because many wait for processes of their own
-# make check-site  open the pages of the built site in a browser, as make test does with those of a small one
+# make check-site  open every page of the built site in a browser; make test opens a sample, at small sizes
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (a quarter of an hour)
 # make gpu     on a machine with one: CUDA tests, step times and large runs, into _build/gpu (25 minutes, can be stopped)

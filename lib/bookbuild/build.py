@@ -118,7 +118,7 @@ def _chosen(pages: Sequence[Page], names: Sequence[str]) -> list[Page]:
     for name in names or [""]:
         if name not in known:
             stems = ", ".join(page.stem for page in pages)
-            raise BookError(f"chapter {shown(name)}: expected one of {stems}")
+            raise BookError(f"page {shown(name)}: expected one of {stems}")
     return [page for page in pages if {page.name, page.stem} & {*names}]
 
 

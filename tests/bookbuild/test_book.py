@@ -298,6 +298,14 @@ def test_a_site_with_a_file_of_somebodys_among_its_pages_is_not_replaced(tmp_pat
     check_place(tmp_path)
 
 
+@pytest.mark.parametrize(("names", "said"), [([], "''"), (["line"], "'line'"), (["lines", "\x1b[31m"], "'\\x1b[31m'")])
+def test_a_page_that_the_book_lacks_is_named(
+    names: list[str], said: str, small_book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chapter", "--root", str(small_book), *names]) == 1
+    assert f"error: page {said}: expected one of index, lines, bars, tables" in capsys.readouterr().err
+
+
 def test_launch_buttons_open_the_committed_notebooks(book_site: Path):
     repository = repository_address(ROOT).removeprefix("https://github.com/")
     for name in (path.relative_to(book_site).with_suffix("").as_posix() for path in pages_of(book_site)):
