@@ -114,7 +114,7 @@ def notebook_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 def inline_bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Render a chart for a notebook without a network; needs vl-convert, which brings Vega along."""
     spec = lettered(spec)
-    return {"text/html": _altair_html(spec, "inline"), MIME_TYPE: spec, **_png(_drawn(spec))}
+    return {"text/html": _part_of_page(_altair_html(spec, "inline")), MIME_TYPE: spec, **_png(_drawn(spec))}
 
 
 _RENDERERS = {"book": book_bundle, "later": undrawn_bundle, "notebook": notebook_bundle, "inline": inline_bundle}
@@ -191,6 +191,14 @@ def _altair_html(spec: dict[str, Any], template: str) -> str:
     # Altair writes the specification into a script element, which "</" would end; "<\\/" means the same to JavaScript.
     marked = json.loads(json.dumps(spec).replace("</", _STROKE))
     return str(display.html_renderer(marked, template=template)["text/html"]).replace(_STROKE, "<\\/")
+
+
+def _part_of_page(page: str) -> str:
+    """Altair's page that brings Vega along, as a part of one: several share a notebook, and none its variables."""
+    before, box, _ = re.split(r'(<div [^>]*id="altair-viz-\w+"></div>)', page, maxsplit=1)
+    style = before[before.index("<style>") : before.index("</style>")] + "</style>"
+    scripts = re.findall(r'<script type="text/javascript">(.*?)</script>', page, re.DOTALL)
+    return "\n".join([style, box, "<script>(() => {", *scripts, "})();</script>"])
 
 
 # Altair's script fills a box, with a chart or with a line in red that says why there is none.
