@@ -153,6 +153,9 @@ def test_a_share_and_a_factor_stay_with_their_number() -> None:
     assert printed("<p>in 95 % of them, by × 0.5</p>") == "<p>in 95\u00a0% of them, by ×\u00a00.5</p>"
     assert printed("<p><strong>95</strong> % of</p>") == "<p><strong>95</strong>\u00a0% of</p>"
     assert printed("<p><strong>many</strong> % of</p>") == "<p><strong>many</strong> % of</p>"
+    assert printed("<th>E = 64, N_a = 4.7B</th>") == "<th>E\u00a0=\u00a064, N<sub>a</sub>\u00a0=\u00a04.7B</th>"
+    assert printed("<td>2.9 M of 10 MB, C = 6 N D</td>") == "<td>2.9\u00a0M of 10 MB, C\u00a0=\u00a06 N D</td>"
+    assert printed("<p>a = 5; <code>E = 64</code></p>") == "<p>a = 5; <code>E = 64</code></p>"
     assert printed("<pre>95 % 2</pre>") == "<pre>95 % 2</pre>"
 
 

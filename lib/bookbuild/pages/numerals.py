@@ -1,7 +1,7 @@
 """Numbers as print has them: a Sphinx extension.
 
 A minus is no hyphen, 1.32e+10 is 1.32e10, and what belongs to a number stays on its line: 2.1e−4, [−0.02, 0.03],
-(1.2–1.9), 95 %, × 1.5. A zero has no sign, and N_a has its index below the line.
+(1.2–1.9), 95 %, × 1.5, E = 64, 2.9 M. A zero has no sign, and N_a has its index below the line.
 """
 
 import re
@@ -17,6 +17,8 @@ _VALUE = r"[-+−]?\d[\d.,]*(?<!,)(?:e[-+−]?\d+)?(?: ?[kMB%])?"
 _BETWEEN = re.compile(rf"\[{_VALUE}(?:, | to ){_VALUE}\]|\({_VALUE}–{_VALUE}\)")
 _SHARE = re.compile(r"(?<=\d) %")
 _TIMES = re.compile(r"× (?=\d)")
+_EQUAL = re.compile(r"\b([A-Z](?:_[a-z]+)?) = (?=[-−]?[.\d])")
+_UNIT = re.compile(r"(?<=\d) (?=[kMB]\b(?![]),–]))")  # but in intervals, which are kept whole below
 _TAG = re.compile(r"(<[^>]*>)")
 _OPENS = re.compile(r"<(/?)(pre|script|style|math|svg|textarea|code|a)\b")
 """Elements whose text is not the author's to set, or that break no line."""
@@ -42,6 +44,7 @@ def printed(body: str) -> str:
             if last.isdigit() and said.startswith(" %"):  # behind a number in an element of its own
                 said = f"\N{NO-BREAK SPACE}{said[1:]}"
             said = _TIMES.sub("×\N{NO-BREAK SPACE}", _SHARE.sub("\N{NO-BREAK SPACE}%", said))
+            said = _UNIT.sub("\N{NO-BREAK SPACE}", _EQUAL.sub("\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", said))
             said = _BETWEEN.sub(lambda interval: f'<span class="number">{interval[0]}</span>', said)
             said = _INDEX.sub(r"\1<sub>\2</sub>", _NUMBER.sub(_number, said))
             parts[place], last = word + said, part[-1]
