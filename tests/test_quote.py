@@ -2,7 +2,7 @@
 
 import pytest
 
-from moelaws.quote import LONGEST, listed, plain, sentence, shown
+from moelaws.quote import LONGEST, in_short, listed, plain, sentence, shown, within
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,37 @@ def test_a_long_message_keeps_both_ends() -> None:
     assert said.startswith("begin x")
     assert said.endswith("x end")
     assert sentence("two\nlines\x1b[0m") == "two lines\\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (7, "7"),
+        (3072, "3,072"),
+        (10310, "10.3k"),
+        (99_996, "100k"),
+        (999_999, "1.00M"),
+        (2.1e9, "2.10B"),
+        (3e15, "3,000T"),
+    ],
+)
+def test_a_count_has_three_digits_and_a_word_for_its_size(count: float, said: str) -> None:
+    assert in_short(count) == said
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((3.2796, 0.8233, 13.064), ("3.3", "0.8", "13.1")),
+        ((2.9226, 2.8761, 2.9702), ("2.923", "2.876", "2.970")),
+        ((4.8e-4, 2e-4, 8.4e-4), ("0.00048", "0.00020", "0.00084")),
+        ((430.2, 380.0, 500.0), ("430", "380", "500")),
+        ((0.0, 0.0, 0.1289), ("0.00", "0.00", "0.13")),
+        ((1.5, 1.5, 1.5), ("1.5", "1.5", "1.5")),
+        ((1.5, 0.0, float("inf")), ("1.5", "0", "inf")),
+    ],
+)
+def test_a_number_has_the_digits_that_its_interval_leaves(
+    numbers: tuple[float, float, float], said: tuple[str, str, str]
+) -> None:
+    assert within(*numbers) == said

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from howmany.claims import Claim, Place
+from moelaws.quote import within
 from moelaws.surfaces.polynomial import Array
 
 Word = Literal["reproduced", "partly", "contradicted", "not resolved", "not testable here"]
@@ -56,7 +57,7 @@ class Finding:
         if self.open:
             return ""
         numbers = np.array([self.value, self.low, self.high])
-        written = [_number(x, self.unit) for x in (np.exp(numbers) if self.unit == "times" else numbers)]
+        written = _written(np.exp(numbers) if self.unit == "times" else numbers, self.unit)
         interval = "" if self.low == self.high else f" [{written[1]}, {written[2]}]"
         return f"× {written[0]}{interval}" if self.unit == "times" else f"{written[0]}{interval} {self.unit}".strip()
 
@@ -255,6 +256,14 @@ def _ends(values: Array, level: float) -> tuple[float, float]:
 def _side(interval: tuple[float, float]) -> int:
     """+1 for an interval above zero, -1 for one below, 0 for one that holds it."""
     return int(interval[0] > 0) - int(interval[1] < 0)
+
+
+def _written(numbers: Array, unit: str) -> Sequence[str]:
+    """A value and its interval, with the digits that the interval leaves; large ones in thousands and millions."""
+    value, low, high = map(float, numbers)
+    if low == high or (unit != "times" and abs(value) >= 1e4):
+        return [_number(x, unit) for x in (value, low, high)]
+    return within(value, low, high)
 
 
 def _number(x: float, unit: str) -> str:

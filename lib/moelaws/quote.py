@@ -1,6 +1,7 @@
 """A reader's words inside our sentences: shortened, and with nothing in them that a terminal would obey."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,6 +61,29 @@ def listed(names: Iterable[Any], wanted: str = "", most: int = 8) -> str:
 def number_of(count: int, noun: str) -> str:
     """So many of something: ``1 run``, ``12 runs``."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def in_short(count: float) -> str:
+    """A count of parameters or tokens in three digits and a word for its size: ``3,072``, ``10.3k``, ``1.04M``."""
+    if count < 9999.5:
+        return f"{count:,.0f}"
+    thousands = min(int(math.log10(float(f"{count:.2e}")) // 3), 4)
+    scaled = float(f"{count:.2e}") / 1000**thousands
+    return (f"{scaled:#.3g}".rstrip(".") if scaled < 1000 else f"{scaled:,.0f}") + " kMBT"[thousands]
+
+
+def within(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """A number and the ends of its interval, with the digits that the interval leaves: ``2.92``, ``2.88``, ``2.97``.
+
+    Two digits of the interval's width are shown, and of the smaller end one that is not zero.
+    Where there is no interval, or an open one, each has four digits.
+    """
+    numbers, width = (value, low, high), high - low
+    if not (all(map(math.isfinite, numbers)) and width > 0):
+        return (f"{value:.4g}", f"{low:.4g}", f"{high:.4g}")
+    smallest = min(abs(low), abs(high)) or width
+    places = max(1 - math.floor(math.log10(width)), min(-math.floor(math.log10(smallest)), 3), 0)
+    return (f"{value:.{places}f}", f"{low:.{places}f}", f"{high:.{places}f}")
 
 
 def sentence(text: str, most: int = LONGEST) -> str:

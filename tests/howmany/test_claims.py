@@ -122,11 +122,14 @@ def test_an_interval_comes_from_the_refits_alone() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Finding("", np.log(2), np.log(1.5), np.log(3), "times"), "× 2 [1.5, 3]"),
+        (Finding("", np.log(2), np.log(1.5), np.log(3), "times"), "× 2.0 [1.5, 3.0]"),
         (Finding("", np.log(430), np.log(430), np.log(430), "times"), "× 430"),
-        (Finding("", -0.0371, -0.06, -0.01, "nats"), "-0.037 [-0.06, -0.01] nats"),
+        (Finding("", -0.0371, -0.06, -0.01, "nats"), "-0.037 [-0.060, -0.010] nats"),
         (Finding("", -24_513, -37_969, -13_145, "parameters"), "-25 k [-38 k, -13 k] parameters"),
-        (Finding("", 4.8e-4, 2e-4, 8.4e-4), "0.00048 [0.0002, 0.00084]"),
+        (Finding("", 4.8e-4, 2e-4, 8.4e-4), "0.00048 [0.00020, 0.00084]"),
+        (Finding("", *np.log([0.497, 0.321, 0.655]), "times"), "× 0.50 [0.32, 0.66]"),
+        (Finding("", 2.136, 1.764, 2.554, "of the mean"), "2.14 [1.76, 2.55] of the mean"),
+        (Finding("", *np.log([1.106, 1.04, 1.204]), "times"), "× 1.11 [1.04, 1.20]"),
         (Finding("", open="at an edge"), ""),
     ],
 )

@@ -1,5 +1,6 @@
 """The runs that were chosen: what each tells, what all of them tell together, and when to stop."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +12,7 @@ import pandas as pd
 
 from moelaws import __version__
 from moelaws.files import check_beginning, write_whole
-from moelaws.quote import number_of
+from moelaws.quote import in_short, number_of, within
 
 BEGINNING = "next_run,"
 """Of every file of runs to be made, by which it is known."""
@@ -73,6 +74,11 @@ class NextRuns:
     warnings: tuple[str, ...]
 
     @property
+    def in_nats(self) -> bool:
+        """Whether what is asked is a loss."""
+        return self.asked.startswith("the loss")
+
+    @property
     def flops(self) -> float:
         """FLOPs of all runs chosen."""
         return float(self.table["train_flops"].sum())
@@ -84,7 +90,7 @@ class NextRuns:
             return f"No run is worth its FLOPs for {self.asked}: the error foretold is {self.before:#.3g}."
         said = (
             f"For {self.asked}: {number_of(len(self.table), 'run')} of {self.flops:.3g} FLOPs in all take the error"
-            f" foretold from {self.before:#.3g} to {self.after:#.3g}."
+            f" foretold from {self.before:#.3g} to {self.after:#.3g}{' nats' * self.in_nats}."
         )
         if self.more is not None:
             verdict = "stop there" if self.stop else "worth a thought"
@@ -143,7 +149,12 @@ class NextRuns:
 
 def shown_runs(table: pd.DataFrame) -> pd.DataFrame:
     """The runs as text, the first of very many."""
-    forms = {"variance_cut": lambda v: f"{100 * v:.0f} %", "error_after": "{:#.3g}".format}
+    forms = {
+        "variance_cut": lambda v: f"{100 * v:.0f} %",
+        "error_after": "{:#.3g}".format,
+        **dict.fromkeys(("active_params", "total_params", "tokens"), in_short),
+        **dict.fromkeys(("train_flops", "cumulative_flops"), _power),
+    }
     columns = {}
     for name, title in _NAMES.items():
         if name not in table.columns or (name in ("granularity", "top_k", "wave") and table[name].nunique() <= 1):
@@ -154,9 +165,13 @@ def shown_runs(table: pd.DataFrame) -> pd.DataFrame:
 
 def shown_answer(answer: pd.DataFrame) -> pd.DataFrame:
     """What is foretold now, as text."""
-    titles: Mapping[str, str] = {"asked": "foretold now", "value": "value", "low": "95 % from", "high": "to"}
-    shown = answer.rename(columns=titles)[list(titles.values())]
-    return shown.assign(**{name: shown[name].map("{:.4f}".format) for name in list(titles.values())[1:]})
+    titles = ["foretold now", "value", "95 % from", "to"]
+    rows = [within(each.value, each.low, each.high) for each in answer.itertuples()]
+    return pd.DataFrame([(asked, *row) for asked, row in zip(answer["asked"], rows, strict=True)], columns=titles)
+
+
+def _power(flops: float) -> str:
+    return re.sub(r"e\+0*", "e", f"{flops:.2e}")
 
 
 def _without_empty(row: Mapping[Any, Any]) -> dict[str, Any]:
