@@ -1,5 +1,7 @@
 """Figures of serving: where a step's time goes, what a token costs, loss against cost, verdicts, total dollars."""
 
+import math
+
 import altair as alt
 import pandas as pd
 
@@ -168,7 +170,9 @@ def verdict_ranges(table: pd.DataFrame, title: str, description: str) -> alt.Fac
     )
 
 
-def dollars_explorer(models: pd.DataFrame, description: str) -> alt.VConcatChart:
+def dollars_explorer(
+    models: pd.DataFrame, description: str, tokens: float = 1e11, price: float = 2.0
+) -> alt.VConcatChart:
     """Total dollars against size for models of one loss, with sliders for the price and for the tokens served.
 
     The page computes: dollars = price (training seconds + tokens x seconds a token) / 3600.
@@ -177,17 +181,19 @@ def dollars_explorer(models: pd.DataFrame, description: str) -> alt.VConcatChart
         models: columns ``law``, ``n_experts``, ``total_params``, ``active_params``, ``train_seconds``,
             ``serve_seconds``, ``gpus``.
         description: alt text.
+        tokens: served, where the slider begins.
+        price: dollars a GPU-hour, likewise.
     """
     laws = list(dict.fromkeys(models["law"]))
     controls = [
         alt.param(name="law", value=laws[0], bind=alt.binding_select(options=laws, name="law ")),
         alt.param(
             name="log_tokens",
-            value=11.0,
-            bind=alt.binding_range(min=8, max=15, step=0.25, name="output tokens served, log10 "),
+            value=round(4 * math.log10(tokens)) / 4,
+            bind=alt.binding_range(min=8, max=15, step=0.25, name="log10 of tokens served "),
         ),
         alt.param(
-            name="price", value=2.0, bind=alt.binding_range(min=0.25, max=10, step=0.25, name="dollars a GPU-hour ")
+            name="price", value=price, bind=alt.binding_range(min=0.25, max=10, step=0.25, name="dollars a GPU-hour ")
         ),
     ]
     priced = (

@@ -23,7 +23,11 @@ def best_loss_by_budget(
     colour = alt.Color("configuration:N", title=None, sort=list(names)).scale(
         domain=list(names), range=[ROUTED[4], DENSE]
     )
-    x = alt.X("budget:Q", title="training FLOPs C").scale(type="log", padding=14).axis(format="~e", tickCount=4)
+    x = (
+        alt.X("budget:Q", title="training FLOPs C")
+        .scale(type="log", nice=False, padding=45)
+        .axis(format="~e", tickCount=4)
+    )
     base = alt.Chart(known).encode(x=x, color=colour)
     y = alt.Y("loss:Q", title=f"best {LOSS}").scale(zero=False)
     reach = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=f"best {LOSS}"), y2="high:Q")
@@ -31,12 +35,18 @@ def best_loss_by_budget(
     there = known[known["configuration"] == names[0]].set_index("budget")["loss"]
     level = float(there.get(budget, there.iloc[(there.index.to_series() / budget - 1).abs().argmin()]))
     gap = pd.DataFrame(
-        {"budget": [budget], "end": [budget * multiplier], "loss": [level], "text": [f"× {multiplier:.2f}"]}
+        {
+            "budget": [budget],
+            "end": [budget * multiplier],
+            "right": [budget * max(multiplier, 1)],
+            "loss": [level],
+            "text": [f"× {multiplier:.2f}"],
+        }
     )
     rule = alt.Chart(gap).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="budget:Q", x2="end:Q", y="loss:Q")
-    text = alt.Chart(gap).mark_text(color=INK, dy=-8, align="left", fontWeight=600)
-    return alt.layer(lines, reach, dots, rule, text.encode(x="budget:Q", y="loss:Q", text="text:N")).properties(
-        title=f"{names[0]} is worth {multiplier:.2f} times the FLOPs of {names[1]}",
+    text = alt.Chart(gap).mark_text(color=INK, dx=8, align="left", baseline="middle", fontWeight=600)
+    return alt.layer(lines, reach, dots, rule, text.encode(x="right:Q", y="loss:Q", text="text:N")).properties(
+        title=[f"{names[0]} is worth {multiplier:.2f} times", f"the FLOPs of {names[1]}"],
         width=width,
         height=240,
         description=f"Best loss of {names[0]} and of {names[1]} at each budget; at {budget:.3g} FLOPs the first is "
