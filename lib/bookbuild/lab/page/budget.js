@@ -45,13 +45,14 @@ function positiveIn(what, text) {
 
 function withEnds(row, name, digits) {
   const ends = row.intervals && row.intervals[name];
-  const words = ends ? `${said(ends[0], digits)} to ${said(ends[1], digits)}` : "";
-  return [said(row[name], digits), words ? element("span", { class: "lab-ends" }, words) : ""];
+  const write = name === "loss" ? (value) => said(value, digits) : counted;
+  const words = ends ? `${write(ends[0])} to ${write(ends[1])}` : "";
+  return [write(row[name]), words ? element("span", { class: "lab-ends" }, words) : ""];
 }
 
 function budgetAnswer(found, flops, budget, record) {
   const { best, rows, routed } = found;
-  const columns = [["total_params", "N"], ["active_params", "N_a"], ["tokens", "tokens D"], ["loss", "loss L"]];
+  const columns = [["total_params", "N"], ["active_params", ACTIVE], ["tokens", "tokens D"], ["loss", "loss L"]];
   const lines = rows.map((row) => [routed ? `E = ${row.n_experts}` : "dense", ...columns.map(([name]) =>
     withEnds(row, name, name === "loss" ? 4 : 3)),
   row.edge ? "at the limit of the search" : row.n_experts === best.n_experts ? "lowest loss" : ""]);
@@ -62,10 +63,11 @@ function budgetAnswer(found, flops, budget, record) {
   if (found.expertsEdge) notes.push("The most experts that were compared are best: more might be better still.");
   if (flops && (budget > flops[1] * 1.001 || budget < flops[0] * 0.999)) {
     const away = budget > flops[1] ? budget / flops[1] : flops[0] / budget;
-    notes.push(`The runs lie ${said(Math.log10(away), 2)} decades of compute away: this is an extrapolation.`);
+    const decades = said(Math.log10(away), 2);
+    notes.push(`The runs lie ${decades} decade${decades === "1" ? "" : "s"} of compute away: this is an extrapolation.`);
   }
   const caption = `What ${said(budget, 3)} training FLOPs buy, as ${record.law} sees it`
     + `${best.intervals ? ", with 95 % intervals" : ""}`;
-  return [tableOf(caption, ["", ...columns.map(([, title]) => title), ""], lines),
+  return [tableOf(caption, ["", ...columns.map(([, title]) => headOf(title)), ""], lines),
     ...notes.map((each) => element("p", { class: "lab-note" }, each))];
 }

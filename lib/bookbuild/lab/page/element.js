@@ -91,6 +91,19 @@ function tableOf(caption, header, rows) {
   return element("div", { class: "lab-scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
 }
 
+const ACTIVE = "N_a";
+
+// The head of a column, with an index below its line.
+function headOf(title) {
+  return title === ACTIVE ? element("span", {}, "N", element("sub", {}, "a")) : title;
+}
+
+// A count of parameters or tokens in three digits, which stay where they are zero: 816, 5.50e5, 2.00e9.
+function counted(value) {
+  if (!(value >= 1e4 && Number.isFinite(value))) return said(value, 3);
+  return value.toExponential(2).replace("e+", "e");
+}
+
 // A number of so many significant digits, as a reader writes it: 2.34, 1.2e+10, ∞.
 function said(value, digits) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";

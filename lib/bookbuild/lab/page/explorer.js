@@ -85,8 +85,9 @@ function exploredLaw(law) {
         { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: {
           x: { field: "at", type: "quantitative",
             scale: here.span.log || here.span.log2 ? { type: "log" } : { zero: false },
-            axis: axisOf(`${along.value}: ${here.variable.columns[0]}`, here.span.log) },
-          y: { field: "loss", type: "quantitative", scale: { zero: false }, axis: axisOf(target) },
+            axis: axisOf(`${along.value}: ${here.variable.meaning}`, here.span.log) },
+          y: { field: "loss", type: "quantitative", scale: { zero: false },
+            axis: axisOf(`${target}${law.target === "loss" ? ", nats per token" : ""}`) },
           color: { field: "which", type: "nominal", title: null, legend: same ? null : {},
             scale: { domain: ["as printed", "with your coefficients"], range: [BLUE, ORANGE] } } } },
         { data: { values: [{ at: now[along.value][0], loss }] },

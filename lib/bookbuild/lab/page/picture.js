@@ -55,9 +55,18 @@ function scaleOf(values) {
   return low > 0 && high / low > 20 ? { type: "log" } : { zero: false };
 }
 
-function axisOf(title, log) {
+// The powers of ten along a logarithmic axis of these values, which its ends are too; without enough of them what
+// lies between as well.
+function powersOf(values) {
+  const low = Math.floor(Math.log10(Math.min(...values)));
+  const high = Math.ceil(Math.log10(Math.max(...values)));
+  const steps = high - low > 2 ? [1] : [1, 2, 5];
+  return Array.from({ length: high - low }, (_, i) => steps.map((step) => step * 10 ** (low + i))).flat().concat(10 ** high);
+}
+
+function axisOf(title, log, values) {
   // Vega's own format would round 20 to 2e+1.
   const small = "format(datum.value, '.6~g')";
-  return { title, tickCount: 6,
+  return { title, ...(values ? { values } : { tickCount: 6 }),
     labelExpr: log ? `datum.value >= 1e5 ? replace(format(datum.value, '~e'), '+', '') : ${small}` : small };
 }

@@ -15,11 +15,11 @@ function planner(root) {
       budget: 10 ** budget.value(), topK: chosen.value() });
     const dense = found.rows[0];
     const rows = found.rows.map((row) => [row.n_experts === 1 ? "dense" : `E = ${row.n_experts}`,
-      said(row.total_params, 3), said(row.active_params, 3), said(row.tokens, 3), row.loss.toFixed(3),
+      counted(row.total_params), counted(row.active_params), counted(row.tokens), row.loss.toFixed(3),
       row === dense ? "" : (row.loss - dense.loss).toFixed(3).replace("-", "−")]);
     const words = `What ${said(10 ** budget.value(), 2)} FLOPs buy, each E at its best size,`
       + ` as ${picked.published[0].source} has it`;
-    answer.replaceChildren(tableOf(words, ["", "N", "N_a", "tokens D", "loss L", "against dense"], rows),
+    answer.replaceChildren(tableOf(words, ["", "N", headOf(ACTIVE), "tokens D", "loss L", "against dense"], rows),
       element("p", { class: "lab-note" }, "The paper prints no uncertainty that would make an interval; beyond its own"
         + " budgets this is an extrapolation."));
   });

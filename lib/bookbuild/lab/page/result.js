@@ -115,13 +115,15 @@ function drawRuns(root, record, runs, job) {
   const residuals = () => {
     const at = `at_${picked.value}`;
     const onLog = record.objective !== "lsq";
+    const scale = scaleOf(values.map((each) => each[at]));
+    const ticks = scale.type === "log" ? powersOf(values.map((each) => each[at])) : null;
     return draw(beside, `Residuals of the runs against ${picked.value}`, {
       data: { values }, height: 220, layer: [
         { data: { values: [{ zero: 0 }] }, mark: { type: "rule", color: ORANGE },
           encoding: { y: { field: "zero", type: "quantitative" } } },
         { mark: points, encoding: {
-          x: { field: at, type: "quantitative", scale: scaleOf(values.map((each) => each[at])),
-            axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`, true) },
+          x: { field: at, type: "quantitative", scale,
+            axis: axisOf(`${picked.value}: ${record.columns[picked.value]}`, true, ticks) },
           y: { field: onLog ? "percent" : "residual", type: "quantitative",
             axis: axisOf(onLog ? "ln L − ln L̂, %" : "L − L̂") }, tooltip } },
       ] });
@@ -132,8 +134,8 @@ function drawRuns(root, record, runs, job) {
       { data: { values: ends.map((each) => ({ x: each, y: each })) }, mark: { type: "line", color: ORANGE, strokeWidth: 1 },
         encoding: { x: { field: "x", type: "quantitative" }, y: { field: "y", type: "quantitative" } } },
       { mark: points, encoding: {
-        x: { field: "predicted", type: "quantitative", scale: { zero: false }, axis: axisOf("what the law says") },
-        y: { field: "observed", type: "quantitative", scale: { zero: false }, axis: axisOf("what the runs measured") }, tooltip } },
+        x: { field: "predicted", type: "quantitative", scale: { zero: false }, axis: axisOf("loss that the law says") },
+        y: { field: "observed", type: "quantitative", scale: { zero: false }, axis: axisOf("loss that the run has") }, tooltip } },
     ] });
   residuals();
 }
