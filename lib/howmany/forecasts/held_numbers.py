@@ -73,8 +73,8 @@ def coverage_table(made: Asked) -> pd.DataFrame:
         ]
         rows[f"{what}, {how}"] = {
             "runs": str(len(table)),
-            "inside the law's": f"{_inside(table, 'mean'):.0%}",
-            "inside a run's": f"{_inside(table, 'run'):.0%}",
+            "inside the law's": f"{100 * _inside(table, 'mean'):.0f} %",
+            "inside a run's": f"{100 * _inside(table, 'run'):.0f} %",
             "width, law": f"{widths[0]:.1f} %",
             "width, run": f"{widths[1]:.1f} %",
         }

@@ -225,14 +225,14 @@ def fitters(file: str, starts: int, only: Sequence[str] = ()) -> list[Fitters]:
 
 
 def fitters_table(made: list[Fitters]) -> pd.DataFrame:
-    """Errors in per cent of the loss, at the optimum and as published."""
+    """Errors of ln L in per cent, of the runs fitted and of those not seen, at the optimum and as published."""
     return pd.DataFrame(
         {
-            "in the fit, at the optimum": [f"{100 * each.fitted:.2f}" for each in made],
-            "as its paper fits": [f"{100 * each.published:.2f}" for each in made],
-            "unseen budget, at the optimum": [_percent(each.unseen) for each in made],
-            "as its paper fits ": [_percent(each.theirs) for each in made],
-            "the fitter is worth": [f"{_times(each.worth)} times" for each in made],
+            "fitted, at the optimum, %": [f"{100 * each.fitted:.2f}" for each in made],
+            "fitted, as in its paper, %": [f"{100 * each.published:.2f}" for each in made],
+            "unseen, at the optimum, %": [_percent(each.unseen) for each in made],
+            "unseen, as in its paper, %": [_percent(each.theirs) for each in made],
+            "times as far off": [_times(each.worth) for each in made],
         },
         index=[each.law for each in made],
     )

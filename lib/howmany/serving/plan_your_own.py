@@ -12,6 +12,7 @@ from howmany.page import listed
 from moelaws.charts.serving_costs import dollars_explorer
 from moelaws.charts.tables import readable
 from moelaws.optimum.forecaster import Forecaster
+from moelaws.quote import in_short
 from moelaws.serving.bounded import Trade
 from moelaws.serving.cost import Deployment, Traffic, deploy
 from moelaws.serving.forecasters import published, read_fit
@@ -60,7 +61,7 @@ def advice(found: Plan) -> pd.DataFrame:
     }
     money = {name: "{:,.0f}" for name in ("$ train", "$ serve")}
     table = pd.DataFrame(rows).T.rename_axis(["law", "advice"])
-    return readable(table, forms=money | {"E": "{:.0f}", "loss": "{:.3f}", "D / N_a": "{:.0f}"})
+    return readable(table, forms=money | {"E": "{:.0f}", "loss": "{:.3f}", "D / N_a": "{:,.0f}"})
 
 
 def finding_numbers(found: Plan) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def plan_numbers(found: Plan) -> dict[str, Any]:
         f"pl_{key}_ratio": f"{row.serve_dollars / row.train_dollars:.1f}"
         for key, row in (("dense", _dense(first)), ("save", first.cheapest))
     } | {
-        "pl_saved": ", ".join(f"{factor:.0f}" for factor in saved),
+        "pl_saved": listed([f"{factor:.0f}" for factor in saved], between=" and "),
         **{f"pl_{name}": f"{ratios[name]:.1f}" for name in _QUANTITIES},
     }
 
@@ -105,10 +106,14 @@ def tokens_each(found: Plan) -> pd.DataFrame:
 def apart(found: Plan) -> pd.DataFrame:
     """How far the laws disagree, a row a quantity."""
     rows = {
-        _QUANTITIES.get(one.field, one.field): {"lowest": one.low, "highest": one.high, "factor": one.ratio}
+        _QUANTITIES.get(one.field, one.field): {
+            "lowest": _sized(one.field, one.low),
+            "highest": _sized(one.field, one.high),
+            "factor": f"{one.ratio:.2f}",
+        }
         for one in found.disagreement
     }
-    return readable(pd.DataFrame(rows).T)
+    return pd.DataFrame(rows).T
 
 
 def options(found: Plan) -> pd.DataFrame:
@@ -134,12 +139,14 @@ def same_loss(found: Plan, laws: Forecasters) -> pd.DataFrame:
     )
 
 
-def explorer(models: pd.DataFrame) -> alt.VConcatChart:
-    """Dollars against size, with sliders for the price and the tokens served."""
+def explorer(models: pd.DataFrame, found: Plan, assumed: "Assumptions") -> alt.VConcatChart:
+    """Dollars against size, with sliders for the price and the tokens served that begin where the plan is made."""
     return dollars_explorer(
         models,
         description="Total dollars against size for models of one loss, by experts; sliders for tokens served and "
         "price.",
+        tokens=found.request.serve_tokens,
+        price=assumed.dollars_per_hour,
     )
 
 
@@ -213,7 +220,7 @@ def refusals(request: Request, deployment: Deployment, laws: Forecasters) -> Ite
     one = dict(list(laws.items())[:1])
     impossible = {
         "a loss below the floor": (replace(request, loss=0.5), deployment),
-        "too little memory": (request, replace(deployment, memory_bytes=1e7)),
+        "10 MB of memory in each processor": (request, replace(deployment, memory_bytes=1e7)),
     }
     for what, (asked, where) in impossible.items():
         try:
@@ -253,6 +260,10 @@ def _dense(law_plan: LawPlan) -> Row:
 def _option(row: Row) -> str:
     price = f"${row.total_dollars:,.0f}" if row.fits else "does not fit"
     return f"{row.total_params / 1e9:.3g} B, {row.loss:.3f}, {price}"
+
+
+def _sized(field: str, value: float) -> str:
+    return f"${value:,.0f}" if field == "total_dollars" else in_short(value)
 
 
 def _short(row: Row) -> str:
