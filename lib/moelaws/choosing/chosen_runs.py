@@ -166,7 +166,7 @@ def shown_runs(table: pd.DataFrame) -> pd.DataFrame:
 def shown_answer(answer: pd.DataFrame) -> pd.DataFrame:
     """What is foretold now, as text."""
     titles = ["foretold now", "value", "95 % from", "to"]
-    rows = [within(each.value, each.low, each.high) for each in answer.itertuples()]
+    rows = [within(*map(float, numbers)) for numbers in answer[["value", "low", "high"]].to_numpy()]
     return pd.DataFrame([(asked, *row) for asked, row in zip(answer["asked"], rows, strict=True)], columns=titles)
 
 
