@@ -138,9 +138,9 @@ def timed() -> dict[str, tuple[int, str]]:
 
 def test_the_paths_of_teachers_name_exercises_as_they_are() -> None:
     text, minutes = (ROOT / "teaching.md").read_text(encoding="utf-8"), timed()
-    named = re.findall(r"\{ref\}`([^`]+)`", text)
+    named = re.findall(r"\{ref\}`([^`]+)` \((\d+), (\w+)\)", text)
     assert len(named) > 20
-    assert [each for each in named if each not in minutes] == []
+    assert [each for each in named if minutes.get(each[0]) != (int(each[1]), each[2])] == []
 
 
 def test_the_bank_has_twenty_questions_each_with_one_answer_and_a_reason() -> None:
