@@ -164,6 +164,20 @@ def test_charts_write_numbers_and_letters_as_the_text_around_them_does():
     assert "N_a" not in drawn["text/html"]
 
 
+def test_a_crowded_logarithmic_axis_keeps_its_powers_of_ten():
+    table = pd.DataFrame({"size": [2e7, 6e10], "loss": [3.0, 2.5]})
+    drawn = alt.Chart(table).mark_line().encode(x=alt.X("size:Q").scale(type="log").axis(format="~s"), y="loss:Q")
+    bare = drawn.encode(y=alt.Y("loss:Q", axis=None).scale(type="log"))
+    own = drawn.encode(x=alt.X("size:Q").scale(type="log").axis(labelOverlap="parity", labelExpr="datum.value"))
+    said = theme.lettered((drawn | bare | own).to_dict())
+    first, second, third = (each["encoding"] for each in said["hconcat"])
+    assert first["x"]["axis"] == {"format": "~s", "labelOverlap": "greedy"}
+    assert "labelOverlap" not in first["y"].get("axis", {}), "a linear axis leaves out every other label"
+    assert second["y"]["axis"] is None
+    assert third["x"]["axis"]["labelOverlap"] == "parity", "what a chart says of its axis stays"
+    assert third["x"]["axis"]["labelExpr"] == "datum.label === '' ? '' : (datum.value)"
+
+
 def test_still_panels_stand_side_by_side_and_a_long_title_in_lines():
     table = pd.DataFrame(
         {"x": [1, 2] * 4, "loss": [3.0, 2.5] * 4, "panel": [name for name in "abcd" for _ in range(2)]}

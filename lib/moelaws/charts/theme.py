@@ -82,23 +82,40 @@ def lettered(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A chart's specification with numbers and letters as the text around it has them.
 
     A power of ten is 1e12 on an axis, too, not 1e+12; and N_a has its index below the line, where fields have that name
-    as well as where readers see it, so that both still meet.
+    as well as where readers see it, so that both still meet. A logarithmic axis keeps the labels of its powers of ten.
     """
     text = _POSITIVE.sub("e", json.dumps(spec, ensure_ascii=False))
-    return cast(dict[str, Any], _powers(json.loads(_INDEX.sub(lambda found: _BELOW[found[0]], text))))
+    return cast(dict[str, Any], _axes(json.loads(_INDEX.sub(lambda found: _BELOW[found[0]], text))))
 
 
-def _powers(part: Any) -> Any:
+def _axes(part: Any) -> Any:
     if isinstance(part, dict):
         if part.get("format") in ("~e", ".0e"):
             part.setdefault("labelExpr", "replace(datum.label, 'e+', 'e')")
+        for channel in ("x", "y"):
+            _thin(part.get(channel))
         for name, value in part.items():
             if name not in ("data", "datasets"):
-                _powers(value)
+                _axes(value)
     elif isinstance(part, list):
         for each in part:
-            _powers(each)
+            _axes(each)
     return part
+
+
+def _thin(channel: Any) -> None:
+    """Where labels of a logarithmic axis overlap, leave out those that do.
+
+    What linear axes do, every other label, leaves out powers of ten as well: 1 2 3 4 5 10 becomes 1 3 5.
+    """
+    scale = channel.get("scale") if isinstance(channel, dict) else None
+    if not isinstance(scale, dict) or scale.get("type") != "log" or channel.get("axis", {}) is None:
+        return
+    axis = channel.setdefault("axis", {})
+    axis.setdefault("labelOverlap", "greedy")
+    if "labelExpr" in axis and "values" not in axis:
+        # Vega leaves most ticks between two powers without a label; words of a chart's own must not bring them back.
+        axis["labelExpr"] = f"datum.label === '' ? '' : ({axis['labelExpr']})"
 
 
 def _settings() -> dict[str, Any]:
