@@ -82,7 +82,10 @@ def test_numbers_are_written_as_print_has_them() -> None:
     assert printed("<td>1.32e+10</td><td>-0.5 [-1, -.2]</td>") == "<td>1.32e10</td><td>−0.5 [−1, −.2]</td>"
     assert printed("<td>-0.00 [-0.02, −0], -0.001</td>") == f"<td>0.00 {kept.format('[−0.02, 0]')}, −0.001</td>"
     assert printed("<p>N_a and E_max</p>") == "<p>N<sub>a</sub> and E<sub>max</sub></p>"
+    assert printed("<td>D1 = 1e10</td>") == "<td>D1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1e10</td>"
+    assert printed("<tr><th>lambda</th><td>mu</td></tr>") == "<tr><th>λ</th><td>μ</td></tr>"
     for same in (
+        "<p>lambda, eta</p><td>alpha version</td><td>eta_0 of</td>",
         "<p><code>N_a</code>, d_model</p>",
         "<pre>a = 1e-3</pre>",
         '<a title="1e-3" href="x1e-3.html">1e-13</a>',

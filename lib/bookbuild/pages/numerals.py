@@ -2,9 +2,11 @@
 
 A minus is no hyphen, 1.32e+10 is 1.32e10, and what belongs to a number stays on its line: 2.1e−4, [−0.02, 0.03],
 (1.2–1.9), 95 %, × 1.5, E = 64, 2.9 M. A zero has no sign, and N_a has its index below the line.
+A coefficient whose name fills a cell of a table, such as lambda, is written as its letter.
 """
 
 import re
+from html import unescape
 from typing import Any
 
 _NUMBER = re.compile(
@@ -17,7 +19,9 @@ _VALUE = r"[-+−]?\d[\d.,]*(?<!,)(?:e[-+−]?\d+)?(?: ?[kMB%])?"
 _BETWEEN = re.compile(rf"\[{_VALUE}(?:, | to ){_VALUE}\]|\({_VALUE}–{_VALUE}\)")
 _SHARE = re.compile(r"(?<=\d) %")
 _TIMES = re.compile(r"× (?=\d)")
-_EQUAL = re.compile(r"\b([A-Z](?:_[a-z]+)?) = (?=[-−]?[.\d])")
+_EQUAL = re.compile(r"\b([A-Z]\d?(?:_[a-z]+)?) = (?=[-−]?[.\d])")
+_CELL = re.compile(r"<t[hd]\b")
+_LETTER = re.compile("alpha|beta|gamma|delta|lambda|omega|zeta|eta|mu|kappa|rho|theta")
 _UNIT = re.compile(r"(?<=\d) (?=[kMB]\b(?![]),–]))")  # but in intervals, which are kept whole below
 _TAG = re.compile(r"(<[^>]*>)")
 _OPENS = re.compile(r"<(/?)(pre|script|style|math|svg|textarea|code|a)\b")
@@ -43,6 +47,8 @@ def printed(body: str) -> str:
             said = _MINUS.sub("−", _ZERO.sub("", part[len(word) :]))
             if last.isdigit() and said.startswith(" %"):  # behind a number in an element of its own
                 said = f"\N{NO-BREAK SPACE}{said[1:]}"
+            if place and _CELL.match(parts[place - 1]) and _LETTER.fullmatch(said):
+                said = unescape(f"&{said};")
             said = _TIMES.sub("×\N{NO-BREAK SPACE}", _SHARE.sub("\N{NO-BREAK SPACE}%", said))
             said = _UNIT.sub("\N{NO-BREAK SPACE}", _EQUAL.sub("\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", said))
             said = _BETWEEN.sub(lambda interval: f'<span class="number">{interval[0]}</span>', said)

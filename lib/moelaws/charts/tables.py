@@ -23,7 +23,7 @@ def readable(table: pd.DataFrame, default: str = "{:.3g}", forms: Mapping[str, s
     def text(number: float, form: str) -> str:
         if pd.isna(number):
             return ""
-        written = form.format(number)
+        written = form.format(number).removesuffix(".")  # of {:#.3g}, which keeps zeros at the end
         if "e+" in written and abs(number) < 1e7 and written.endswith(tuple("0123456789")):
             return f"{float(written):,.0f}"
         return re.sub(r"e\+0*(?=\d)", "e", written)
