@@ -205,6 +205,13 @@ def test_each_law_has_latex_source_and_a_described_parameter(name):
     assert all(v.meaning for v in each.variables)
 
 
+def test_definitions_stand_below_their_formula():
+    lines = LAWS["yun2024"].latex().split(r"\\")
+    assert lines[0].startswith(r"\begin{aligned}L &= ")
+    assert lines[1].startswith(r" \hat{E} &= ")
+    assert "aligned" not in LAWS["hoffmann2022"].latex()
+
+
 @pytest.mark.parametrize("name", sorted(LAWS))
 def test_solve_for_each_variable_undoes_predict(name):
     each, params = LAWS[name], params_of(name)

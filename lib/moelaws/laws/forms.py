@@ -193,11 +193,13 @@ class Law:
         return back(0.5 * (low + high))
 
     def latex(self) -> str:
-        """The law as LaTeX for math mode, definitions after the formula."""
+        """The law as LaTeX for math mode, definitions below the formula, so that a phone shows them, too."""
         left = "L" if self.target == "loss" else rf"\mathrm{{{self.target}}}"
-        parts = [f"{left} = {to_latex(parse(self.formula))}"]
-        parts += [f"{symbol(name)} = {to_latex(parse(text))}" for name, text in self.definitions.items()]
-        return r", \quad ".join(parts)
+        parts = {left: self.formula} | {symbol(name): text for name, text in self.definitions.items()}
+        if len(parts) == 1:
+            return f"{left} = {to_latex(parse(self.formula))}"
+        lines = [f"{of} &= {to_latex(parse(text))}" for of, text in parts.items()]
+        return r"\begin{aligned}" + r", \\ ".join(lines) + r"\end{aligned}"
 
     def mathml(self) -> str:
         """The law as MathML, whole: a browser shows it by itself. Definitions stand below the formula.
