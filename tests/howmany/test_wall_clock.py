@@ -66,6 +66,8 @@ def test_a_ruinous_tax_is_said_to_eat_the_gain(found: list[chapter.Track], steps
 def test_tables_and_figures_hold_what_was_found(found: list[chapter.Track], steps: pd.DataFrame) -> None:
     table = tables.purse_table(found, {"H200": "h200"})
     assert len(table) == 6
+    ends = table[["best E by FLOPs", "best E by seconds"]].stack().str.findall(r"[\d.]+").explode().astype(float)
+    assert set(np.log2(ends) % 1) == {0.0}, "only numbers of experts that were raced are ends of an interval"
     assert (chapter.break_even_rows(found)["low"] <= chapter.break_even_rows(found)["n_experts"]).all()
     prices = chapter.price_rows(steps, {"H200": 8192}, {"H200": (512,)})
     whole = prices[prices["n_experts"] == 16]["share"].sum()

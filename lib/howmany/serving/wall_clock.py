@@ -137,9 +137,15 @@ def _idle(found: Race, seed: int = 1) -> Race:
     return replace(found, lanes=lanes)
 
 
-def interval(draws: Array) -> tuple[Array, Array, Array]:
-    """What is expected, and the ends of its interval, of [1 + B, ...]."""
-    low, high = np.nanquantile(draws[1:], _LEVEL, axis=0)
+def interval(draws: Array, drawn: bool = False) -> tuple[Array, Array, Array]:
+    """What is expected, and the ends of its interval, of [1 + B, ...].
+
+    Args:
+        draws: what is expected, and B draws.
+        drawn: whether the ends are to be numbers that were drawn; between 16 and 32 experts no model was raced.
+    """
+    low = np.nanquantile(draws[1:], _LEVEL[0], axis=0, method="lower" if drawn else "linear")
+    high = np.nanquantile(draws[1:], _LEVEL[1], axis=0, method="higher" if drawn else "linear")
     return draws[0], np.fmin(low, draws[0]), np.fmax(high, draws[0])
 
 

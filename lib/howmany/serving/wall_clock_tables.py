@@ -28,14 +28,14 @@ def purse_table(found: Sequence[Track], prices: Mapping[str, str]) -> pd.DataFra
     rows = []
     for track in found:
         rent = accelerator(prices[track.name]).dollars_per_hour if track.name in prices else np.nan
-        best = {by: interval(track.race.best_experts(by)) for by in ("flops", "seconds")}
+        best = {by: interval(track.race.best_experts(by), drawn=True) for by in ("flops", "seconds")}
         for i, purse in enumerate(track.race.purses[track.race.within]):
             row: dict[str, Any] = {"device": track.name, "FLOPs": budget_label(purse.flops), "seconds": purse.seconds,
                                    "cents": 100 * rent * purse.seconds / 3600}  # fmt: skip
             for by, (value, low, high) in best.items():
                 row[f"best E by {by.replace('flops', 'FLOPs')}"] = f"{value[i]:g} [{low[i]:g}, {high[i]:g}]"
             rows.append(row)
-    return readable(pd.DataFrame(rows).set_index(["device", "FLOPs"]))
+    return readable(pd.DataFrame(rows).set_index(["device", "FLOPs"]), "{:#.3g}")
 
 
 def sheet_table(track: Track, devices: Sequence[str], n_experts: int = 16) -> pd.DataFrame:
@@ -49,9 +49,11 @@ def sheet_table(track: Track, devices: Sequence[str], n_experts: int = 16) -> pd
         )
         at = raced.before + raced.asked - 1
         value, low, high = interval(raced.lanes[n_experts].worth_seconds[:, at])
-        rows.append({"device": name, "known from": raced.device.source, "dense, seconds": raced.purses[at].seconds,
+        measured = device is track.race.device
+        rows.append({"device": name if measured else name.upper(), "known from": raced.device.source,
+                     "dense, seconds": raced.purses[at].seconds,
                      f"worth in seconds, E = {n_experts}": f"{value:.2f} [{low:.2f}, {high:.2f}]"})  # fmt: skip
-    return readable(pd.DataFrame(rows).set_index("device"))
+    return readable(pd.DataFrame(rows).set_index("device"), "{:#.3g}")
 
 
 def recorded_check(found: Sequence[Track]) -> pd.DataFrame:
@@ -65,6 +67,15 @@ def recorded_check(found: Sequence[Track]) -> pd.DataFrame:
             rows.append({"steps of": track.name, "FLOPs": budget_label(float(str(flops))), "runs": len(group),
                          "recorded over foreseen": f"{middle:.2f} [{low:.2f}, {high:.2f}]"})  # fmt: skip
     return pd.DataFrame(rows).set_index(["steps of", "FLOPs"])
+
+
+def _recorded_numbers(found: Sequence[Track]) -> dict[str, Any]:
+    """The least and the largest median of those ratios on each device."""
+    middle = recorded_check(found)["recorded over foreseen"].str.split().str[0].astype(float).groupby(level=0)
+    return {
+        f"wc_{key}_recorded": f"{middle.min()[track.name]:.1f} to {middle.max()[track.name]:.1f}"
+        for key, track in zip(("cpu", "gpu"), found, strict=True)
+    }
 
 
 def numbers(found: Sequence[Track], steps: pd.DataFrame, made: Sequence[Judged]) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def numbers(found: Sequence[Track], steps: pd.DataFrame, made: Sequence[Judged])
         even, low, high = interval(track.race.break_even())
         for i, name in ((0, "first"), (-1, "last")):
             said[f"wc_{key}_even_{name}"] = f"{even[i]:.0f} [{low[i]:.0f}, {high[i]:.0f}]"
-    said |= _sheet_numbers(steps)
+    said |= _sheet_numbers(steps) | _recorded_numbers(found)
     said |= {f"wc_word_{each.claim.key.replace('-', '_')}": each.text for each in made}
     return said | _share_numbers(steps)
 
