@@ -19,7 +19,7 @@ def cache_rule() -> pd.DataFrame:
     """The rule for the size of the cache, as sixteen public models have it."""
     shape = fit_shape()
     values = {
-        "mu": f"{shape.rule.mu:.4f}",
+        "μ": f"{shape.rule.mu:.4f}",
         "exponent, if fitted": f"{shape.exponent:.3f}",
         "spread of ln(h l)": f"{shape.spread:.2f}",
         "h / l, median": f"{shape.rule.aspect:.0f}",

@@ -82,7 +82,7 @@ def by_traffic(found: Places, problem: Problem, served: Sequence[float]) -> pd.D
 
 def traffic_table(total: pd.DataFrame) -> pd.DataFrame:
     """The same, written out."""
-    whole, money = {"E": "{:.0f}", "D / N_a": "{:.0f}"}, {"$ train": "{:,.0f}", "$ serve": "{:,.0f}"}
+    whole, money = {"E": "{:.0f}", "D / N_a": "{:,.0f}"}, {"$ train": "{:,.0f}", "$ serve": "{:,.0f}"}
     return readable(total, forms=whole | money | {"over dense": "{:.0%}"})
 
 
@@ -91,13 +91,13 @@ def traffic_numbers(total: pd.DataFrame) -> dict[str, Any]:
     ends = total.loc[JOINT]
     return {
         "so_few": f"{ends['D / N_a'].iloc[0]:.0f}",
-        "so_many": f"{ends['D / N_a'].iloc[-1]:.0f}",
+        "so_many": f"{ends['D / N_a'].iloc[-1]:,.0f}",
         "so_dense_share": f"{ends['over dense'].iloc[-1]:.0%}",
     }
 
 
 def by_rule(found: Places, problem: Problem, max_batch: float) -> pd.DataFrame:
-    """Serving cost at equal loss when bytes are counted by each rule, with small batches."""
+    """Serving cost over the base's at equal loss when bytes are counted by each rule, with small batches."""
     rows = {}
     for rule in ("distinct", "total", "active"):
         for law, place in found.items():
@@ -108,7 +108,17 @@ def by_rule(found: Places, problem: Problem, max_batch: float) -> pd.DataFrame:
             rows[(law, rule)] = {
                 f"E = {e}": same_loss_cost(small, problem.budget, problem.base, e) for e in problem.larger
             }
-    return readable(pd.DataFrame(rows).T.rename_axis(["law", "rule"]), "{:.0%}")
+    return pd.DataFrame(rows).T.rename_axis(["law", "rule"])
+
+
+def rule_numbers(rules: pd.DataFrame) -> dict[str, Any]:
+    """What the most experts cost by each rule, under both laws."""
+    most = rules.iloc[:, -1]
+    shares = {
+        f"so_rule_{rule}": " and ".join(f"{most[law, rule]:.0%}" for law in (ABNAR, JOINT))
+        for rule in ("distinct", "total", "active")
+    }
+    return shares | {"so_rule_most": str(most.name).removeprefix("E = ")}
 
 
 def said(claims_file: str, forecasters: Mapping[str, Forecaster]) -> pd.DataFrame:

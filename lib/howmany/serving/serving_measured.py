@@ -85,7 +85,7 @@ def touched_figure(touched: pd.DataFrame, n_experts: int, top_k: int, layer: int
 def count_errors(touched: pd.DataFrame) -> pd.DataFrame:
     """The largest error of each way to count over all batches and layers, by experts and experts a token."""
     apart = touched[touched["source"] == "independent"]
-    by = [apart["n_experts"].rename("experts"), apart["top_k"].rename("a token's")]
+    by = [apart["n_experts"].rename("experts"), apart["top_k"].rename("per token")]
     return pd.DataFrame(
         {name: (apart[column] / apart["touched"] - 1).abs().groupby(by).max() for name, column in _RULES.items()}
     )

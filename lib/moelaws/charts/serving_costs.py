@@ -32,7 +32,7 @@ def step_parts(parts: pd.DataFrame, title: str, description: str) -> alt.Chart:
         alt.Chart(parts)
         .mark_bar()
         .encode(
-            x=alt.X("batch:O", title="requests in the step, B"),
+            x=alt.X("batch:O", title="requests in the step, B").axis(labelAngle=0),
             y=alt.Y("milliseconds:Q", title="milliseconds a step"),
             color=alt.Color("part:N", title=None, sort=order).scale(domain=order).legend(columns=3),
             order="order:Q",
