@@ -43,7 +43,7 @@ def test_the_page_says_what_the_ladder_says(made):
     ]
     assert numbers["hf_low"] == f"{min(beside):.4f}"
     assert numbers["hf_high"] == f"{max(beside):.4f}"
-    assert numbers["hf_over"] == "none of the laws"
+    assert numbers["hf_over"] == "none"
     table = how_far.error_table(made)
     assert list(table.index) == ["hoffmann2022", "growing", "mean of the laws", "quadratic", "constant"]
     assert len(how_far.decisions(made)) == 8

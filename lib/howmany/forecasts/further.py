@@ -36,7 +36,7 @@ def figure(made: list[Ladder]) -> alt.FacetChart:
     return steps_ahead(
         points.drop(columns="process"),
         {ALONE: COLOURS[ALONE], BESIDE: COLOURS[BESIDE]},
-        title=f"At worst {worst[ALONE]:.0%} alone and {worst[BESIDE]:.0%} with the process",
+        title=f"Further ahead laws miss by up to {worst[ALONE]:.0%} alone, {worst[BESIDE]:.0%} with their process",
         description="Error of the forecast against the number of budgets it looks ahead, median and range over the "
         "laws, alone and with their process, a panel for each text and number of budgets known.",
     )

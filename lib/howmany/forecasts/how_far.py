@@ -98,7 +98,7 @@ def error_figure(made: list[Ladder]) -> alt.FacetChart:
         chart.properties(width=_PANEL, height=_HEIGHT)
         .facet(facet=alt.Facet("panel:N", title=None, sort=[*dict.fromkeys(table["panel"])]), columns=2)
         .properties(
-            title=f"Laws miss the next budget by {alone.min():.1%} to {alone.max():.1%}, beside their process "
+            title=f"Laws miss the next budget by {alone.min():.1%} to {alone.max():.1%}, with their process "
             f"by {beside.min():.1%} to {beside.max():.1%}",
             description="Error of the forecast of the next budget, a panel a budget: laws alone, laws with a Gaussian "
             "process of their residuals, a quadratic, and a process without a law; the dashed line is the noise.",
@@ -114,11 +114,16 @@ def error_table(made: list[Ladder], steps: int = 1) -> pd.DataFrame:
         for asked, rows in chosen.groupby("asked"):
             pairs = rows.set_index(["law", "process"])["rmse"].unstack()
             written = {
-                law: f"{100 * pairs.loc[law, False]:.2g} → {100 * pairs.loc[law, True]:.2g}" for law in pairs.index
+                law: f"{per_cent(pairs.loc[law, False])} → {per_cent(pairs.loc[law, True])}" for law in pairs.index
             }
             columns[f"{each.name}, {budget_name(float(str(asked)))}"] = written
     order = dict.fromkeys([*map(law_name, LAWS), MEAN, QUADRATIC, CONSTANT])
     return pd.DataFrame(columns).loc[lambda table: [name for name in order if name in table.index]]
+
+
+def per_cent(error: float) -> str:
+    """An error of ln L in per cent with two digits that say something: 0.60, 2.0, 84, 216."""
+    return f"{100 * error:.{max(0, 1 - int(np.floor(np.log10(100 * error))))}f}"
 
 
 def law_name(law: Any) -> str:
@@ -147,7 +152,7 @@ def error_numbers(made: list[Ladder]) -> dict[str, Any]:
         "hf_alone_low": f"{alone['rmse'].min():.3f}", "hf_alone_high": f"{alone['rmse'].max():.3f}",
         "hf_low": f"{beside['rmse'].min():.4f}", "hf_high": f"{beside['rmse'].max():.4f}",
         "hf_top": f"{beside['rmse_high'].max():.4f}",
-        "hf_bar": f"{BAR:.3f}", "hf_over": listed(over, "none of the laws"),
+        "hf_bar": f"{BAR:.3f}", "hf_over": listed(over, "none"),
         "hf_coverage": f"{100 * inside:.0f}",
         "hf_coverage_low": f"{100 * beside['coverage'].min():.0f}",
         "hf_no_law_low": f"{no_law['rmse'].min():.3f}", "hf_no_law_high": f"{no_law['rmse'].max():.3f}",

@@ -16,6 +16,7 @@ from howmany.page import listed
 from howmany.verdict import Judged
 from howmany.verdicts.own_family import STARTS, Own, placebos_of, verdicts
 from moelaws.charts.tables import readable
+from moelaws.charts.theme import letter
 from moelaws.fitting.result import FitResult
 from moelaws.runs import pooled_noise, seed_spread
 
@@ -61,7 +62,8 @@ def finding_numbers(found: Sequence[Judged]) -> dict[str, Any]:
         for name, key in (("tokens", "parallel-d"), ("sizes", "gain-by-n"), ("gap", "gap-grows"))
         for what, text in (
             ("word", by_key[key].text),
-            ("found", "; ".join(one.text or one.open for one in by_key[key].findings)),
+            # The sentence says itself that it is about a doubling.
+            ("found", "; ".join((one.text or one.open).removesuffix(", a doubling") for one in by_key[key].findings)),
         )
     }
 
@@ -158,11 +160,11 @@ def fit_numbers(result: FitResult, seeds: Chance, theirs: float) -> dict[str, An
         "ex_rmsle": f"{result.quality.rmse_log:.4f}",
         "ex_noise": f"{seeds.noise:.4f}",
         "ex_noise_range": f"{seeds.low:.4f} to {seeds.high:.4f}",
-        "ex_chance": f"{likely:.2g}",
+        "ex_chance": f"{likely:.3f}" if likely >= 0.001 else "less than 0.001",
         "ex_fit_word": "larger than the seeds explain: the form misses something"
         if likely < 0.05
         else "no larger than the seeds explain",
-        "ex_open": listed(unbounded),
+        "ex_open": listed(map(letter, unbounded)),
         "ex_n_open": len(unbounded),
     }
 

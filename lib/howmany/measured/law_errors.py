@@ -100,7 +100,7 @@ def decline_panels(found: Decline) -> alt.FacetChart:
     wider = found.clear["d_model"] and found.slope["d_model"] > 0
     return figures.decline_by_tokens(
         ends.sort_values("n_experts"),
-        "At equal tokens a wider model gains more from the next"
+        "At equal tokens a wider model gains more from further tokens"
         if wider
         else "Narrow and wide models gain alike from tokens",
         "Fall of the loss per factor e of tokens against tokens, one line a width; in an additive law all lines of a "
@@ -162,8 +162,9 @@ def ways_numbers(variants: pd.DataFrame, runs: pd.DataFrame, bar: float) -> dict
     blown = variants.index[variants["R² highest sparsity"] < -1].tolist()
     bare, full = variants.loc[["N without embeddings", "least squares of ln L"], "RMSE / noise"].tolist()
     astray = (
-        f"One way to fit goes astray at the unseen sparsity ({', '.join(blown)}): where the runs leave λ open, a fit "
-        "may put it where c/(1-S)^λ is nothing at the sparsities seen, and far too much at the next."
+        f"But at the unseen sparsity one way to fit goes astray: {', '.join(blown)}. Where the runs leave λ open, "
+        "a fit may put it where its term, c over (1 − S) to the power λ, is nothing at the sparsities seen and far "
+        "too much at the next."
     )
     share = 1 - (runs["non_embedding_params"] / runs["total_params"]).min()
     return {
@@ -173,7 +174,7 @@ def ways_numbers(variants: pd.DataFrame, runs: pd.DataFrame, bar: float) -> dict
         "ol_var_over": int((far > bar).sum()),
         "ol_var_count": len(far),
         "ol_blown": astray if blown else "No way to fit goes astray at the unseen sparsity.",
-        "ol_matters": "It does not here" if abs(bare / full - 1) < 0.1 else "It does here",
+        "ol_matters": "The fit hardly changes" if abs(bare / full - 1) < 0.1 else "The fit changes",
         "ol_ne": f"{bare:.1f}",
         "ol_with": f"{full:.1f}",
         "ol_share": f"{100 * share:.0f}",

@@ -11,6 +11,7 @@ import pandas as pd
 from howmany.figures import law_checks as figures
 from howmany.measured.own_law import EQ6, GROWING, NEEDED, WITHOUT
 from moelaws.charts.tables import readable
+from moelaws.charts.theme import letter
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.profile import Profile, profile
 from moelaws.fitting.intervals.uncertainty import Bootstrap, bootstrap
@@ -59,8 +60,8 @@ def profiles(result: FitResult) -> dict[str, Profile]:
 
 def profile_panels(held: Mapping[str, Profile]) -> alt.FacetChart:
     """Rise of the objective along each."""
-    points = [p.points.rename(columns={name: "value"}).assign(panel=name) for name, p in held.items()]
-    open_ones = [name for name, p in held.items() if not p.bounded]
+    points = [p.points.rename(columns={name: "value"}).assign(panel=letter(name)) for name, p in held.items()]
+    open_ones = [letter(name) for name, p in held.items() if not p.bounded]
     return figures.profiles(
         pd.concat(points),
         f"The runs leave {' and '.join(open_ones)} open" if open_ones else "Both are bounded on both sides",
@@ -73,7 +74,7 @@ def profile_numbers(intervals: FitResult, held: Mapping[str, Profile]) -> dict[s
     known, sign = intervals.identified, held["lambda"].interval
     found: dict[str, Any] = {
         "ol_known": sum(known.values()),
-        "ol_open": ", ".join(k for k, v in known.items() if not v) or "none",
+        "ol_open": ", ".join(letter(k) for k, v in known.items() if not v) or "none",
         "ol_reached": intervals.search.starts_at_optimum,
         "ol_starts": intervals.search.starts,
         "ol_lambda_sign": "known: negative" if sign[1] < 0 else "known: positive" if sign[0] > 0 else "open",
@@ -172,7 +173,7 @@ def floor_panels(climb: Climb) -> alt.FacetChart:
     off = climb.language.iloc[-1]["floor"] - climb.truth
     return figures.floors(
         panels,
-        f"With all budgets the floor is {abs(off):.2f} nats too {'low' if off < 0 else 'high'}; "
+        f"On the language the last floor is {abs(off):.2f} nats too {'low' if off < 0 else 'high'}; "
         f"its interval {'holds' if climb.inside else 'misses'} the truth",
         "Fitted floors with intervals as budgets are added; dashed: the loss of the perfect predictor; orange: the "
         "least loss of any run.",
@@ -233,7 +234,7 @@ def wanted_sparsity(result: FitResult, redrawn: Bootstrap, runs: pd.DataFrame) -
     rows = {}
     for n in np.geomspace(*runs["total_params"].quantile([0.1, 0.9]), 4):
         ours = best_sparsity(own, largest, n)
-        rows[f"{n:.0e}"] = {
+        rows[f"{n / 1e3:,.0f} k"] = {
             "S*, our coefficients": f"{ours.sparsity:.2f}",
             "95 %": "{:.2f} to {:.2f}".format(*ours.intervals["sparsity"]),
             "S*, the paper's": f"{best_sparsity(theirs, largest, n).sparsity:.2f}",

@@ -79,7 +79,8 @@ def scored(main: Mapping[str, FitResult], noise: float, paper: pd.DataFrame) -> 
         }
     ).T
     theirs = paper.rename(index="paper, {}".format, columns={"r2": "R²", "mse": "MSE"})[["R²", "MSE"]]
-    return readable(pd.concat([table, theirs]))
+    forms = {"runs": "{:.0f}", "R²": "{:.2f}", "MSE": "{:.4f}", "RMSE of ln L": "{:.4f}"}
+    return readable(pd.concat([table, theirs]), "{:.1f}", forms)
 
 
 def score_numbers(

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from howmany.forecasts.how_far import LAWS
+from howmany.forecasts.how_far import LAWS, per_cent
 from howmany.page import listed
 from howmany.programs.collapse import collapsed
 from howmany.programs.program_text import NEEDED
@@ -198,7 +198,7 @@ def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
         rows = scores[(scores["known"] == known) & (scores["asked"] == asked)]
         pairs = rows.set_index(["law", "process"])["rmse"].unstack()
         columns[f"{known:.0f} known, {budget_label(asked)}"] = {
-            law: f"{100 * pairs.loc[law, False]:.2g} → {100 * pairs.loc[law, True]:.2g}" for law in pairs.index
+            law: f"{per_cent(pairs.loc[law, False])} → {per_cent(pairs.loc[law, True])}" for law in pairs.index
         }
     return readable(pd.DataFrame(columns).rename_axis("law"))
 

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from howmany.page import listed
+from howmany.study import budget_label
 from moelaws.charts.fits import forecast
 from moelaws.charts.tables import readable
+from moelaws.charts.theme import letter
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.profile import Profile
 from moelaws.fitting.intervals.uncertainty import Bootstrap, bootstrap
@@ -82,7 +84,7 @@ def coefficient_numbers(table: pd.DataFrame, result: FitResult) -> dict[str, Any
     return {
         "ho_near": int(((table["fit"] / table["truth"] - 1).abs() < 0.1).sum()),
         "ho_missed": int((table["covered"] == "no").sum()),
-        "ho_open": listed(str(name) for name in table.index[table["identified"] == "no"]),
+        "ho_open": listed(letter(str(name)) for name in table.index[table["identified"] == "no"]),
         "ho_a": f"{table['high']['a'] / table['low']['a']:.0f}",
         "ho_in": f"{100 * result.quality.r2:.1f}",
         "ho_out": f"{100 * result.holdout.r2:.1f}",
@@ -122,8 +124,10 @@ def worth(fitted: Forecaster, nature: Forecaster) -> pd.DataFrame:
     for c in (1e20, 1e21, 1e22, 1e24):
         found = compute_multiplier(fitted, c, 8)
         true = compute_multiplier(nature, c, 8).value
-        rows[f"{c:.0e}"] = {"truth": true, "fit": found.value, "low": found.low, "high": found.high}
-    return readable(pd.DataFrame(rows), "{:.2f}").rename_axis("worth of 1 in 8 (× compute)")
+        rows[f"C = {budget_label(c)}"] = {
+            "truth": true, "fit": found.value, "95 %, low": found.low, "95 %, high": found.high
+        }  # fmt: skip
+    return readable(pd.DataFrame(rows), "{:#.3g}").rename_axis("worth of 1 in 8")
 
 
 def width_numbers(table: pd.DataFrame) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from moelaws.charts.isoflop_curves import BILLIONS, sparsity_scale
-from moelaws.charts.theme import CATEGORIES, INK, QUIET, expert_scale
+from moelaws.charts.theme import CATEGORIES, INK, QUIET, expert_scale, letter
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
@@ -68,14 +68,15 @@ def profile_curve(points: pd.DataFrame, name: str, bound: float = 3.84) -> alt.L
         name: the parameter.
         bound: the rise at the ends of the interval.
     """
-    x = alt.X(f"{name}:Q").scale(zero=False)
+    said = letter(name)
+    x = alt.X(f"{name}:Q", title=said).scale(zero=False)
     line = alt.Chart(points).mark_line(point=True).encode(x=x, y=alt.Y("rise:Q", title="rise of the objective"))
     level = alt.Chart(pd.DataFrame({"y": [bound]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="y:Q")
     return (line + level).properties(
-        title=f"What it costs to hold {name}; below the dashed line: its 95 % interval",
+        title=f"What it costs to hold {said}; below the dashed line: its 95 % interval",
         width="container",
         height=220,
-        description=f"The objective rises on both sides of the best {name}; a dashed line bounds the 95 % interval.",
+        description=f"The objective rises on both sides of the best {said}; a dashed line bounds the 95 % interval.",
     )
 
 
@@ -196,7 +197,7 @@ def forecast(table: pd.DataFrame, truth: pd.DataFrame, runs: pd.DataFrame) -> Ch
     line = alt.Chart(table).mark_line().encode(x=x, y=y, color=colour)
     dots = alt.Chart(truth).mark_point(shape="cross", size=60).encode(x=x, y=y, color=colour)
     return alt.layer(seen, band, line, dots).properties(
-        title="The best size, foreseen; grey: the budgets that were run",
+        title="The best size, foreseen; crosses: the truth, grey: the budgets that were run",
         width="container",
         height=300,
         description="Forecast of the best size with its interval, which widens outside the grey range of budgets that "

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import altair as alt
 
+from moelaws.formulas.mathml import LETTERS
+
 THEME = "moelaws"
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -76,6 +78,12 @@ def themed(chart: Any) -> dict[str, Any]:
     """The specification of a chart in the book's look, whatever theme is enabled, with all of its rows."""
     with alt.theme.enable(THEME), alt.data_transformers.enable("default", max_rows=None):
         return dict(chart.to_dict())
+
+
+def letter(name: str) -> str:
+    """A parameter's name as text without markup: ``lambda`` is λ, ``alpha2`` is α2, ``N_a`` stays as it is."""
+    stem = name.rstrip("0123456789")
+    return LETTERS.get(stem, stem) + name[len(stem) :]
 
 
 def lettered(spec: Mapping[str, Any]) -> dict[str, Any]:

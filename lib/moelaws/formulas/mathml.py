@@ -5,13 +5,15 @@ from html import escape
 from moelaws.formulas.latex import GREEK, PRECEDENCE
 from moelaws.formulas.nodes import Binary, Call, Name, Negative, Node, Number
 
-_LETTERS = dict(
+LETTERS = dict(
     zip(
         ("alpha", "beta", "gamma", "delta", "lambda", "omega", "zeta", "eta", "mu", "kappa", "rho", "theta"),
         "αβγδλωζημκρθ",
         strict=True,
     )
 )
+"""Names of Greek letters -> the letters."""
+
 _SUBSCRIPTED = {"log2": "2", "log10": "10"}
 _TIMES = '<mo rspace="0.12em" lspace="0.12em">&#8290;</mo>'
 
@@ -55,13 +57,13 @@ def symbol(name: str) -> str:
     if len(stem) == 2 and stem[0].isupper() and stem[1] == "h":
         base = f"<mover><mi>{escape(stem[0])}</mi><mo>^</mo></mover>"
     elif stem in GREEK:
-        base = f"<mi>{_LETTERS[stem]}</mi>"
+        base = f"<mi>{LETTERS[stem]}</mi>"
     else:
         base = f"<mi>{escape(stem)}</mi>"
     below = digits or tail
     if not below:
         return base
-    below = f"<mn>{below}</mn>" if below.isdigit() else f"<mi>{escape(_LETTERS.get(below, below))}</mi>"
+    below = f"<mn>{below}</mn>" if below.isdigit() else f"<mi>{escape(LETTERS.get(below, below))}</mi>"
     return f"<msub>{base}{below}</msub>"
 
 
