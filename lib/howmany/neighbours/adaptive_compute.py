@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from howmany.neighbours.forecasting import DOMAINS
 from howmany.neighbours.words import Found, exchanged, mean_finding, mean_findings, verdicts, words
 from howmany.verdict import Finding, Judged
 from moelaws.charts.tables import readable
@@ -117,9 +118,10 @@ def place_table(found: Recorded) -> pd.DataFrame:
     budget = found.routed[len(found.routed) // 2]
     rows = found.places[(found.places["budget"] == budget) & (found.places["what"].isin(["kind", "domain"]))]
     table = rows.groupby(["what", "which"], sort=False)[["spent", "gain", "loss"]].mean().reset_index(drop=False)
+    table["which"] = table["which"].replace(DOMAINS)
     named = table.rename(columns={"which": "tokens", "spent": "big networks", "gain": "nats gained by all big",
                                   "loss": "loss under another model"})  # fmt: skip
-    return readable(named.drop(columns="what").set_index("tokens"), "{:.3f}")
+    return readable(named.drop(columns="what").set_index("tokens"), "{:.3f}", {"big networks": "{:.2f}"})
 
 
 def judged(found: Recorded, claims_file: str) -> list[Judged]:

@@ -120,7 +120,7 @@ def rule_table(found: Recorded) -> pd.DataFrame:
         f"{bits:g} bits": float(found.by_seed("uniform", bits).mean()) if bits == int(bits) else np.nan
         for bits in found.shared_out
     }
-    return readable(pd.DataFrame([*rows, alike]).set_index("shared out by"), "{:+.4f}")
+    return readable(pd.DataFrame([*rows, alike]).set_index("shared out by"), "{:+.3f}")
 
 
 def fewer_table(found: Recorded) -> pd.DataFrame:
@@ -141,11 +141,11 @@ def plan_table(train_flops: float, serve_tokens: float, hardware: str, bits: Seq
         advice = plan(train_flops, serve_tokens, where, ["abnar2025"], experts=(1, 4, 16, 64)).laws[0]
         best = advice.cheapest
         rows.append(
-            {"bits": f"{width:g}", "experts": best.n_experts, "parameters": best.total_params,
+            {"bits": f"{width:g}", "experts": best.n_experts, "parameters (B)": best.total_params / 1e9,
              "devices": best.gpus, "memory, GB": best.memory_gb, "dollars": best.total_dollars}
         )  # fmt: skip
     table = pd.DataFrame(rows).set_index("bits")
-    return readable(table, "{:.3g}", {"dollars": "{:,.0f}", "experts": "{:d}", "devices": "{:d}"})
+    return readable(table, "{:#.3g}", {"dollars": "{:,.0f}", "experts": "{:d}", "devices": "{:d}"})
 
 
 def judged(found: Recorded, claims_file: str) -> list[Judged]:
@@ -231,7 +231,7 @@ def _against_dense(found: Recorded) -> dict[str, Array]:
             best = np.minimum.accumulate(dense["loss"].to_numpy(float))  # nobody spends bytes to lose
             lost.append(np.interp(np.log(mixture["bytes"]), np.log(dense["bytes"]), best) - mixture["loss"])
         if len(lost) > 1:
-            made[f"{bits} bits"] = np.array(lost)
+            made[f"{bits} bit{'s' if bits > 1 else ''}"] = np.array(lost)
     return made
 
 

@@ -95,7 +95,7 @@ def scores_of(probes: pd.DataFrame) -> Scores:
         parts = np.array([_parts(cell) for cell in rows.set_index("run").loc[runs]["parts"]])
         chance = float(rows["chance"].mean())
         if parts.mean(1)[largest].mean() > chance + _AHEAD:
-            names.append(f"{probe}, {_DOMAINS.get(str(domain), domain)}")
+            names.append(f"{probe}, {DOMAINS.get(str(domain), domain)}")
             scores.append(parts)
             chances.append(chance)
             bits.append(text[domain].to_numpy(float))
@@ -190,4 +190,4 @@ def _parts(cell: str) -> Sequence[float]:
     return json.loads(cell)
 
 
-_DOMAINS = {"sotu": "speeches"}
+DOMAINS = {"sotu": "speeches"}

@@ -54,7 +54,8 @@ def loss_figure(found: Arms) -> alt.LayerChart:
         alt.Chart(table)
         .mark_line(point=alt.OverlayMarkDef(size=45))
         .encode(
-            x=alt.X("tokens:Q", title="tokens after the start, D2").scale(type="log", nice=False, padding=12),
+            x=alt.X("tokens:Q", title="tokens after the start, D2").scale(type="log", nice=False, padding=12)
+            .axis(format="~s"),
             y=alt.Y("loss:Q", title="loss (nats/token)").scale(zero=False),
             color=alt.Color("start:N", title="begins with", sort=starts)
             .scale(domain=starts, range=list(CATEGORIES[: len(starts)]))
@@ -77,9 +78,9 @@ def comparison_table(found: Arms) -> pd.DataFrame:
     """Loss of each grown mixture, and what it is ahead of everything else, in nats."""
     grown = found.grown_SIJ
     ahead = {
-        "of dense going on": found.dense_SIJ - grown,
-        "of scratch, same D2": found.fresh_at(found.after_J)[:, None] - grown,
-        "of scratch, equal FLOPs": found.instead(grown),
+        "ahead of dense going on": found.dense_SIJ - grown,
+        "ahead of scratch, same D2": found.fresh_at(found.after_J)[:, None] - grown,
+        "ahead of scratch, equal FLOPs": found.instead(grown),
     }
     rows = [
         {"D1": f"{before / 1e3:.0f}k", "D2": f"{after / 1e3:.0f}k", "loss": grown[:, i, j].mean()}
@@ -204,7 +205,7 @@ def numbers(found: Arms, made: list[Judged]) -> dict[str, Any]:
         "uc_d1": ", ".join(f"{d / 1e3:.0f}" for d in found.before_I),
         "uc_d2": ", ".join(f"{d / 1e3:.0f}" for d in found.after_J),
         "uc_dense_most": f"{ahead_dense[:, -1].max():+.3f}",
-        "uc_dense_least": f"{ahead_dense[:, 0].min():+.3f}",
+        "uc_dense_least": f"{ahead_dense[:, 0].min():+.3f} to {ahead_dense[:, 0].max():+.3f}",
         "uc_early_low": f"{early[0, 0]:+.2f}",
         "uc_early_high": f"{early[-1, 0]:+.2f}",
         "uc_late_low": f"{early[0, -1]:+.2f}",
