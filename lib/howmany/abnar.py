@@ -100,7 +100,9 @@ def loss_slope_by_budget(study: Study, sign: int) -> list[Finding]:
     mean = finding("mean", values.mean(axis=0))
     if mean.high >= 0:
         return [Finding(_span([budget for budget, _ in slopes]), open="sparsity gains nothing that could stay")]
-    return _by_decade(study, [(budget, each / values.mean(axis=0)) for budget, each in slopes], "of the mean, a decade")
+    return _by_decade(
+        study, [(budget, each / values.mean(axis=0)) for budget, each in slopes], "times its mean a decade"
+    )
 
 
 def sparsest(study: Study, sign: int) -> list[Finding]:

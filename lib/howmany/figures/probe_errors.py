@@ -20,7 +20,7 @@ def score_by_loss(
     Args:
         models: one row a model and panel: ``panel`` (text), ``loss``, ``score``, ``se``, ``chance``, ``n_experts``.
         curves: ``panel``, ``loss``, ``score``, ``n_experts``: lines of the fit at the fewest and the most experts.
-        title: the finding; it says what the score is, for which small panels have no room.
+        title: the finding; it says what both axes are, for which small panels have no room.
         description: alt text.
         share: whether the score is a share, shown in percent.
     """
@@ -29,7 +29,7 @@ def score_by_loss(
         ["panel", "loss", "score", "se", "low", "high", "chance", "n_experts", "kind"]
     ]
     base = alt.Chart(table).encode(
-        x=alt.X("loss:Q", title="loss (nats/token)").scale(zero=False).axis(tickCount=4),
+        x=alt.X("loss:Q", title=None).scale(zero=False).axis(tickCount=4),
         color=experts_colour(models),
     )
     y = alt.Y("score:Q", title=None).scale(zero=False).axis(format="%" if share else "~g", tickCount=5)
@@ -43,6 +43,8 @@ def score_by_loss(
         .properties(width=PANEL, height=120)
         .facet(facet=alt.Facet("panel:N", title=None, sort=_order(models["panel"])), columns=2)
         .resolve_scale(y="independent")
+        # Each panel has its axis: below a row that is not full, a shared one would stand under nothing.
+        .resolve_axis(x="independent")
         .properties(title=title, description=description)
     )
 

@@ -16,6 +16,7 @@ from moelaws.counting import (
     training_flops_per_token,
     weight_bytes,
 )
+from moelaws.serving.touched import even_experts
 
 if TYPE_CHECKING:
     from moelaws.models.transformer import Transformer
@@ -83,10 +84,16 @@ def convention_figure(model: ModelConfig) -> alt.LayerChart:
 
 
 def flops_numbers(model: ModelConfig) -> dict[str, Any]:
-    """What the rule of thumb misses, and the count of an exercise."""
+    """What the rule of thumb misses, and the answers to a question and to an exercise."""
     exact, rule = (training_flops_per_token(model, name) for name in ("exact", "6na"))
     hand = ModelConfig(vocab_size=1024, d_model=64, n_layers=2, n_heads=4, d_ff=256, n_experts=16, context=128)
-    return {"na_off": f"{1 - rule / exact:.0%}", "hand": f"{training_flops_per_token(hand, 'eq9'):,}"}
+    # The chapter's question: 64 experts, 8 for each of 16 tokens.
+    touched = even_experts(64, 8, 16)
+    return {
+        "na_off": f"{1 - rule / exact:.0%}",
+        "hand": f"{training_flops_per_token(hand, 'eq9'):,}",
+        "touched": f"{touched:.0f}",
+    }
 
 
 def flops_by_torch(module: "Transformer") -> int:
@@ -133,7 +140,7 @@ def bytes_figure(model: ModelConfig) -> alt.Chart:
     )
     return bytes_read(
         table,
-        title="A batch pays for a mixture's weights later than for a dense model's",
+        title="The more experts, the larger the batch that shares their weights",
         description="Megabytes of weights read per token against batch size, for 1, 4, 16 and 64 experts.",
     )
 

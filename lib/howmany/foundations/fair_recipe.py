@@ -6,12 +6,15 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from scipy.stats import f
 
 from howmany.figures.recipe_settings import loss_by_setting
 from howmany.settings import changed, tune
+from howmany.study import budget_label
 from moelaws.charts.losses import budget_name
 from moelaws.charts.tables import readable
 from moelaws.runs import finished, pooled_noise, read_runs, seed_spread
+from moelaws.runs.seeds import pooled_variance
 from moelaws.training.recipe import batch_sequences, learning_rate
 
 POINT = ("corpus", "budget", "d_model", "n_experts")
@@ -73,7 +76,7 @@ def batch_figure(batches: pd.DataFrame) -> alt.LayerChart:
         "chosen",
         ["n_experts", "budget"],
         "batch",
-        "Neither half nor twice the recipe's batch is better, but by chance",
+        "Neither half nor twice the recipe's batch is better, except by chance",
         "Curves of loss against batch size at three budgets and three numbers of experts, flat near the recipe's "
         "batch.",
     )
@@ -97,7 +100,7 @@ def tuned_table(tuned: pd.DataFrame) -> pd.DataFrame:
     table.index = table.index.rename({"d_model": "width", "n_experts": "experts"})
     names = {"regret": "given away, nats", "regret_se": "standard error"}
     shown = table[["best", "interval", *names]].rename(columns=names)
-    return readable(shown, "{:.4f}", {"best": "{:.2f}"})
+    return readable(shown, "{:.3f}", {"best": "{:.2f}"})
 
 
 def tuned_numbers(tuned: pd.DataFrame, limit: float, begin: str) -> dict[str, Any]:
@@ -113,9 +116,42 @@ def tuned_numbers(tuned: pd.DataFrame, limit: float, begin: str) -> dict[str, An
     return {
         f"{begin}_points": len(tuned),
         f"{begin}_good": int((tuned["regret"] <= limit).sum()),
-        f"{begin}_worst": round(float(tuned["regret"].max()), 4),
+        f"{begin}_worst": f"{tuned['regret'].max():.3f}",
         f"{begin}_worst_at": f"{budget_name(worst['budget'])}, {width}E = {worst['n_experts']:.0f}",
     }
+
+
+def rate_numbers(tuned: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
+    """The best rate with the most experts over the dense model's, in the mean over budgets and widths.
+
+    Args:
+        tuned: what ``tuned_rates`` returns.
+        rates: the runs, with the ``chosen`` rate.
+    """
+    place = ["budget", "d_model"]
+    chosen = rates.groupby([*place, "n_experts"], as_index=False)["chosen"].mean()
+    table = tuned.merge(chosen, on=[*place, "n_experts"])
+    # The limits lie at two standard errors on either side.
+    error = np.log(table["best_high"] / table["best_low"]) / 4
+    table = table.assign(best=np.log(table["best"] * table["chosen"]), variance=error**2).set_index(place)
+    most = int(table["n_experts"].max())
+    one, many = (table[table["n_experts"] == experts][["best", "variance"]] for experts in (1, most))
+    apart = (many["best"] - one["best"]).dropna()
+    mean, reach = apart.mean(), 1.96 * np.sqrt((many["variance"] + one["variance"]).sum()) / len(apart)
+    value, low, high = np.exp([mean, mean - reach, mean + reach])
+    return {"rate_most": most, "rate_ratio": f"{value:.2f} [{low:.2f}, {high:.2f}]"}
+
+
+def batch_numbers(batches: pd.DataFrame) -> dict[str, Any]:
+    """What twice the recipe's batch costs each number of experts, in the mean over budgets."""
+    table = batches.assign(octaves=np.log2(batches["batch_sequences"] / batches["chosen"]).round(6))
+    cells = table.groupby(["n_experts", "budget", "octaves"])["loss"].agg(["mean", "var", "size"]).unstack()
+    cost = (cells["mean"][1.0] - cells["mean"][0.0]).groupby("n_experts")
+    noise = pooled_variance(cells["var"].stack(), cells["size"].stack() - 1)
+    error = np.sqrt(noise * (1 / cells["size"][1.0] + 1 / cells["size"][0.0]).groupby("n_experts").sum()) / cost.size()
+    said = [f"{mean:.3f} with {experts}" for experts, mean in cost.mean().items()]
+    said[0] += " expert"
+    return {"batch_cost": f"{', '.join(said[:-1])} and {said[-1]}", "batch_cost_se": f"{error.max():.3f}"}
 
 
 _CHECKED = ("learning_rate", "batch_sequences")
@@ -145,33 +181,50 @@ def check_numbers(moved: pd.DataFrame, limit: float) -> dict[str, Any]:
         "limit": limit,
         "checks_points": len(lowest),
         "checks_fair": int(fair["fair"].sum()),
-        "checks_worst": round(-float(lowest["difference"].min()), 4),
+        "checks_worst": f"{-lowest['difference'].min():.3f}",
         "checks_worst_at": f"{worst['factor']:g} times the {word}, at {budget_name(worst['budget'])}, "
         f"d = {worst['d_model']:.0f}, E = {worst['n_experts']:.0f} on {_text(worst['corpus'])}",
         "checks_by_text": "; ".join(f"{_text(t)}: {row['sum']} of {row['size']}" for t, row in by_text.iterrows()),
-        "checks_se": round(float(moved["se"].max()), 4),
+        "checks_se": f"{moved['se'].max():.3f}",
     }
 
 
 def evidence_numbers(tables: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """The fewest and the most steps of any run that speaks for the recipe."""
-    steps = _steps(pd.concat(tables))
-    return {"evidence_low": f"{steps.min():,.0f}", "evidence_high": f"{steps.max():,.0f}"}
+    """The largest budget, and the fewest and the most steps, of any run that speaks for the recipe."""
+    runs = pd.concat(tables)
+    steps = _steps(runs)
+    return {
+        "evidence_budget": budget_label(runs["budget"].max()),
+        "evidence_low": f"{steps.min():,.0f}",
+        "evidence_high": f"{steps.max():,.0f}",
+    }
 
 
 def noise_table(spread: pd.DataFrame) -> pd.DataFrame:
     """Standard deviation over seeds, pooled by text and budget."""
     rows = []
     for (corpus, budget), group in spread.groupby(["corpus", "budget"]):
-        rows.append((_text(corpus), budget_name(budget), round(pooled_noise(group), 4), len(group)))
+        rows.append((_text(corpus), budget_name(budget), f"{pooled_noise(group):.3f}", len(group)))
     columns = ["text", "C", "standard deviation over seeds (nats per token)", "points"]
     return pd.DataFrame(rows, columns=columns).set_index(["text", "C"])
 
 
 def noise_by_experts(study: pd.DataFrame) -> pd.DataFrame:
     """Mean standard deviation over seeds, by text and number of experts."""
-    table = seed_spread(study).groupby(["corpus", "n_experts"])["std"].mean().unstack().round(4)
+    table = seed_spread(study).groupby(["corpus", "n_experts"])["std"].mean().unstack().map("{:.3f}".format)
     return table.rename(index=_text).rename_axis("text").set_axis([f"E = {n}" for n in table.columns], axis="columns")
+
+
+def noise_numbers(study: pd.DataFrame) -> dict[str, Any]:
+    """The noise of mixtures over that of dense models, on the text with the most points, with its interval."""
+    spread = seed_spread(study)
+    corpus = spread["corpus"].value_counts().idxmax()
+    spread = spread[spread["corpus"] == corpus]
+    sides = [spread[spread["n_experts"] > 1], spread[spread["n_experts"] == 1]]
+    mixed, dense = (int((side["seeds"] - 1).sum()) for side in sides)
+    ratio = pooled_noise(sides[0]) / pooled_noise(sides[1])
+    low, high = (ratio / np.sqrt(f.ppf(q, mixed, dense)) for q in (0.975, 0.025))
+    return {"noise_text": _text(corpus), "noise_ratio": f"{ratio:.1f} [{low:.1f}, {high:.1f}]"}
 
 
 def _text(corpus: Any) -> str:

@@ -24,11 +24,17 @@ def run_numbers(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def best_models(runs: pd.DataFrame) -> pd.DataFrame:
-    """The best of the sizes tried, by budget and number of experts, with the ``noise`` of one run at that budget."""
+    """The best of the sizes tried, by budget and number of experts.
+
+    ``change`` is its loss less the dense model's, ``noise`` that of one run at that budget.
+    """
     points = runs.groupby(["budget", "n_experts", "d_model", "total_params"], as_index=False)["loss"].mean()
     best = points.loc[points.groupby(["budget", "n_experts"])["loss"].idxmin()]
     noise = {budget: pooled_noise(seed_spread(group)) for budget, group in runs.groupby("budget")}
+    # The dense model, or what comes nearest to it in a table without one.
+    dense = best.sort_values("n_experts").groupby("budget")["loss"].first()
     return best.assign(
+        change=best["loss"] - best["budget"].map(dense),
         noise=best["budget"].map(noise),
         budget_name=best["budget"].map(budget_name),
         megabytes=best["total_params"] * 2 / 1e6,
@@ -36,11 +42,12 @@ def best_models(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_figure(best: pd.DataFrame) -> alt.LayerChart:
-    """The best loss against the number of experts, a line a budget."""
+    """What experts change in the best loss, a line a budget."""
     return loss_by_experts(
         best,
         title="What experts buy at equal training FLOPs",
-        description="Best validation loss over model sizes against the number of experts, one line a budget.",
+        description="Best validation loss over model sizes, less that of the dense model, against the number of "
+        "experts, one line a budget.",
     )
 
 

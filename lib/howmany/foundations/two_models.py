@@ -36,7 +36,6 @@ def comparison(results: Results) -> pd.DataFrame:
             "training tokens": f"{run.steps * run.batch_tokens:,}",
             "validation loss (nats/token)": f"{result.validation.loss:.3f}",
             "bits per byte": f"{result.validation.bits_per_byte:.3f}",
-            "seconds": f"{result.seconds:.1f}",
         }
     return pd.DataFrame(rows).rename_axis(columns="model")
 
@@ -76,7 +75,7 @@ def noise_of_seeds(runs: pd.DataFrame, budget: float) -> float:
 
 
 def loss_numbers(dense: Any, moe: Any, noise: float) -> dict[str, Any]:
-    """Both losses, which is lower and by how much, and how uneven the loads are.
+    """Both losses, which is lower and by how much, at the end and at the beginning, and how uneven the loads are.
 
     Args:
         dense: the run without experts.
@@ -86,11 +85,14 @@ def loss_numbers(dense: Any, moe: Any, noise: float) -> dict[str, Any]:
     gap = dense.validation.loss - moe.validation.loss
     reach = 1.96 * math.sqrt(2) * noise
     ends = sorted([abs(gap) - reach, abs(gap) + reach])
+    early = [float(np.mean(run.train_loss[: max(1, len(run.train_loss) // 4)])) for run in (dense, moe)]
     return {
         "dense_loss": f"{dense.validation.loss:.3f}",
         "moe_loss": f"{moe.validation.loss:.3f}",
         "gap": f"{abs(gap):.3f}",
         "gap_range": f"[{ends[0]:.3f}, {ends[1]:.3f}]".replace("-", "−"),
+        "early": "dense model" if early[0] < early[1] else "mixture",
+        "early_gap": f"{abs(early[0] - early[1]):.3f}",
         "settled": "beyond what seeds do" if abs(gap) > reach else "no more than seeds do, so one pair settles nothing",
         "noise": f"{noise:.3f}",
         "better": "lower" if gap > 0 else "higher",

@@ -18,7 +18,7 @@ _BUDGETS = ("#7a9cc0", "#638bb5", "#4d79a8", "#33638f", "#123f6d")
 def best_experts(found: Finding) -> Sketch:
     """The lowest loss less the dense one against experts, a line a budget, with the best and its interval."""
     budgets = sorted(found.table["budget"].unique())
-    names = {b: ("C = " if b == budgets[0] else "") + budget_label(b) for b in budgets}
+    names = {b: budget_label(b) + (" FLOPs" if b == budgets[0] else "") for b in budgets}
     table = found.table.assign(name=found.table["budget"].map(names))
     ramp = list(_BUDGETS[-len(budgets) :]) if len(budgets) <= len(_BUDGETS) else [_BUDGETS[-1]] * len(budgets)
     colour = alt.Color("name:N", legend=None).scale(domain=list(names.values()), range=ramp)

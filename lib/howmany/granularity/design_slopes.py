@@ -18,6 +18,13 @@ _SHARED = 15 / 16  # the highest sparsity that was trained with every design
 _FEWEST = 3
 
 
+def sparsity_words(sparsity: float) -> str:
+    """A sparsity as the text has it: 15/16 and not 0.938, where it is such a fraction."""
+    experts = round(1 / (1 - sparsity))
+    whole = experts > 1 and abs(sparsity - (1 - 1 / experts)) < 1e-6
+    return f"{experts - 1}/{experts}" if whole else f"{sparsity:.3g}"
+
+
 def slope_row(
     design: str, budget: float, along: Array, loss: Array, inside: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
@@ -71,7 +78,7 @@ def slope_table(table: pd.DataFrame) -> pd.DataFrame:
             "C": table["budget"].map(budget_label),
             "design": table["design"],
             "S": ends("from", "to", form="{:.3g} to {:.3g}"),
-            "slope to S = .94": ends("early", "early_low", "early_high"),
+            "slope to S = 15/16": ends("early", "early_low", "early_high"),
             "slope, all S": ends("slope", "low", "high"),
             "lowest at S": table["best"].map("{:.3g}".format),
             "sparsest less best other": ends("last", "last_low", "last_high", form="{:+.3f} [{:+.3f}, {:+.3f}]"),
@@ -84,14 +91,14 @@ def slope_table(table: pd.DataFrame) -> pd.DataFrame:
 def slope_figure(table: pd.DataFrame) -> alt.FacetChart:
     """The slopes with their intervals, a panel a budget."""
     below = [int((table[name] < 0).sum()) for name in ("early_high", "high")]
-    parts = (("to S = .94", ("early", "early_low", "early_high")), ("all S", ("slope", "low", "high")))
+    parts = (("to S = 15/16", ("early", "early_low", "early_high")), ("all S", ("slope", "low", "high")))
     both = [
         table.assign(part=part, panel=table["budget"].map(budget_name), slope=table[a], low=table[b], high=table[c])
         for part, (a, b, c) in parts
     ]
     return slopes_by_design(
         pd.concat(both),
-        title=f"Slopes below zero, of {len(table)}: {below[0]} to S = .94, {below[1]} over all S",
+        title=f"Up to S = 15/16, {below[0]} of {len(table)} slopes lie below zero; over all S, {below[1]}",
         description="Slope of the lowest loss per doubling of one over one minus the sparsity, with 95 percent "
         "intervals, by design, up to fifteen sixteenths and over all sparsities; a panel a budget.",
     )

@@ -67,11 +67,11 @@ def difference_table(found: Differences) -> pd.DataFrame:
     equal = {"same N_a": found.means, "same N": _means(found.total)}
     return pd.DataFrame(
         {
-            "same width, seed by seed": {n: f"{r['mean']:+.4f} ({span(r)})" for n, r in found.paired.items()},
+            "same width, seed by seed": {n: f"{r['mean']:+.3f} ({span(r)})" for n, r in found.paired.items()},
             "pairs": {n: r["pairs"] for n, r in found.paired.items()},
         }
         | {
-            name: {n: f"{r['difference']:+.4f} ({span(r)})" for n, r in table.iterrows()}
+            name: {n: f"{r['difference']:+.3f} ({span(r)})" for n, r in table.iterrows()}
             for name, table in equal.items()
         }
     )
@@ -91,21 +91,21 @@ def difference_panels(found: Differences) -> alt.FacetChart:
 def design_numbers(found: Differences, table: pd.DataFrame) -> dict[str, Any]:
     """What a second expert and finer experts do, beside the noise and what sparsity gains."""
     more, fine = found.means.loc[["K = 2, G = 1"]].iloc[0], [found.paired[name] for name in _FINE]
-    numbers: dict[str, Any] = {"ex_k2": f"{more['difference']:+.4f}", "ex_k2_range": span(more)}
+    numbers: dict[str, Any] = {"ex_k2": f"{more['difference']:+.3f}", "ex_k2_range": span(more)}
     for key, row in zip(("2", "4"), fine, strict=True):
-        numbers[f"ex_g{key}"] = f"{row['mean']:+.4f}"
+        numbers[f"ex_g{key}"] = f"{row['mean']:+.3f}"
         numbers[f"ex_g{key}_range"] = span(row)
     plain = table["design"] == PLAIN
     gain, noise = table[plain].groupby("sparsity")["loss"].min(), pooled_noise(seed_spread(table[~plain]))
     return numbers | {
-        "ex_design_noise": f"{noise:.4f}",
+        "ex_design_noise": f"{noise:.3f}",
         "ex_gain_s": f"{gain.iloc[0] - gain.iloc[-1]:.3f}",
     }
 
 
 def span(row: Mapping[str, float] | pd.Series) -> str:
     """An interval as a table writes it."""
-    return f"{row['low']:+.4f} to {row['high']:+.4f}"
+    return f"{row['low']:+.3f} to {row['high']:+.3f}"
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from howmany.abnar import verdicts
 from howmany.claims import read_claims
 from howmany.figures.finer_paths import lowest_losses
 from howmany.figures.optima_by_experts import loss_change
-from howmany.granularity.design_slopes import early_slopes, slope_row
+from howmany.granularity.design_slopes import early_slopes, slope_row, sparsity_words
 from howmany.page import listed, verdict_table
 from howmany.study import PLAIN, TEXT, Study, budget_label, designs_of, written
 from howmany.verdict import Judged, finding
@@ -72,7 +72,7 @@ def path_figure(found: Mapping[str, Study], table: pd.DataFrame) -> alt.FacetCha
         for each in study.landscapes
     )
     fine = table[table["design"] == written(DESIGN)]
-    ends = listed(dict.fromkeys(f"{s:.3g}" for s in fine["best"]))
+    ends = listed(dict.fromkeys(sparsity_words(s) for s in fine["best"]))
     return lowest_losses(
         paths.sort_values("budget"),
         title=f"At K = G = 2 the loss is lowest at S = {ends}",

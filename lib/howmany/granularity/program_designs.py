@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from howmany.figures.finer_paths import lowest_losses
-from howmany.granularity.design_slopes import early_slopes, last_steps, slope_row
+from howmany.granularity.design_slopes import early_slopes, last_steps, slope_row, sparsity_words
 from howmany.page import listed
 from howmany.programs.collapse import kept
 from howmany.programs.program_text import LEVEL, NEEDED
@@ -47,10 +47,13 @@ def slopes(found: Sequence[Valley]) -> pd.DataFrame:
 
 def path_figure(found: Sequence[Valley]) -> alt.FacetChart:
     """L* less that of the dense model against sparsity, a panel a budget, a line a design."""
-    best = listed((_best(one)[0] for one in found), between="; ")
+    places: dict[str, list[str]] = {}
+    for where, budget in map(_best, found):
+        places.setdefault(where, []).append(budget)
+    best = "; ".join(f"{where} at {' and '.join(budgets)}" for where, budgets in places.items())
     return lowest_losses(
         pd.concat([_change(one, design) for one in found for design in _designs(one)]),
-        title=f"Lowest with {best}",
+        title=f"L* is lowest with {best}",
         description="On program text, the lowest loss less that of the dense model against one over one minus the "
         "sparsity, a line for each of five designs with 95 percent bands, a panel a budget; hollow where an optimum "
         "lies at an edge of the sizes.",
@@ -109,7 +112,7 @@ def _change(one: Valley, design: Design) -> pd.DataFrame:
 def _best(one: Valley) -> tuple[str, str]:
     """The design with the lowest loss of all, and its budget, in words."""
     experts, top_k, granularity = one.keys[int(one.loss[:, 0].argmin())]
-    return f"{written((top_k, granularity))}, S = {1 - top_k / experts:.3g}", budget_label(one.budget)
+    return f"{written((top_k, granularity))}, S = {sparsity_words(1 - top_k / experts)}", budget_label(one.budget)
 
 
 def _apart(one: Valley, design: Design) -> str:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from howmany.figures.optima_by_experts import cross_check
 from howmany.measured.isoflop import SYMBOLS, Names, cuts
-from howmany.page import listed
 from howmany.study import Study, seed_variance
 from moelaws.charts.cuts import surface_walk
 from moelaws.surfaces.isoflop import optima, redraw_seeds
@@ -73,9 +72,10 @@ def edge_numbers(best: pd.DataFrame) -> dict[str, Any]:
     """Optima at the edge of the sizes that were tried."""
     edge = best[(best["edge"] != "") | (best["inside"] < 0.95)]
     places = zip(edge["size"], edge["budget_name"], edge["n_experts"], strict=True)
+    which = "; ".join(f"{size} at {budget}, E = {e}" for size, budget, e in places)
     return {
         "if_edges": f"{len(edge)} of {len(best)}",
-        "if_edge_list": listed((f"{size} at {budget}, E = {e}" for size, budget, e in places), between="; "),
+        "if_edge_found": f"{len(edge)} of {len(best)} optima: {which}" if which else f"none of the {len(best)} optima",
     }
 
 

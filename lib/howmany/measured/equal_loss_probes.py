@@ -74,7 +74,8 @@ def error_figure(probes: pd.DataFrame, found: pd.DataFrame, level: float) -> alt
     return figures.score_by_loss(
         shown.assign(score=1 - shown["score"], chance=1 - shown["chance"]),
         lines.assign(score=1 - lines["score"]),
-        title=f"{int((able['finding'] != _SILENT).sum())} of {len(able)} errors follow the loss",
+        title=f"{int((able['finding'] != _SILENT).sum())} of {len(able)} errors follow the loss (wrong answers against "
+        "nats per token)",
         description="Error against validation loss, a panel a probe and domain, models as points with standard errors, "
         "coloured by experts; the dashed line is the error of a guess.",
     )
@@ -124,7 +125,7 @@ def effect_numbers(found: pd.DataFrame, level: float) -> dict[str, Any]:
         "ds_able": f"{len(able)}",
         "ds_apart": f"{len(differ)}",
         "ds_chance": f"{(1 - level) * len(able):.1f}",
-    } | {f"ds_{key}": listed(_panels(named[named["finding"] == word])) for key, word in words.items()}
+    } | {f"ds_{key}": listed(_panels(named[named["finding"] == word]), between="; ") for key, word in words.items()}
 
 
 def knowing(found: pd.DataFrame) -> pd.DataFrame:
@@ -141,9 +142,11 @@ def penalty_table(found: pd.DataFrame, together: EqualLoss) -> pd.DataFrame:
     """The effects in nats of loss that would make up for them."""
     some = knowing(found)
     nats = pd.DataFrame([*some[some["penalty"].notna()].to_dict("records"), asdict(together)])
-    table = nats.assign(probe=_panels(nats)).set_index("probe")[["penalty", "penalty_low", "penalty_high"]]
-    table.columns = ["sparse models' loss in nats", "from", "to"]
-    return readable(table, "{:+.3f}")
+    said = [
+        f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        for value, low, high in nats[["penalty", "penalty_low", "penalty_high"]].to_numpy()
+    ]
+    return pd.DataFrame({"penalty (nats)": said}, index=pd.Index(_panels(nats), name="probe"))
 
 
 def penalty_numbers(together: EqualLoss) -> dict[str, Any]:
@@ -185,7 +188,7 @@ def gain_figure(probes: pd.DataFrame, level: float) -> alt.FacetChart:
     share = clear.groupby("probe").mean()
     return figures.score_by_loss(
         *_scores(nats, level),
-        title=f"Gains in nats: mentions help {share['mention']:.0%} of the models",
+        title=f"Mentions help {share['mention']:.0%} of the models (gain in nats against loss in nats per token)",
         description="Gains from the context against validation loss, a panel a probe and domain, with standard errors.",
         share=False,
     )

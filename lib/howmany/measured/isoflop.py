@@ -26,9 +26,9 @@ _MANY = 4  # experts from which on a model scatters like a mixture
 
 @dataclass(frozen=True)
 class Names:
-    """Budgets as charts write them; the held-out one says so."""
+    """Budgets as charts write them; one that is held out says so."""
 
-    held_out: float
+    held_out: float | None = None
 
     def __call__(self, budget: float) -> str:
         """The name of a budget."""
@@ -44,21 +44,16 @@ def losses(runs: pd.DataFrame, named: Names) -> pd.DataFrame:
 def chance(runs: pd.DataFrame, named: Names) -> pd.DataFrame:
     """What another seed does at each budget, as a standard deviation with its interval."""
     noise = seed_variance(runs).set_index("budget")
-    table = pd.DataFrame(
-        {
-            "points with seeds": noise["points"],
-            "std of one run": noise["variance"] ** 0.5,
-            "from": noise["low"] ** 0.5,
-            "to": noise["high"] ** 0.5,
-        }
-    )
-    return readable(table.rename(index=named), "{:.4f}", {"points with seeds": "{:.0f}"})
+    ends = noise[["variance", "low", "high"]] ** 0.5
+    said = ["" if np.isnan(s) else f"{s:.3f} [{low:.3f}, {high:.3f}]" for s, low, high in ends.to_numpy()]
+    table = pd.DataFrame({"points with seeds": noise["points"], "standard deviation (nats)": said})
+    return readable(table.rename(index=named), "{:.0f}")
 
 
 def chance_by_experts(runs: pd.DataFrame) -> pd.DataFrame:
     """What another seed does at each number of experts, all budgets together."""
-    table = noise_by_experts(runs).rename(columns={"freedom": "degrees of freedom", "noise": "std of one run"})
-    return readable(table.T, "{:.4f}").rename_axis(columns="E")
+    table = noise_by_experts(runs).rename(columns={"freedom": "degrees of freedom", "noise": "standard deviation"})
+    return readable(table.T, "{:.3f}").rename_axis(columns="E")
 
 
 def chance_numbers(runs: pd.DataFrame) -> dict[str, Any]:
@@ -71,8 +66,8 @@ def chance_numbers(runs: pd.DataFrame) -> dict[str, Any]:
     single = np.sqrt(np.average(noise["variance"].dropna(), weights=noise["freedom"][noise["freedom"] > 0]))
     share = paired / (np.sqrt(2) * single)
     return {
-        "if_noise_dense": f"{groups.get(1, np.nan):.4f}",
-        "if_noise_sparse": f"{groups.get(_MANY, np.nan):.4f}",
+        "if_noise_dense": f"{groups.get(1, np.nan):.3f}",
+        "if_noise_sparse": f"{groups.get(_MANY, np.nan):.3f}",
         "if_paired": f"{paired:.3f}",
         "if_unpaired": f"{np.sqrt(2) * single:.3f}",
         "if_noise": f"{single:.3f}",

@@ -67,10 +67,9 @@ def seed_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "E": found["n_experts"],
             "best d": found["d_model"],
-            "seeds": found["seeds"].astype(str),
             "loss (nats)": found["loss"].map("{:.3f}".format),
             "spread of seeds": found["spread"].map("{:.3f}".format),
-            "less dense": ["", *change[1:]],
+            "change from dense (nats)": ["", *change[1:]],
         }
     ).set_index("E")
 

@@ -90,14 +90,13 @@ def load_figure(found: pd.DataFrame) -> alt.LayerChart:
     """How far loads are from even in every mixture that was recorded, a row a table: the gap that the rule lies in."""
     base = alt.Chart(found).encode(
         x=alt.X("concentration:Q", title="0: all experts alike, 1: one has every token").scale(domain=[0, 1]),
-        y=alt.Y("table:N", title=None),
+        y=alt.Y("table:N", title=None).axis(labelExpr="replace(datum.label, '.csv', '')"),
     )
     rule = alt.Chart(pd.DataFrame({"x": [LIMIT]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(x="x:Q")
     colour = alt.condition(f"datum.concentration > {LIMIT}", alt.value(DENSE), alt.value(CATEGORIES[0]))
     points = base.mark_tick(thickness=1.5, opacity=0.5, size=13).encode(color=colour)
     count = int((found["concentration"] > LIMIT).sum())
-    name = base.transform_filter(f"datum.concentration > {LIMIT}").mark_text(align="right", dx=-7).encode(text="name:N")
-    return (rule + points + name).properties(
+    return (rule + points).properties(
         width="container", height=22 * found["table"].nunique() + 10,
         title=f"Of {len(found):,} mixtures {count} lies beyond the rule",
         description="Concentration of the expert loads of every recorded mixture, a row a table; one run lies at .98, "

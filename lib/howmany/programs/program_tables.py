@@ -14,7 +14,7 @@ from moelaws.fitting.least_squares import Array
 
 
 def best_table(found: Programs) -> pd.DataFrame:
-    """The best model of each budget: E, K, G, sizes and loss with intervals, and how sure the choice is."""
+    """The best model of each budget: E, K and G, sizes and loss with intervals, and how sure the choice is."""
     rows = []
     for each in found.valleys:
         row = int(each.loss[:, 0].argmin())
@@ -24,9 +24,9 @@ def best_table(found: Programs) -> pd.DataFrame:
         share = np.mean(each.loss[:, 1:].argmin(axis=0) == row)
         rows.append(
             {
-                "C": budget_label(each.budget), "E": str(e), "K, G": f"{k}, {g:g}", "S": f"{1 - k / e:.3g}",
+                "C": budget_label(each.budget), "E": str(e), "K": str(k), "G": f"{g:g}",
                 "N_a": _range(sizes), "N": _range(totals),
-                "L*": _interval(each.loss[row], "{:.3f}"), "best in": f"{100 * share:.0f} %",
+                "L* (nats)": _interval(each.loss[row], "{:.3f}"), "best in": f"{100 * share:.0f} %",
                 "lies": _lies(each, row),
             }
         )  # fmt: skip
@@ -124,8 +124,8 @@ def _interval(values: Array, form: str) -> str:
 
 
 def _range(values: Array) -> str:
-    low, high = np.quantile(values[1:], LEVEL)
-    return f"{_short(values[0])} [{_short(low)}, {_short(high)}]"
+    value, low, high = (_short(size) for size in (values[0], *np.quantile(values[1:], LEVEL)))
+    return value if low == value == high else f"{value} [{low}, {high}]"
 
 
 def _short(size: float) -> str:

@@ -57,6 +57,17 @@ def _placebo(found: Programs, budgets: Sequence[float], seed: int) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)
 
 
+def told_apart(said: Sequence[Judged]) -> list[Judged]:
+    """The same, each claim with the design that it was asked of, for a table that has both."""
+    names = {f"program text, {written(design)}": word for design, word in ((PLAIN, "whole"), (FINE, "halves"))}
+    return [
+        replace(each, claim=replace(each.claim, statement=f"{names[each.by]}: {each.claim.statement}"))
+        if each.claim.key not in OF_DESIGNS
+        else each
+        for each in said
+    ]
+
+
 def words(said: Sequence[Judged]) -> dict[str, Any]:
     """The words of the claims for sentences: whole and halved experts."""
     by = {(each.claim.key, each.by): each.text for each in said}

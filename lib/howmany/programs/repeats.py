@@ -139,7 +139,7 @@ def gap_figure(found: Repeats) -> alt.LayerChart:
         ),
         color=alt.Color("n_experts:O", title="E", scale=expert_scale(found.experts)).legend(symbolOpacity=1),
     )  # fmt: skip
-    name = "held-out less training loss, over one reading"
+    name = "gap over one reading (nats)"
     zero = alt.Chart(table).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y=alt.datum(0))
     most = [found.gap[row, -1, 0] - found.gap[row, 0, 0] for row in (0, -1)]
     return (
@@ -156,14 +156,14 @@ def gap_figure(found: Repeats) -> alt.LayerChart:
 
 
 def cost_table(found: Repeats) -> pd.DataFrame:
-    """What repeating costs over fresh text, nats, and the readings that are borne."""
+    """What repeating costs over fresh text, nats, and the readings that are borne; a column a number of experts."""
     rows = []
     for row, count in enumerate(found.experts):
         cost = found.cost(row)
-        words = {f"{reading} x": _interval(cost[i], "{:+.3f}") for i, reading in enumerate(found.epochs) if i}
+        words = {f"{reading} readings": _interval(cost[i], "{:+.2f}") for i, reading in enumerate(found.epochs) if i}
         borne = {f"readings to +{cut:g}": _interval(found.borne(row, cut), "{:.1f}") for cut in THRESHOLDS}
-        rows.append({"E": count, **words, **borne})
-    return pd.DataFrame(rows).set_index("E")
+        rows.append({"": f"E = {count}", **words, **borne})
+    return pd.DataFrame(rows).set_index("").T
 
 
 def judged(found: Repeats, claims_file: str, placebos: int) -> list[Judged]:

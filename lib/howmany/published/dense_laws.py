@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from howmany.study import budget_label
 from moelaws.charts.fits import best_sizes_by_fit
 from moelaws.fitting.fit import fit
 from moelaws.fitting.intervals.uncertainty import Bootstrap
@@ -125,7 +126,25 @@ def beside_truth(
     """The true coefficients, the fitted ones, and the best that the averaged objective reached."""
     best = min(ends["mean"], key=lambda end: objective(end.x, np.sum)).x
     averaged = dict(zip(truth, [*np.exp(best[:3]), *best[3:]], strict=True))
-    return pd.DataFrame({"truth": truth, "fit": result.params, "best averaged": averaged})
+    table = pd.DataFrame({"truth": truth, "fit": result.params, "best averaged": averaged})
+    return table.map("{:.3g}".format).map(_plain)
+
+
+def _plain(number: str) -> str:
+    return f"{float(number):,.0f}" if "e" in number else number
+
+
+def first_runs(runs: pd.DataFrame, rows: int = 3) -> pd.DataFrame:
+    """The first of the made runs, as a reader would write them."""
+    table = runs.head(rows)
+    return pd.DataFrame(
+        {
+            "C (FLOPs)": [budget_label(c) for c in table["train_flops"]],
+            "N (millions)": [f"{n / 1e6:.1f}" for n in table["active_params"]],
+            "D (billions)": [f"{d / 1e9:.1f}" for d in table["tokens"]],
+            "loss (nats)": [f"{loss:.3f}" for loss in table["loss"]],
+        }
+    ).set_index("C (FLOPs)")
 
 
 def valley_numbers(refits: Bootstrap, truth: Mapping[str, float]) -> dict[str, Any]:
@@ -152,6 +171,14 @@ def held_floors(runs: pd.DataFrame, floors: Sequence[float], target_flops: float
             "best N (billions)": best.active_params / 1e9,
         }
     return pd.DataFrame(rows).T.rename_axis("E held at")
+
+
+def floor_table(floors: pd.DataFrame) -> pd.DataFrame:
+    """The same, written out."""
+    forms = ("{:.2f}", "{:.2f}", "{:.0f}")
+    columns = zip(floors.columns, forms, strict=True)
+    written = pd.DataFrame({name: floors[name].map(form.format) for name, form in columns})
+    return written.set_axis([f"{floor:.1f}" for floor in floors.index]).rename_axis(floors.index.name)
 
 
 def floor_numbers(

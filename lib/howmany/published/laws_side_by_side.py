@@ -66,7 +66,6 @@ def answers(laws: Forecasters, flops: float, choices: Sequence[int], memory: Mem
                 "N_a (B)": best.active_params / 1e9,
                 "D / N_a": best.tokens_per_param,
                 "loss": best.loss,
-                "held back by": best.edge,
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.rename_axis(["law", "memory"]).reset_index("memory")
@@ -76,12 +75,17 @@ def answer_numbers(table: pd.DataFrame) -> dict[str, Any]:
     """The answers without and with the memory, and the tokens a parameter of the latter."""
     free = table[table["memory"] == "none"]
     held = table[table["memory"] != "none"]
-    numbers = {}
+    numbers = {"si_free": _said(free["E"]), "si_held": _said(held["E"])}
     for key, name in (("ab", ROUGH), ("gl", EXACT), ("jo", JOINT)):
-        numbers[f"si_{key}_free"] = f"{free.loc[name, 'E']:.0f}"
-        numbers[f"si_{key}_held"] = f"{held.loc[name, 'E']:.0f}"
         numbers[f"si_{key}_tokens"] = f"{held.loc[name, 'D / N_a']:.0f}"
     return numbers
+
+
+def _said(experts: "pd.Series[float]") -> str:
+    """The answers of several laws: one number if they agree, else each with its law."""
+    if experts.nunique() == 1:
+        return f"{experts.iloc[0]:.0f}"
+    return ", ".join(f"{number:.0f} ({name})" for name, number in experts.items())
 
 
 def excess(laws: Forecasters, flops: float, choices: Sequence[int], memory: Memory) -> pd.DataFrame:

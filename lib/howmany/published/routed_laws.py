@@ -7,8 +7,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from howmany.study import budget_label
 from moelaws.charts.fits import gain_by_size, predicted_loss_by_experts
-from moelaws.charts.tables import readable
 from moelaws.fitting.fit import fit
 from moelaws.fitting.result import FitResult
 from moelaws.laws import Law, law
@@ -26,6 +26,7 @@ EXPERTS = 2.0 ** np.arange(0, 10)
 _FIXED, _RATIO, _CLARK = "joint: 130B tokens", "joint: 20 tokens/param", "Clark: 130B tokens"
 _TABLE2 = {1e21: (16, 32, 32), 1e22: (4, 16, 32), 1e23: (1, 8, 32), 1e24: (1, 1, 16)}
 _GIGABYTES = (24, 80, 640)
+_FORMS = {"clark2022": "the full law"}
 
 
 def loss_curves() -> alt.Chart:
@@ -42,7 +43,7 @@ def vanishing() -> pd.DataFrame:
     """The size at which Clark's gain from experts is nothing, for each router, and what rounding does to it."""
     rows = {
         router: {
-            "from the printed b and c": 10 ** (-p["b"] / p["c"]),
+            "as printed": 10 ** (-p["b"] / p["c"]),
             "c rounded up": 10 ** (-p["b"] / (p["c"] + 0.0005)),
             "c rounded down": 10 ** (-p["b"] / (p["c"] - 0.0005)),
             "the paper": CLAIMED[router],
@@ -50,6 +51,11 @@ def vanishing() -> pd.DataFrame:
         for router, p in law("clark2022").published.items()
     }
     return pd.DataFrame(rows).T
+
+
+def vanishing_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The same in billions of parameters, a row a router."""
+    return found.rename(ROUTERS).map(lambda size: f"{float(f'{size / 1e9:.2g}'):,.0f}").rename_axis("billions")
 
 
 def vanishing_numbers(table: pd.DataFrame) -> dict[str, Any]:
@@ -103,9 +109,9 @@ def sizes_again(forecaster: Forecaster) -> pd.DataFrame:
     rows = []
     for c, e, n, d in printed:
         best = best_size(forecaster, c, e)
-        rows.append((c, e, n, best.active_params / 1e9, d, best.tokens / 1e9))
-    columns = ["C", "E", "N_a printed (B)", "N_a here (B)", "D printed (B)", "D here (B)"]
-    return readable(pd.DataFrame(rows, columns=columns).set_index("C"), "{:.4g}")
+        sizes = (f"{best.active_params / 1e9:.2f} ({n})", f"{best.tokens / 1e9:.1f} ({d})")
+        rows.append((budget_label(c), str(e), *sizes))
+    return pd.DataFrame(rows, columns=["C", "E", "N_a (B)", "D (B)"]).set_index("C")
 
 
 def experts_again(forecaster: Forecaster) -> tuple[pd.DataFrame, list[float]]:
@@ -122,7 +128,7 @@ def experts_again(forecaster: Forecaster) -> tuple[pd.DataFrame, list[float]]:
         for pick, their in zip(picks, theirs, strict=True):
             same = next(c for c in pick.candidates if c.n_experts == their)
             distance.append(same.loss - pick.best.loss)
-    table = pd.DataFrame(rows, index=[f"{g} GB: E here (printed)" for g in _GIGABYTES])
+    table = pd.DataFrame(rows, index=[f"{g} GB" for g in _GIGABYTES])
     return table.T.rename_axis("C"), distance
 
 
@@ -139,7 +145,7 @@ def rule_of_thumb(forecaster: Forecaster) -> pd.DataFrame:
     """The rule "E times the tokens at the dense optimum's memory": loss against the dense optimum, and its FLOPs."""
     experts = (2, 8, 32)
     checked = {f"{c:.0e}": [_rule(forecaster, c, e) for e in experts] for c in (1e20, 1e22, 1e24)}
-    return pd.DataFrame(checked, index=[f"E = {e}" for e in experts]).T.rename_axis("C of the dense model")
+    return pd.DataFrame(checked, index=[f"E = {e}" for e in experts]).T.rename_axis("C (dense)")
 
 
 def made_runs(seeds: int, noise: float) -> pd.DataFrame:
@@ -159,17 +165,16 @@ def forms(seen: pd.DataFrame, held: pd.DataFrame) -> dict[str, FitResult]:
 
 
 def form_table(fits: Mapping[str, FitResult]) -> pd.DataFrame:
-    """Errors of the forms, on both."""
+    """Errors of the forms, on both: root mean squares of ln L."""
     rows = {
-        name: {
+        _FORMS.get(name, name): {
             "parameters": len(f.params),
-            "RMSE of ln L, fitted (%)": f"{100 * f.quality.rmse_log:.2f}",
-            "RMSE of ln L, held out (%)": f"{100 * _held(f):.2f}",
-            "status": f.status,
+            "fitted (%)": f"{100 * f.quality.rmse_log:.2f}",
+            "held out (%)": f"{100 * _held(f):.2f}",
         }
         for name, f in fits.items()
     }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.rename_axis("form")
 
 
 def form_numbers(fits: Mapping[str, FitResult], noise: float) -> dict[str, Any]:

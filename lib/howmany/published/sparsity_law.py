@@ -10,6 +10,7 @@ import pandas as pd
 from howmany.study import budget_label
 from moelaws.charts.isoflop_curves import isoflop_curves
 from moelaws.charts.tables import readable
+from moelaws.laws import Law
 from moelaws.optimum.family import glu
 from moelaws.optimum.forecaster import Allocation, Forecaster
 from moelaws.optimum.optimum import best_size, best_sparsity, compute_multiplier
@@ -71,10 +72,16 @@ def fixed_sizes(forecaster: Forecaster, budgets: Sequence[float], sizes: Sequenc
     return found.assign(total_params=found["total_params"].round())
 
 
+def coefficients(one: Law) -> pd.DataFrame:
+    """The published coefficients, a row each."""
+    table = pd.Series(one.published["table3"]).map("{:g}".format).to_frame("value")
+    return table.rename_axis("coefficient")
+
+
 def fixed_table(found: pd.DataFrame) -> pd.DataFrame:
     """The same, a row a size, a column a budget."""
     table = found.pivot(index="total_params", columns="train_flops", values="sparsity")
-    table.index = pd.Index([f"{n:.0e}" for n in table.index], name="N")
+    table.index = pd.Index([f"{n / 1e9:g}B" for n in table.index], name="N")
     return readable(table.set_axis([f"C = {c:.0e}" for c in table.columns], axis="columns"), "{:.2f}")
 
 
@@ -103,31 +110,27 @@ def disagreements(forecaster: Forecaster, budgets: Sequence[float]) -> pd.DataFr
     rows = [
         (
             "S* at fixed N against the budget",
-            "Discussion: rises",
-            "Sec. 3, D.2: falls",
+            "Discussion: rises; Sec. 3, D.2: falls",
             f"N = 1B: {same_n[0]:.2f} at {low:.0e}, {same_n[1]:.2f} at {high:.0e}: falls",
         ),
         (
             "best N_a against the budget",
-            "Introduction: falls",
-            "Figs. 9, 12: rises",
+            "Introduction: falls; Figs. 9, 12: rises",
             f"S = .98: {actives[0.98][0]:.2f}B to {actives[0.98][1]:.2f}B: rises",
         ),
         (
             "N_a* falls faster with S at larger budgets",
             "Discussion: yes",
-            "",
             f"N_a*(.98) / N_a*(0) = {kept[0]:.2f} at {low:.0e}, {kept[1]:.2f} at {high:.0e}: no, relatively slower",
         ),
         (
-            "S* = 0 up to N = 5e8 at most budgets",
+            "S* = 0 up to N = 0.5B at most budgets",
             "D.2: yes",
-            "",
-            f"S*(5e8) at 3e19, 1e20, 1e21: {small}: no",
+            f"S*(0.5B) at 3e19, 1e20, 1e21: {small}: no",
         ),
-        ("the same, with Eq. 9 for the FLOPs", "D.2: yes", "", f"{counted}: at the largest budget only"),
+        ("the same, with Eq. 9 for the FLOPs", "D.2: yes", f"{counted}: at the largest budget only"),
     ]
-    return pd.DataFrame(rows, columns=["question", "the paper says", "and elsewhere", "the law says"])
+    return pd.DataFrame(rows, columns=["question", "the paper says", "the law says"])
 
 
 def disagreement_numbers(forecaster: Forecaster, budgets: Sequence[float]) -> dict[str, Any]:

@@ -46,8 +46,10 @@ def valley(replicates: pd.DataFrame, truth: pd.DataFrame) -> alt.HConcatChart:
 
     def pair(x: str, y: str, logarithmic: bool) -> alt.LayerChart:
         encoding = {
-            "x": alt.X(f"{x}:Q").scale(zero=False),
-            "y": alt.Y(f"{y}:Q").scale(type="log") if logarithmic else alt.Y(f"{y}:Q").scale(zero=False),
+            "x": alt.X(f"{x}:Q", title=letter(x)).scale(zero=False),
+            "y": alt.Y(f"{y}:Q", title=letter(y)).scale(
+                **({"type": "log", "nice": False, "padding": 10} if logarithmic else {"zero": False})
+            ),
         }
         cloud = alt.Chart(replicates).mark_point(size=12, opacity=0.4, color=CATEGORIES[0]).encode(**encoding)
         cross = alt.Chart(truth).mark_point(shape="cross", size=160, color=INK, filled=True).encode(**encoding)
@@ -70,7 +72,11 @@ def profile_curve(points: pd.DataFrame, name: str, bound: float = 3.84) -> alt.L
     """
     said = letter(name)
     x = alt.X(f"{name}:Q", title=said).scale(zero=False)
-    line = alt.Chart(points).mark_line(point=True).encode(x=x, y=alt.Y("rise:Q", title="rise of the objective"))
+    line = (
+        alt.Chart(points)
+        .mark_line(point=True, interpolate="monotone")
+        .encode(x=x, y=alt.Y("rise:Q", title="rise of the objective"))
+    )
     level = alt.Chart(pd.DataFrame({"y": [bound]})).mark_rule(color=QUIET, strokeDash=[4, 3]).encode(y="y:Q")
     return (line + level).properties(
         title=f"What it costs to hold {said}; below the dashed line: its 95 % interval",

@@ -43,23 +43,29 @@ def training_curves(curves: pd.DataFrame, title: str, description: str) -> alt.C
 
 
 def loss_by_experts(best: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
-    """The best loss at each number of experts, one line a budget, with one standard deviation over seeds.
+    """What each number of experts changes in the best loss, one line a budget, with a standard deviation over seeds.
 
     Args:
-        best: columns ``n_experts``, ``loss``, ``noise`` (standard deviation over seeds, nats) and ``budget_name``.
+        best: columns ``n_experts``, ``change`` (of the loss, nats), ``noise`` (standard deviation over seeds, nats) and
+            ``budget_name``.
         title: the finding.
         description: alt text.
     """
-    bars = best.assign(low=best["loss"] - best["noise"], high=best["loss"] + best["noise"])
+    bars = best.assign(low=best["change"] - best["noise"], high=best["change"] + best["noise"])
+    least, most = best["n_experts"].min(), best["n_experts"].max()
+    # The last third is for the names of budgets.
+    scale = alt.Scale(type="log", base=2, nice=False, domain=[0.9 * least, most * (most / least) ** 0.3])
     base = alt.Chart(bars).encode(
-        x=alt.X("n_experts:Q", title="experts per layer, E").scale(type="log", base=2).axis(values=_powers(best)),
+        x=alt.X("n_experts:Q", title="experts per layer, E", scale=scale).axis(values=_powers(best)),
     )
-    lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(
-        y=alt.Y("loss:Q", title=LOSS).scale(zero=False), detail="budget_name:N"
+    y = alt.Y("change:Q", title="loss less the dense model's (nats)")
+    lines = base.mark_line(color="#57606a", strokeWidth=1.5).encode(y=y, detail="budget_name:N")
+    rules = base.mark_rule().encode(y="low:Q", y2="high:Q", color=experts_colour(best))
+    points = base.mark_point(size=60, filled=True).encode(y=y, color=experts_colour(best))
+    last = alt.Chart(best.loc[best.groupby("budget_name")["n_experts"].idxmax()])
+    names = last.mark_text(align="left", dx=9, fontWeight=600).encode(
+        x="n_experts:Q", y="change:Q", text="budget_name:N"
     )
-    rules = base.mark_rule().encode(y=alt.Y("low:Q").title(LOSS), y2="high:Q", color=experts_colour(best))
-    points = base.mark_point(size=60, filled=True).encode(y="loss:Q", color=experts_colour(best))
-    names = _budget_names(best, "n_experts")
     return (lines + rules + points + names).properties(
         width="container", height=280, title=title, description=description
     )
@@ -115,10 +121,10 @@ def loss_by_size(
 
 
 def _budget_names(table: pd.DataFrame, x: str) -> alt.Chart:
-    """The name of each budget below its leftmost point."""
+    """The name of each budget above its leftmost point: from there the lines fall."""
     near = table[table[x] <= 1.1 * table.groupby("budget_name")[x].transform("min")]
-    names = near.groupby("budget_name", as_index=False).agg({x: "min", "loss": "min"})
-    return _names(names, x).mark_text(align="left", dx=6, dy=18, fontWeight=600)
+    names = near.groupby("budget_name", as_index=False).agg({x: "min", "loss": "max"})
+    return _names(names, x).mark_text(align="left", dx=2, dy=-14, fontWeight=600)
 
 
 def _names(names: pd.DataFrame, x: str) -> alt.Chart:
