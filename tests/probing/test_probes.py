@@ -24,7 +24,7 @@ from moelaws.text.tokenizer import END_OF_TEXT
 from moelaws.training.validation import validate
 
 CONTEXT = 96
-ITEMS = 200
+ITEMS = 100
 
 
 class Oracle:
