@@ -36,6 +36,9 @@ its layers': then all of it is the layers'."""
 _RESIDENT = (0.0, 1e6, 4e6, 16e6, 64e6)
 """Sizes of the processor's own cache that are tried, in bytes: of what a program gets of it, the power of four."""
 
+_HOPELESS = 60.0
+"""An answer so much worse by AIC on all rows is not asked for again where one configuration is left out."""
+
 _STARTS = 4
 FEWEST = 2 * (len(_TYPICAL) + 1)
 """Timings that a calibration needs."""
@@ -147,7 +150,7 @@ def calibrate(
     with stage("fitting the machine to its timings", group.max() + 2) as done:
         points = _fits(work, measured, names, {answers: _starts(names) for answers in product((0.0, 1.0), _RESIDENT)})
         # Each answer's refits start where that answer's own descent ended.
-        starts = {(point.overlap, point.resident_bytes): [point.logs] for point in points}
+        starts = {(point.overlap, point.resident_bytes): [point.logs] for point in _hopeful(points, len(measured))}
         for left_out in range(group.max() + 1):
             done(left_out + 1)
             out = group == left_out
@@ -220,9 +223,20 @@ def _fits(
 
 
 def _best(points: list[_Point], rows: int) -> _Point:
-    """The one to be believed: a cache of the processor's own has to be worth its constant (AIC)."""
+    """The one to be believed."""
+    return min(points, key=lambda point: _criterion(point, rows))
+
+
+def _hopeful(points: list[_Point], rows: int) -> list[_Point]:
+    """Those that may be the ones to be believed when the rows of one configuration are left out."""
+    least = min(_criterion(point, rows) for point in points)
+    return [point for point in points if _criterion(point, rows) <= least + _HOPELESS]
+
+
+def _criterion(point: _Point, rows: int) -> float:
+    """AIC: a cache of the processor's own has to be worth its constant."""
     exact = 1e-9 * rows  # timings without noise tell no two costs below it apart
-    return min(points, key=lambda point: rows * np.log(max(point.cost, exact)) + 2 * (point.resident_bytes > 0))
+    return float(rows * np.log(max(point.cost, exact)) + 2 * (point.resident_bytes > 0))
 
 
 def _descend(
