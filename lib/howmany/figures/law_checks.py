@@ -1,6 +1,7 @@
 """Figures of a law fitted to runs of one's own: residuals, held-out scores, profiles, declines, floors, forecasts."""
 
 from collections.abc import Iterable
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -65,16 +66,18 @@ def held_out_scores(table: pd.DataFrame, bar: float, reported: float, title: str
     lines = pd.DataFrame({"x": [bar, reported], "name": ["bar", "paper"]})
     rules = alt.Chart(lines).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
     # Above the rows, where no mark lies, and each on its own side: on a phone the lines are near each other.
-    sides = ((lines["x"].idxmin(), "right", -3), (lines["x"].idxmax(), "left", 3))
+    sides: list[tuple[Any, Literal["left", "right"], int]] = [
+        (lines["x"].idxmin(), "right", -3),
+        (lines["x"].idxmax(), "left", 3),
+    ]
     names = [
         alt.Chart(lines.loc[[row]])
         .mark_text(baseline="bottom", align=align, dx=dx, color=QUIET)
         .encode(x="x:Q", y=alt.value(-2), text="name:N")
         for row, align, dx in sides
     ]
-    return alt.layer(rules, *names, marks).properties(
-        width="container", height=26 * len(laws), title=title, description=description
-    )
+    chart: alt.LayerChart = rules + names[0] + names[1] + marks
+    return chart.properties(width="container", height=26 * len(laws), title=title, description=description)
 
 
 def profiles(points: pd.DataFrame, title: str, description: str, bound: float = 3.84) -> alt.FacetChart:
