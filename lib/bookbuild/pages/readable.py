@@ -32,6 +32,7 @@ _LABELLED = re.compile(r"^\$\$ *\(([\w-]+)\) *$", re.MULTILINE)
 _HERE = re.compile(r"(?<=\]\(#)([\w-]+)(?=\))")
 _HEADING = re.compile(r"(?:^\(([\w-]+)\)=\n+)?^#{1,3} +(.+?) *$", re.MULTILINE)
 _TARGET = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
+_EXERCISE = re.compile(r"^[:`]{3,}\{exercise(?:-start)?\}.*\n(?::(?!label:).*\n)*:label: *(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Book:
         """Page -> its title, and whether it is a notebook."""
         pages = [read_page(self.root, name) for name in read_toc(self.root)]
         return {page.name: (_title(page), page.is_notebook) for page in pages}
+
+    @cached_property
+    def exercises(self) -> Mapping[str, str]:
+        """Label of an exercise -> the page that asks it."""
+        return {label: name for name in self.titles for label in _EXERCISE.findall(read_page(self.root, name).text)}
 
     @cached_property
     def references(self) -> Mapping[str, Reference]:
@@ -195,7 +201,7 @@ class _Roles:
         words, _, target = content.rstrip(">").partition("<") if content.endswith(">") else ("", "", content)
         known: dict[str, Callable[[str, str], str]] = {
             "glue:text": self._value, "glue:": self._value, "glue": self._value,
-            "doc": self._link, "eq": self._equation,
+            "doc": self._link, "eq": self._equation, "ref": self._exercise,
             "term": lambda words, target: words or target,
             "cite:t": lambda words, target: self._cited(target, "{authors} ({year})"),
             "cite:p": lambda words, target: self._cited(target, "({authors}, {year})"),
@@ -220,6 +226,11 @@ class _Roles:
             raise BookError(f"{self.page}.md: refers to the page '{target}', and there is none")
         title, notebook = self.book.titles[name]
         return f"[{words or title}]({posixpath.relpath(name, folder or '.')}{'.ipynb' if notebook else '.md'})"
+
+    def _exercise(self, words: str, target: str) -> str:
+        if target not in self.book.exercises:
+            raise BookError(f"{self.page}.md: refers to the exercise '{target}', and there is none")
+        return self._link(words or f"`{target}`", f"/{self.book.exercises[target]}")
 
     def _equation(self, _: str, target: str) -> str:
         if target not in self.labels:
