@@ -39,7 +39,7 @@ def test_mixtures_bear_fewer_readings_and_dense_runs_again_do_not(read_again: re
     assert numbers["rp_gain"].startswith("0.092")
     assert repeats.cost_figure(read_again).to_dict()
     assert repeats.gap_figure(read_again).to_dict()
-    assert list(repeats.cost_table(read_again).index) == [1, 8, 64]
+    assert list(repeats.cost_table(read_again)) == ["E = 1", "E = 8", "E = 64"]
 
 
 def test_a_sweep_of_repeats_with_a_hole_is_refused(tmp_path: Path) -> None:
