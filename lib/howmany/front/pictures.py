@@ -166,10 +166,11 @@ def served(found: Finding) -> Sketch:
     return _sketch(
         base.mark_line().encode(y=y),
         marks.mark_point(filled=True, size=90, shape="diamond"),
-        marks.mark_text(align="right", dx=6, dy=16, fontWeight=600).encode(text="name:N"),
+        # Above their ends, where the curves are flat; what the same loss costs stands below, where no curve is near.
+        marks.mark_text(align="right", dx=6, dy=-14, fontWeight=600).encode(text="name:N"),
         gap.mark_rule(color=INK, strokeWidth=2, strokeDash=[4, 3]).encode(x="dollars:Q", x2="end:Q", y="loss:Q"),
-        gap.mark_text(color=INK, fontWeight=600, align="left", dx=4, dy=-8).encode(
-            x="dollars:Q", y="loss:Q", text="name:N"
+        gap.mark_text(color=INK, fontWeight=600, align="right", baseline="top", dx=-4, dy=6).encode(
+            x="end:Q", y="loss:Q", text="name:N"
         ),
         description=f"Loss against serving price at one training budget for {few} and {many} experts, up to the "
         f"loss-optimal size, which is marked. {many} experts reach the loss of the best {few} at "
