@@ -58,12 +58,12 @@ class Own:
             found[int(str(count))] = np.concatenate([solved.weights[None], drawn])
         return found
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[float, float]:
         """The smallest and the largest dense size."""
         return float(self.runs["dense_params"].min()), float(self.runs["dense_params"].max())
 
-    @property
+    @cached_property
     def tokens(self) -> tuple[float, float]:
         """The fewest and the most tokens."""
         return float(self.runs["planned"].min()), float(self.runs["planned"].max())
@@ -86,11 +86,18 @@ class Own:
 
     def best(self, budget: float, experts: int) -> tuple[Array, Array, bool]:
         """The best dense size and the loss there in the fit and each draw, and whether it lies inside the sizes."""
-        n = self.stretch(budget)
-        loss = self.loss(n, budget / (6 * n), experts)
-        at = loss.argmin(axis=0)
-        inside = (at > 0) & (at < _GRID - 1)
-        return n[at], loss.min(axis=0), bool(inside[0] and inside.mean() >= 0.95)
+        if (budget, experts) not in self._found:
+            n = self.stretch(budget)
+            loss = self.loss(n, budget / (6 * n), experts)
+            at = loss.argmin(axis=0)
+            inside = (at > 0) & (at < _GRID - 1)
+            self._found[budget, experts] = n[at], loss.min(axis=0), bool(inside[0] and inside.mean() >= 0.95)
+        return self._found[budget, experts]
+
+    @cached_property
+    def _found(self) -> dict[tuple[float, int], tuple[Array, Array, bool]]:
+        """What ``best`` has found: each claim asks along the same budgets."""
+        return {}
 
     def cost(self, experts: int) -> float:
         """What a mixture costs to serve over its dense model of equal width: the ratio of their parameters."""
