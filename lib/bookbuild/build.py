@@ -92,9 +92,9 @@ def build_pages(order: Order, names: Sequence[str]) -> list[Path]:
     begin = time.perf_counter()
     with _folder(order) as folder:
         book = _book_of(order.root, notebooks.texts)
-        others = {page.name: page.text for page in pages if page.is_notebook and page.name not in notebooks.texts}
-        texts, executed = _quoted(pages, notebooks.texts, book)
         about = frozenset(page.name for page in chosen)
+        others = {page.name: page.text for page in pages if page.name not in about}
+        texts, executed = _quoted(chosen, notebooks.texts, book)
         site = _rendered(Tree(order.root, others | texts, executed, about, order.jobs), folder)
         install_assets(site, order.work / "assets")
         install_lab(site, order.root)

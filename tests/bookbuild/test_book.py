@@ -306,6 +306,15 @@ def test_a_page_that_the_book_lacks_is_named(
     assert f"error: page {said}: expected one of index, lines, bars, tables" in capsys.readouterr().err
 
 
+def test_a_page_alone_answers_for_its_own_warnings(small_book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = small_book / "tables.md"
+    page.write_text(page.read_text() + "\n{doc}`nowhere`\n")
+    # Nor for the front page, which quotes a chapter that nobody has executed.
+    assert main(["chapter", "--root", str(small_book), "bars"]) == 0
+    assert main(["chapter", "--root", str(small_book), "bars", "tables"]) == 1
+    assert "tables.md" in capsys.readouterr().err
+
+
 def test_launch_buttons_open_the_committed_notebooks(book_site: Path):
     repository = repository_address(ROOT).removeprefix("https://github.com/")
     for name in (path.relative_to(book_site).with_suffix("").as_posix() for path in pages_of(book_site)):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from moelaws.config import ModelConfig, TrainConfig
-from moelaws.kernels import calls, heads, mixing, networks, next_token, softmax_router
+from moelaws.kernels import calls, compilation, heads, mixing, networks, next_token, softmax_router
 from moelaws.models import Transformer
 from moelaws.models.compiled_layers import next_token_losses
 from moelaws.models.experts import experts_by_group, experts_by_loop
@@ -169,3 +169,11 @@ def test_kernels_stay_within_their_working_memory(width: int, monkeypatch: pytes
             _objective(model, ids)[1].backward()
     assert len(set(seen)) == 7
     assert heads.head_numbers(1, 2) > 0
+
+
+def test_kernels_are_shared_out_whole_and_by_module() -> None:
+    signatures = {kernel: "(int64)" for kernel in calls._KERNELS}
+    shares = compilation._shares(signatures)
+    modules = [{name.split(":")[0] for name in share} for share in shares]
+    assert sum(map(len, shares)) == len(signatures)
+    assert len(set().union(*modules)) == sum(map(len, modules))

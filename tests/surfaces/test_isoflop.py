@@ -14,6 +14,7 @@ from howmany.figures.optima_by_experts import (
     sparsity_path,
 )
 from moelaws.charts.cuts import isoflop_panels, surface_curves, surface_walk
+from moelaws.surfaces import degrees
 from moelaws.surfaces.held_out import held_out_residuals
 from moelaws.surfaces.isoflop import SurfaceError, budget_of, fit_parabola, fit_surface, optima, redraw_seeds
 from moelaws.surfaces.polynomial import Bases, Terms
@@ -323,3 +324,14 @@ def test_a_thousand_refits_of_forty_runs_take_under_a_second():
     optima(surface)
     assert time.process_time() - start < 1.0
     assert 0.9 < surface.pearson <= 1
+
+
+def test_degrees_that_begin_alike_have_the_errors_of_each_by_itself():
+    rng = np.random.default_rng(0)
+    log_n, s_hat = np.repeat(np.linspace(10, 14, 9), 8), np.tile(np.repeat([0.0, 0.7, 1.4, 2.8], 2), 9)
+    losses = 3 + 0.1 * (log_n - 12 + 0.3 * s_hat) ** 2 + rng.normal(0, 0.01, (3, len(log_n)))
+    choice = degrees.choose(degrees.DEGREES, log_n, s_hat, losses[0])
+    assert len(choice.candidates) > 10
+    for basis, error in zip(choice.candidates, degrees._errors(choice.candidates, losses, choice.point), strict=True):
+        alone, _ = np.linalg.qr(choice.terms.design(log_n, s_hat)[:, basis.columns])
+        assert error == pytest.approx(np.mean(held_out_residuals(alone, losses, choice.point) ** 2, axis=1), rel=1e-9)
