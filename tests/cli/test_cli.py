@@ -104,7 +104,7 @@ def test_a_sweep_on_a_table_in_use_is_refused(tmp_path: Path, capsys: pytest.Cap
 
     out = tmp_path / "runs.csv"
     with RunTable(out):
-        assert main(["sweep", "isoflop_3e11", "--out", str(out), "--limit", "1"]) == 2
+        assert main(["sweep", "small_sweep:tiny_sweep", "--out", str(out), "--limit", "1"]) == 2
     assert "another process is writing to this table" in capsys.readouterr().err
 
 

@@ -378,5 +378,5 @@ def test_a_loss_on_a_text_of_more_token_ids_is_refused(
     save_checkpoint(Transformer(ModelConfig(64, 16, 1, 2, 32, experts, context=32)), tmp_path / "small")
     words = [str(tmp_path / "small") if word == "MODEL" else word for word in command]
     assert main([*words, "--out", str(tmp_path / "new"), "--loss"]) == 2
-    assert "token ids, more than the 64 of" in capsys.readouterr().err
+    assert "one for each byte and one that ends a document, more than vocab_size = 64" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

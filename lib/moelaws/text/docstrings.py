@@ -22,6 +22,9 @@ _LONG = 100  # characters from which on a paragraph must not repeat
 _SKIPPED_FOLDERS = {"tests", "testing", "test", "_vendor"}
 _SKIPPED_FILES = {"__config__.py", "version.py", "_version.py", "_version_meson.py", "_distributor_init.py"}
 
+# Fields of statements that hold statements, or what holds them: handlers of exceptions, cases of a match.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
 
 def check_versions() -> None:
     """Check that the installed packages are the recorded ones.
@@ -60,7 +63,7 @@ def module_docstrings(file: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")  # of escapes such as "\d" in the sources
         tree = ast.parse(file.read_bytes(), filename=str(file))
     found = []
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
             if (
@@ -71,6 +74,16 @@ def module_docstrings(file: Path) -> Iterator[str]:
                 found.append((first.lineno, first.value.value))
     for _, docstring in sorted(found):
         yield inspect.cleandoc(docstring).strip()
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """A module and all its statements. Expressions, most of it, hold no definition and are not looked into."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in _BLOCKS:
+            waiting += getattr(node, block, ())
 
 
 def _unseen(docstring: str, seen: set[str]) -> str:
