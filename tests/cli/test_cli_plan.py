@@ -122,16 +122,23 @@ def test_options_that_are_no_numbers_are_refused(arguments, capsys):
     assert "expected" in capsys.readouterr().err
 
 
-def test_a_plan_takes_less_than_two_seconds():
-    # Processor time of a whole process, the best of three: what it costs, whatever else the machine does.
-    code = (
-        "import resource\nfrom moelaws.cli import main\n"
-        f"main({USUAL!r})\nused = resource.getrusage(resource.RUSAGE_SELF)\nprint('CPU', used.ru_utime + used.ru_stime)"
-    )
+def test_a_plan_costs_little_more_than_to_import_what_it_needs() -> None:
+    """Two seconds on most machines, of which half are imports: what loads more, such as PyTorch, doubles them."""
+    needed = "import numpy, pandas, scipy.optimize"
+    plan = f"from moelaws.cli import main; main({USUAL!r})"
+    # Processor time of whole processes in turns, the best of three: whatever else the machine does, it does to both.
     taken = []
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        taken.append(float(done.stdout.rpartition("CPU ")[2]))
-        if taken[-1] < 2.0:
+        taken.append([_processor_seconds(code) for code in (needed, plan)])
+        bare, whole = map(min, zip(*taken, strict=True))
+        if whole < 3 * bare:
             break
-    assert min(taken) < 2.0
+    assert whole < 3 * bare
+
+
+def _processor_seconds(code: str) -> float:
+    told = (
+        "import resource; used = resource.getrusage(resource.RUSAGE_SELF); print('CPU', used.ru_utime + used.ru_stime)"
+    )
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True)
+    return float(done.stdout.rpartition("CPU ")[2])

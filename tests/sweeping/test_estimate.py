@@ -81,8 +81,9 @@ def test_steps_are_trained_for_as_long_as_was_asked() -> None:
     assert 0 < time_steps(short, "cpu", 60.0) < 60
 
 
-def test_the_forecast_meets_a_real_sweep(tmp_path: Path) -> None:
-    """Within a factor of two, on a machine that may be busy with other things."""
+def test_the_forecast_meets_a_real_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a factor of two; by the processor's clock, since the machine may be busy with other things."""
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
     runs = [
         replace(item, run=replace(item.run, train=replace(item.run.train, tokens=32 * 4 * steps)))
         for item, steps in zip(grid()[:8:2], (150, 100, 80, 120), strict=True)
