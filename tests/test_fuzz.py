@@ -32,7 +32,7 @@ def _fuzz(*arguments: str) -> None:
 
 @pytest.mark.timeout(1800)
 def test_a_sample_of_bad_input() -> None:
-    _fuzz("--sample", "45")
+    _fuzz("--sample", "30")
 
 
 def test_what_waits_for_a_processor_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:

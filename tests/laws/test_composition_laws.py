@@ -12,7 +12,11 @@ ZHAO, WAN = LAWS["zhao2025"], LAWS["wan2026"]
 
 
 def _loss(
-    law: Law, total: float, active: "float | np.ndarray", in_all: float = 8.0, share: "float | np.ndarray" = 0.3
+    law: Law,
+    total: float,
+    active: "float | np.ndarray",
+    in_all: "float | np.ndarray" = 8.0,
+    share: "float | np.ndarray" = 0.3,
 ) -> np.ndarray:
     shared = share * in_all
     table = {
@@ -24,8 +28,7 @@ def _loss(
 
 def test_zhaos_best_number_of_active_experts() -> None:
     counts = np.linspace(2, 16, 14_001)
-    losses = [float(_loss(ZHAO, 30e9, 3e9, count)) for count in counts]
-    assert counts[int(np.argmin(losses))] == pytest.approx(6.778, abs=2e-3)
+    assert counts[int(np.argmin(_loss(ZHAO, 30e9, 3e9, counts)))] == pytest.approx(6.778, abs=2e-3)
 
 
 def test_zhaos_best_share_of_shared_experts() -> None:
