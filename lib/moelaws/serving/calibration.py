@@ -40,17 +40,20 @@ _HOPELESS = 60.0
 """An answer so much worse by AIC on all rows is not asked for again where one configuration is left out."""
 
 _STARTS = 4
+_STEP = float(np.sqrt(np.finfo(float).eps))
+"""Of the differences that slopes are taken from, as a share."""
+
 FEWEST = 2 * (len(_TYPICAL) + 1)
 """Timings that a calibration needs."""
 
 
 @dataclass(frozen=True)
 class _Point:
-    """One candidate machine: logs of the fitted constants, and the answers that are tried by turns.
+    """One candidate machine, or many: logs of the fitted constants, and the answers that are tried by turns.
 
     Attributes:
         names: of the constants.
-        logs: their logs.
+        logs: their logs, [constants], or [constants, machines, 1] of machines with the same answers.
         overlap: 0 or 1: one thread reads and multiplies by turns, many hide one behind the other.
         resident_bytes: the size of the processor's cache, one of a few.
         cost: of the fit.
@@ -64,8 +67,9 @@ class _Point:
 
     @property
     def machine(self) -> Machine:
-        """The constants themselves."""
-        fitted: dict[str, Any] = dict(zip(self.names, np.exp(self.logs).tolist(), strict=True))
+        """The constants themselves; of many machines [machines, 1] each, for their times on works, [machines, works]."""
+        values = np.exp(self.logs)
+        fitted: dict[str, Any] = dict(zip(self.names, values.tolist() if values.ndim == 1 else values, strict=True))
         if self.resident_bytes == 0:
             del fitted["resident_bytes_per_second"]  # nothing is there
         return Machine(**fitted, overlap=self.overlap, resident_bytes=self.resident_bytes)
@@ -248,6 +252,13 @@ def _descend(
     def residuals(logs: np.ndarray) -> np.ndarray:
         return np.log(step_seconds(_Point(names, logs, overlap, resident, 0.0).machine, work) / measured)
 
+    def slopes(logs: np.ndarray) -> np.ndarray:
+        # Differences as SciPy takes them, but all machines at a time: calls are what a descent waits for.
+        step = _STEP * np.where(logs < 0, -1.0, 1.0) * np.maximum(1.0, np.abs(logs))
+        around = logs + np.vstack([np.zeros_like(step), np.diag(step)])
+        here, *beside = residuals(around.T[:, :, None])
+        return np.asarray((np.array(beside) - here).T / (np.diagonal(around[1:]) - logs))
+
     bounds = (typical - 23, typical + 23)
-    found = least_squares(residuals, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.2)
+    found = least_squares(residuals, np.clip(start, *bounds), slopes, bounds=bounds, loss="soft_l1", f_scale=0.2)
     return _Point(names, np.asarray(found.x), overlap, resident, float(found.cost))

@@ -177,7 +177,7 @@ class Machine:
             "flops_per_second", "bytes_per_second", "cache_slowdown", "resident_bytes_per_second",
             "row_bytes_per_second", "routed_row_bytes_per_second", "link_bytes_per_second",
         ):  # fmt: skip
-            if not getattr(self, name) > 0:
+            if not np.all(getattr(self, name) > 0):
                 raise ValueError(f"machine: {name} = {getattr(self, name)!r}, expected a number > 0")
         if not 0 <= self.overlap <= 1:
             raise ValueError(f"machine: overlap = {self.overlap!r}, expected 0 to 1")
