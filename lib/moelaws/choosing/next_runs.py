@@ -14,6 +14,7 @@ from moelaws.choosing.held_runs import Held, held_runs, offered_runs
 from moelaws.choosing.run_places import Frame, Places
 from moelaws.fitting.objective import FitError
 from moelaws.optimum.family import Family
+from moelaws.quote import number_of
 from moelaws.runs import derive
 from moelaws.runs.numbers import as_numbers
 from moelaws.stages import stage
@@ -240,7 +241,7 @@ def _warnings(beliefs: Beliefs, chosen: int) -> tuple[str, ...]:
     found = []
     if held + chosen < RUNS_A_PARAMETER * parameters:
         found.append(
-            f"{held + chosen} runs, held and chosen, for {parameters} parameters: below {RUNS_A_PARAMETER} runs a"
-            " parameter a forecast is mostly what was believed before, and its error is foretold too small."
+            f"{number_of(held + chosen, 'run')}, held and chosen, for {parameters} parameters: below"
+            f" {RUNS_A_PARAMETER} runs a parameter a forecast is mostly what was believed before, and its error is foretold too small."
         )
     return tuple(found)

@@ -11,6 +11,7 @@ from moelaws.choosing.greedy import choose
 from moelaws.choosing.run_places import Frame, Places
 from moelaws.choosing.weak_laws import weak_laws
 from moelaws.fitting.objective import FitError
+from moelaws.quote import number_of
 from moelaws.runs import derive, finished, select
 from moelaws.runs.numbers import as_numbers
 from moelaws.stages import counted
@@ -100,7 +101,7 @@ def replay_choices(
     asked = select(known, {"": ask}).runs.index.to_numpy()
     others = np.setdiff1d(known.index.to_numpy(), asked)
     if not len(asked) or len(others) < 2:
-        raise FitError(f"replay: {len(asked)} runs to foretell and {len(others)} to choose from")
+        raise FitError(f"replay: {number_of(len(asked), 'run')} to foretell and {len(others)} to choose from")
     frame = Frame.of(known.iloc[others])
     board = _Board(
         frame.places(known), np.log(as_numbers(known["loss"].to_numpy())), as_numbers(known["train_flops"].to_numpy()),

@@ -168,7 +168,10 @@ def _calibrate(options: argparse.Namespace) -> int:
         f"nine in ten within {found.held_out.p90:.0%}"
     )
     if options.out:
-        print(f"{len(rows)} rows in {options.out}; moelaws plan --timings {options.out} plans for this machine")
+        print(
+            f"{number_of(len(rows), 'row')} in {options.out};"
+            f" moelaws plan --timings {options.out} plans for this machine"
+        )
     if options.json:
         write_json(options.json, "machine", {"machine": asdict(found.machine), "held_out": asdict(found.held_out)})
     return 0

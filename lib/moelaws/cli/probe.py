@@ -81,7 +81,10 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(f"{number_of(count, 'row')} appended; table: {out}")
     if unequal:
-        print(f"moelaws: {len(unequal)} runs ended with another loss than {options.table.name} says: {unequal[0]} ...")
+        print(
+            f"moelaws: {number_of(len(unequal), 'run')} ended with another loss than {options.table.name}"
+            f" says: {unequal[0]} ..."
+        )
     return 0
 
 

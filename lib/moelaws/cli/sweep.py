@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def _kept(options: argparse.Namespace, out: Path) -> str:
     if options.dry_run:
         return "nothing was written"
-    return f"{len(recorded_runs(out))} runs are safe in {out}, the same command goes on"
+    return f"{number_of(len(recorded_runs(out)), 'recorded run')} safe in {out}, the same command goes on"
 
 
 def _sweep(options: argparse.Namespace, out: Path) -> int:

@@ -9,7 +9,7 @@ from moelaws.fitting.objective import FitError
 from moelaws.fitting.table import Prepared, complete, prepare
 from moelaws.laws import LAWS, Law, LawError
 from moelaws.laws import law as law_named
-from moelaws.quote import shown
+from moelaws.quote import number_of, shown
 
 SAME_FORM = {"sardana2024": "hoffmann2022", "liew2025_scratch": "hoffmann2022"}
 """Laws whose formula is another's in other letters: on the same columns they are one fit."""
@@ -90,7 +90,10 @@ def _why_not(law: Law, prepared: Prepared) -> str:
     runs, parameters = len(prepared.target), len(law.parameters)
     points = len(np.unique(np.stack(list(prepared.data.values()), axis=1), axis=0))
     if runs < parameters + 2:
-        return f"{runs} runs for {parameters} parameters and the noise: at least {parameters + 2} are needed"
+        return (
+            f"{number_of(runs, 'run')} for {number_of(parameters, 'parameter')} and the noise: at least"
+            f" {parameters + 2} are needed"
+        )
     if points < parameters:
-        return f"the runs lie at {points} design points, fewer than its {parameters} parameters"
+        return f"the runs lie at {number_of(points, 'design point')}, fewer than its {parameters} parameters"
     return ""

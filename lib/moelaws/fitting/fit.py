@@ -23,6 +23,7 @@ from moelaws.fitting.result_parts import LEVEL, Origin, Search, Solution, Uncert
 from moelaws.fitting.table import Prepared, prepare
 from moelaws.laws import law as law_named
 from moelaws.laws.forms import Law
+from moelaws.quote import number_of
 from moelaws.runs import derive
 from moelaws.runs.numbers import as_numbers
 from moelaws.stages import stage
@@ -92,8 +93,8 @@ def fit(
     )
     if problem.n_runs < len(problem.free):
         raise FitError(
-            f"{problem.n_runs} runs for {len(problem.free)} free parameters of law {law.name!r}: at least as many runs"
-            " as parameters are needed"
+            f"{number_of(problem.n_runs, 'run')} for {number_of(len(problem.free), 'free parameter')} of law"
+            f" {law.name!r}: at least as many runs as parameters are needed"
         )
     rng = np.random.default_rng(seed)
     theta = _starts(problem, starts, rng)

@@ -17,6 +17,7 @@ from moelaws.foretelling.decisions import Valleys, multiplier, valleys
 from moelaws.foretelling.foretold import Foretold, foretold, together
 from moelaws.foretelling.rivals import MEAN, asked_laws
 from moelaws.laws import Law, LawError
+from moelaws.quote import number_of
 from moelaws.runs import derive, finished
 from moelaws.stages import counted
 from moelaws.surfaces.budget import budget_of
@@ -85,7 +86,7 @@ def rolling_origin(
     table = table.assign(budget=budget_of(table)).dropna(subset="budget").reset_index(drop=True)
     budgets = np.sort(table["budget"].unique())
     if len(budgets) <= first:
-        raise FitError(f"rolling_origin: {len(budgets)} budgets; expected more than first = {first}")
+        raise FitError(f"rolling_origin: {number_of(len(budgets), 'budget')}; expected more than first = {first}")
     chosen, baselines = asked_laws(laws, table)
     seen = {c: _measured(table[table["budget"] == c]) for c in budgets}
     options = {"objective": "lsq-log"} | options

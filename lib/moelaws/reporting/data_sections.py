@@ -18,7 +18,7 @@ _PLANES = (("active_params", "tokens"), ("total_params", "tokens"), ("dense_para
 def table_section(found: Analyses, notes: tuple[str, ...]) -> Section:
     """What is in the table: counts, ranges, a picture of the design, what was derived and what does not agree."""
     runs = found.runs
-    finding = f"{found.all_rows} rows, of which {len(runs)} finished."
+    finding = f"{number_of(found.all_rows, 'row')}, of which {len(runs)} finished."
     if found.all_rows == len(runs):
         finding = f"{number_of(len(runs), 'run')}, all finished."
     if len(found.budgets) > 1:
@@ -69,7 +69,7 @@ def noise_section(found: Analyses) -> Section:
     low, high = _chi_ends(found.noise, freedom)
     finding = (
         f"Another seed moves a loss by {found.noise:.4f} nats (one standard deviation, 95 %:"
-        f" {interval(low, high, '.4f')}), from {len(spread)} points that were run more than once."
+        f" {interval(low, high, '.4f')}), from {number_of(len(spread), 'point')} run more than once."
     )
     words = [
         f"So the losses of two single runs that differ by less than {2.8 * found.noise:.3f} nats do not differ beyond"

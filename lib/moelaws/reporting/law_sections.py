@@ -79,8 +79,8 @@ def surface_section(found: Analyses) -> Section:
     said = [f"{number_of(lost, 'run')} did not finish, left out."] if lost else []
     if few.any():
         said.append(
-            f"{int(optima.loc[few, 'runs'].sum())} runs lie at a budget and sparsity with fewer than three sizes, too"
-            " few to show which is best."
+            f"{number_of(int(optima.loc[few, 'runs'].sum()), 'run')} at a budget and sparsity with fewer than three"
+            " sizes: too few to show which is best."
         )
     tables = [Table.of(shown, "Best size at every budget and sparsity")] if len(shown) else []
     return Section("surfaces", title, finding, said, tables, _there(figures))

@@ -67,7 +67,7 @@ class _Point:
 
     @property
     def machine(self) -> Machine:
-        """The constants themselves; of many machines, [machines, 1] each: their times on works are [machines, works]."""
+        """The constants themselves; of many, [machines, 1] each, so that times on works are [machines, works]."""
         values = np.exp(self.logs)
         fitted: dict[str, Any] = dict(zip(self.names, values.tolist() if values.ndim == 1 else values, strict=True))
         if self.resident_bytes == 0:

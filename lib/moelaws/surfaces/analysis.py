@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from moelaws.quote import number_of
 from moelaws.runs import finished
 from moelaws.runs.budgets import FEWEST_SIZES, TOLERANCE
 from moelaws.stages import counted
@@ -76,7 +77,7 @@ def isoflop(
     # A run that did not finish may have no budget of its own to be grouped by; it is counted, not fitted.
     ended = finished(runs)
     if ended.empty:
-        raise SurfaceError(f"no finished runs among the {len(runs)} rows kept")
+        raise SurfaceError(f"no finished run among the {number_of(len(runs), 'row')} kept")
     check(ended, variable)
     by_budget = _by_budget(ended, variable, budgets, options.tolerance)
     groups = [

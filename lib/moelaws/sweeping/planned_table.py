@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from moelaws.config import ConfigError
-from moelaws.quote import listed, shown
+from moelaws.quote import listed, number_of, shown
 from moelaws.runs import load_runs
 from moelaws.sweeping.sweep import SweepRun
 from moelaws.training.recipe import run_at, tiny_model
@@ -37,7 +37,7 @@ def runs_of_table(path: str | Path) -> list[SweepRun]:
         raise ValueError(f"{place.name}: no column {missing!r}, which a run to be trained needs; it has "
                          f"{listed(table.columns, missing)}")  # fmt: skip
     if not 0 < len(table) <= _MOST:
-        raise ValueError(f"{place.name}: {len(table)} runs; expected 1 to {_MOST}")
+        raise ValueError(f"{place.name}: {number_of(len(table), 'run')}; expected 1 to {_MOST}")
     assert flops is not None
     found = []
     for row, cells in enumerate(table.to_dict("records"), start=2):  # the head is row 1

@@ -7,6 +7,7 @@ import numpy as np
 from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.intervals.groups import Groups
 from moelaws.fitting.intervals.sandwich import linear, pooled_variance, sandwich, shared_shift
+from moelaws.quote import number_of
 
 _FINEST = 1e-9
 """Losses are never known better than this, even in a table without noise: what shows only below it is open."""
@@ -107,7 +108,7 @@ def covariance(problem: Problem, theta: np.ndarray, groups: Groups | None = None
     matrix = matrix + _FINEST**2 * float(np.mean(weights)) * fit.plain
     curvature = fit.bread if own else fit.plain / fit.mean_bend
     unit = np.divide(np.diag(matrix), np.diag(curvature), out=np.full(p, pooled * fit.mean_bend), where=~loose)
-    observed = f"{n} runs" + (f" at {n_designs} design points" if n_designs < n else "")
+    observed = number_of(n, "run") + (f" at {number_of(n_designs, 'design point')}" if n_designs < n else "")
     unit = unit * (1.0 if problem.objective.robust else 2.0)
     return Spread(matrix, loose, unit, degrees, freedom, observed, words)
 

@@ -17,6 +17,8 @@ TOLERANCE = 0.03
 FEWEST_PARAMETERS = 1000
 FEWEST_TOKENS = 1000
 TOKENS_PER_PARAMETER = (1e-3, 1e6)
+# Guessing among a million token ids has this loss, in nats: no vocabulary has more.
+GUESSING = float(np.log(1e6))
 # How FLOPs are counted changes them several times over, a wrong unit by a thousand and more.
 FLOPS_FACTOR = 300
 
@@ -33,7 +35,7 @@ def disagreements(runs: pd.DataFrame) -> list[str]:
         The sentences; none where everything agrees or there is nothing to compare.
     """
     known = _known(runs)
-    said = []
+    said = [_guessing(runs)]
     with np.errstate(all="ignore"):
         active = _active(runs, known)
         counted = set(runs["flops_convention"].unique()) if "flops_convention" in runs else set()
@@ -100,6 +102,18 @@ def ask_units(runs: pd.DataFrame, aliases: Mapping[str, str], vouched: Collectio
             off = np.abs(np.log(known["train_flops"] / expected))
             shown_values = [known["train_flops"], expected]
             refuse(off > np.log(FLOPS_FACTOR), "{:g} FLOPs, but 6 N D is {:g}", "train_flops", "1e18")
+
+
+def _guessing(runs: pd.DataFrame) -> str:
+    if "loss" not in runs.columns or runs.empty:
+        return ""
+    middle = float(np.median(as_numbers(runs["loss"].to_numpy())))
+    if not middle > GUESSING:
+        return ""
+    return (
+        f"loss is {middle:.3g} in the median, where guessing among a million token ids gives {GUESSING:.3g} nats: of a"
+        " perplexity the loss is the logarithm, --map 'loss=ln(COLUMN)'"
+    )
 
 
 def _known(runs: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def merged(tables: Mapping[str, Loaded]) -> Loaded:
     kept = kept.drop(columns=_TABLE)
     kept.index = pd.RangeIndex(2, len(kept) + 2)
     if {"loss", "seed"} <= set(kept.columns):
-        notes.append(f"{len(seed_spread(finished(kept)))} points of the design have several seeds")
+        notes.append(f"points of the design with several seeds: {len(seed_spread(finished(kept)))}")
     aliases = {theirs: ours for table in tables.values() for theirs, ours in table.aliases.items()}
     return Loaded(kept, aliases, (*notes, *said))
 

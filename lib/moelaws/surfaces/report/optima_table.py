@@ -19,7 +19,7 @@ def budget_lines(sorted_runs: EqualBudgets, tolerance: float) -> list[str]:
     lines = []
     if sorted_runs.outside:
         lines.append(
-            f"{sorted_runs.outside} runs lie more than {tolerance:.0%} from every budget named and are left out"
+            f"{number_of(sorted_runs.outside, 'run')} left out, more than {tolerance:.0%} from every budget named"
         )
     for row in rows_of(sorted_runs.budgets):
         if row["high"] > 1.02 * row["low"]:
