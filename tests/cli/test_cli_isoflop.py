@@ -114,7 +114,7 @@ def test_an_unbracketed_optimum_is_said_to_be_one(table, capsys):
             ["--map", "loss=val_loss", "--where", "n_experts == 1", "--degree", "2,2,2"],
             "budget 3e+11: degree (2, 2, 2)",
         ),
-        (["--map", "loss=val_loss", "--where", "n_experts == 7"], "no finished runs among the 0 rows kept"),
+        (["--map", "loss=val_loss", "--where", "n_experts == 7"], "no finished run among the 0 rows kept"),
         (["--map", "loss=val_loss", "--sizes", "1e12"], "fewer than two sparsities"),
     ],
 )

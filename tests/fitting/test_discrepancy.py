@@ -102,7 +102,7 @@ def test_the_rule_is_asked_of_a_budget_that_neither_law_nor_process_saw():
     ("runs", "reason"),
     [
         (lambda: dense_runs(budgets=1), "its runs are of one budget"),
-        (lambda: pd.concat([dense_runs(budgets=1), dense_runs(budgets=2).tail(1)]), "there are 1 runs"),
+        (lambda: pd.concat([dense_runs(budgets=1), dense_runs(budgets=2).tail(1)]), "its largest budget has 1 run"),
         (lambda: halves(dense_runs(budgets=2))[0].head(4).pipe(lambda t: pd.concat([t, halves(dense_runs())[1]])),
          "without its largest budget it cannot be fitted (4 runs for 5 coefficients)"),
     ],

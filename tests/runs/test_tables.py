@@ -318,6 +318,8 @@ def test_what_a_file_says_twice_is_compared_and_the_gap_is_said(tmp_path: Path) 
     # FLOPs that were counted otherwise, as the table says, are no gap; nor is a row that did not finish.
     assert notes(header.strip() + ",flops_convention\n" + "3,8e8,1e8,8,1,0.875,1e10,9e18,exact\n") == ()
     assert notes(header.strip() + ",status\n" + "3,8e8,1e8,8,1,0.875,1e10,9e18,crashed\n") == ()
+    (guessed,) = notes("loss,total_params,tokens\n" + "20,1e8,1e10\n22,2e8,1e10\n3,3e8,1e10\n")
+    assert guessed.startswith("loss is 20 in the median, where guessing among a million token ids gives 13.8 nats")
 
 
 def test_a_gap_and_what_is_derived_are_said_in_python_too(tmp_path: Path) -> None:

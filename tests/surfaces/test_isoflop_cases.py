@@ -304,7 +304,7 @@ def test_budgets_can_be_named(written, capsys):
     code, record, printed = written(runs, "--budgets", "1.1e18", "--budget-tolerance", "0.15", capsys=capsys)
     assert code == 0
     assert [(each["budget"], each["n_runs"]) for each in record["budgets"]] == [(1.1e18, 14)]
-    assert "7 runs lie more than 15% from every budget named and are left out" in printed.out
+    assert "7 runs left out, more than 15% from every budget named" in printed.out
     code, _, printed = written(runs, "--budgets", "1e18,5e19", capsys=capsys)
     assert code == 2
     assert "no runs of budget 5e+19; the table has 1e+18, 1.15e+18, 3e+18 FLOPs" in printed.err

@@ -242,6 +242,7 @@ def _warnings(beliefs: Beliefs, chosen: int) -> tuple[str, ...]:
     if held + chosen < RUNS_A_PARAMETER * parameters:
         found.append(
             f"{number_of(held + chosen, 'run')}, held and chosen, for {parameters} parameters: below"
-            f" {RUNS_A_PARAMETER} runs a parameter a forecast is mostly what was believed before, and its error is foretold too small."
+            f" {RUNS_A_PARAMETER} runs a parameter a forecast is mostly what was"
+            " believed before, and its error is foretold too small."
         )
     return tuple(found)

@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
 def _kept(options: argparse.Namespace, out: Path) -> str:
     if options.dry_run:
         return "nothing was written"
-    return f"{number_of(len(recorded_runs(out)), 'recorded run')} safe in {out}, the same command goes on"
+    safe = len(recorded_runs(out))
+    return f"{number_of(safe, 'run')} {'is' if safe == 1 else 'are'} safe in {out}, the same command goes on"
 
 
 def _sweep(options: argparse.Namespace, out: Path) -> int:

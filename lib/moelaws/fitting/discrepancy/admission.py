@@ -11,6 +11,7 @@ from moelaws.fitting.engine.descent import FitFailed, find_minimum
 from moelaws.fitting.engine.problem import Problem
 from moelaws.fitting.engine.starts import dispersed
 from moelaws.fitting.objective import FitError
+from moelaws.quote import number_of
 from moelaws.runs import derive
 from moelaws.runs.numbers import as_numbers
 from moelaws.stages import stage
@@ -112,7 +113,7 @@ def discrepancy_of(result: "FitResult") -> Discrepancy:
         reason = "its runs are of one budget, so that no forecast of another can be tried"
         return Discrepancy(False, f"the law stands alone: {reason}", correction=correction)
     if out.sum() < _FEWEST:
-        reason = f"of its largest budget there are {int(out.sum())} runs, which judge no forecast"
+        reason = f"its largest budget has {number_of(int(out.sum()), 'run')}, too few to judge a forecast by"
         return Discrepancy(False, f"the law stands alone: {reason}", held_out=int(out.sum()), correction=correction)
     try:
         with stage(f"asking whether an error beside {result.law.name} foretells the largest budget"):
