@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-@pytest.fixture
-def page(place: Path, browser: Any) -> Iterator[Any]:
-    """The page, opened from a file without a network; whatever goes wrong in it fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A tab without a network, and what went wrong in it. One for all: each would compile the charts' script anew."""
+    context = browser.new_context(offline=True)
     made, faults = context.new_page(), []
     watch(made, faults, ("file:", "blob:", "data:"))
-    made.goto((place / "lab.html").as_uri())
-    yield made
+    yield made, faults
     context.close()
-    assert faults == []
+
+
+@pytest.fixture
+def page(place: Path, tab: tuple[Any, list[str]], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, loaded afresh from a file; a test may say how large its screen is. What goes wrong in it fails it."""
+    tab[0].set_viewport_size(getattr(request, "param", {"width": 1280, "height": 900}))
+    tab[0].goto((place / "lab.html").as_uri())
+    yield tab[0]
+    assert _taken(tab[1]) == []
+
+
+@pytest.fixture
+def left(place: Path, tab: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The page as another test left it, as readers leave it who give it one table after another."""
+    address = (place / "lab.html").as_uri()
+    if tab[0].url != address:
+        tab[0].goto(address)
+    yield tab[0]
+    assert _taken(tab[1]) == []
+
+
+def _taken(faults: list[str]) -> list[str]:
+    taken, faults[:] = faults.copy(), []
+    return taken
 
 
 def watch(page: Any, faults: list[str], known: tuple[str, ...]) -> None:
@@ -75,6 +97,11 @@ def give(page: Any, text: str, name: str = "runs.csv") -> None:
     page.locator("#lab-fit input[type=file]").set_input_files(
         {"name": name, "mimeType": "text/csv", "buffer": text.encode(errors="surrogateescape")}
     )
+
+
+def is_read(page: Any) -> None:
+    """Wait for the form of the table that was given."""
+    page.get_by_text("Nothing left your computer").wait_for()
 
 
 def law_of(page: Any) -> Any:
@@ -218,15 +245,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_table_is_refused_in_a_sentence(page: Any, name: str) -> None:
+def test_what_is_no_table_is_refused_in_a_sentence(left: Any, name: str) -> None:
     text, words = BAD[name]
-    if text:
-        give(page, text)
-    else:
-        give(page, "\n \n")
-    assert words in refused(page)
+    give(left, text or "\n \n")
+    assert words in refused(left)
 
 
+@cache
 def odd_tables() -> dict[str, tuple[str, bytes]]:
     """A table as programs and people write it: file name and bytes."""
     table = runs().assign(D=lambda each: (each["D"] * 1e9).round())
@@ -276,21 +301,22 @@ def odd_tables() -> dict[str, tuple[str, bytes]]:
 
 @pytest.mark.parametrize("name", odd_tables())
 def test_a_table_is_read_as_moelaws_fit_reads_it_and_written_as_it_writes(
-    page: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    left: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from moelaws.cli import main
 
     file, content = odd_tables()[name]
     monkeypatch.chdir(tmp_path)
     Path(file).write_bytes(content)
-    page.locator("#lab-fit input[type=file]").set_input_files(tmp_path / file)
-    law_of(page).select_option("hoffmann2022")
+    left.locator("#lab-fit input[type=file]").set_input_files(tmp_path / file)
+    is_read(left)
+    law_of(left).select_option("hoffmann2022")
     if name == "nested":
-        page.locator("#lab-fit").get_by_label("L: the loss").select_option("column:metrics.val_loss")
-    fit_it(page)
-    page.locator(".lab-result h3").first.wait_for()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save as JSON").click()
+        left.locator("#lab-fit").get_by_label("L: the loss").select_option("column:metrics.val_loss")
+    fit_it(left)
+    left.locator(".lab-result h3").first.wait_for()
+    with left.expect_download() as download:
+        left.get_by_role("button", name="Save as JSON").click()
     theirs = json.loads(Path(download.value.path()).read_text())
     mapped = "total_params=params,loss=metrics.val_loss" if name == "nested" else "auto"
     assert main(["fit", file, "--law", "hoffmann2022", "--map", mapped, "--json", "ours.json"]) == 0
@@ -360,14 +386,15 @@ CELLS = {
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_that_cannot_be_is_named_by_row_and_column(page: Any, name: str) -> None:
+def test_a_cell_that_cannot_be_is_named_by_row_and_column(left: Any, name: str) -> None:
     column, row, cell, words = CELLS[name]
     table = runs().astype(str)
     table.loc[row, column] = cell
-    give(page, table.to_csv(index=False))
-    law_of(page).select_option("hoffmann2022")
-    fit_it(page)
-    assert words in refused(page)
+    give(left, table.to_csv(index=False))
+    is_read(left)
+    law_of(left).select_option("hoffmann2022")
+    fit_it(left)
+    assert words in refused(left)
 
 
 def test_columns_that_do_not_vary_or_were_not_chosen_and_held_out_rows_that_are_not_there(page: Any) -> None:
@@ -465,12 +492,8 @@ def test_the_keyboard_goes_through_the_form_in_its_order_with_a_visible_focus(pa
     assert page.evaluate("() => document.activeElement.textContent") == "hoffmann2022, fitted"
 
 
-def test_what_went_wrong_is_in_view_where_fit_was_pressed_and_progress_is_not_read_out(
-    place: Path, browser: Any
-) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 500}, offline=True)
-    page = context.new_page()
-    page.goto((place / "lab.html").as_uri())
+@pytest.mark.parametrize("page", [{"width": 390, "height": 500}], indirect=True, ids=["small"])
+def test_what_went_wrong_is_in_view_where_fit_was_pressed_and_progress_is_not_read_out(page: Any) -> None:
     give(page, in_tokens().rename(columns={"D": "seen"}).to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     fit_it(page)
@@ -487,7 +510,6 @@ def test_what_went_wrong_is_in_view_where_fit_was_pressed_and_progress_is_not_re
     fit_it(page)
     page.get_by_text("Fitted 40 runs").wait_for()
     assert page.evaluate("() => told.length") == 2
-    context.close()
 
 
 def test_every_control_has_a_name_and_every_table_a_caption(page: Any) -> None:
@@ -519,12 +541,10 @@ def test_explorer_plan_and_experts_touched_say_what_the_library_says(page: Any) 
     assert float(cells[2]) == pytest.approx(best.tokens, rel=6e-3)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_screen(place: Path, browser: Any, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844}, offline=True)
-    page = context.new_page()
-    page.set_default_timeout(90_000)
-    page.goto((place / "lab.html").as_uri())
+@pytest.mark.parametrize(
+    "page", [{"width": w, "height": 844} for w in (1280, 390)], indirect=True, ids=["desk", "phone"]
+)
+def test_nothing_is_wider_than_the_screen(page: Any) -> None:
     give(page, in_tokens().to_csv(index=False))
     law_of(page).select_option("hoffmann2022")
     page.get_by_text("Held-out runs, objective, weights").click()
@@ -533,7 +553,6 @@ def test_nothing_is_wider_than_the_screen(place: Path, browser: Any, width: int)
     page.locator(".lab-result h3").first.wait_for()
     page.wait_for_function("() => document.querySelectorAll('.lab-chart[data-state=drawn]').length >= 4")
     assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-    context.close()
 
 
 def test_it_works_below_a_path_of_a_server(place: Path, browser: Any) -> None:
