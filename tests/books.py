@@ -8,26 +8,30 @@ from bookbuild.pages.toc import read_toc
 from bookbuild.site.assets import vega_bundle
 from repository import ROOT, TESTS
 
-SAMPLED = ("index", "question", "counting", "isoflop", "superposition", "serving_cost", "adaptive_compute")
-"""Chapters that are quick at small sizes, and hold one of each kind: counted, trained, fitted and judged, with figures,
-sliders, equations and verdicts. The others are executed by `make validate` at small sizes, by `make book` at full."""
+SAMPLED = ("index", "counting", "superposition")
+"""Chapters that are quick at small sizes: the front page, one that counts, with sliders and equations, and one of runs,
+with verdicts. The others are executed by `make validate` at small sizes, by `make book` at full."""
+
+DEAR = "api"
+"""The page that imports the whole library and documents it takes as long as ten others; `make book` builds it."""
 
 
 def sampled_pages() -> list[Page]:
-    """Pages of this book that are tested in a site without the others: the sampled chapters, and all without code."""
+    """Pages of this book that are tested in a site without the others: the sampled chapters, and those without code."""
     pages = [read_page(ROOT, name) for name in read_toc(ROOT)]
-    return [page for page in pages if not page.is_notebook or page.stem in SAMPLED]
+    return [page for page in pages if (page.stem in SAMPLED if page.is_notebook else page.stem != DEAR)]
 
 
 def pages_of(site: Path) -> list[Path]:
     """Files of the pages that a site was built for."""
-    found = set(site.glob("**/*.html")) - set(site.glob("_static/**/*"))
-    if site == ROOT / "_build" / "sample":
-        others = {site / f"{name}.html" for name in read_toc(ROOT)} - {
-            site / f"{page.name}.html" for page in sampled_pages()
-        }
-        found -= others
-    return sorted(found)
+    return sorted(set(site.glob("**/*.html")) - set(site.glob("_static/**/*")))
+
+
+def left_out(site: Path) -> set[Path]:
+    """Files of pages that a site refers to and does not hold: those of this book that are not sampled."""
+    if site != ROOT / "_build" / "sample":
+        return set()
+    return {site / f"{name}.html" for name in {*read_toc(ROOT)} - {page.name for page in sampled_pages()}}
 
 
 def copy_small_book(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The whole way: read the pages, execute what has changed, render, check, swap the site in."""
 
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,9 @@ from bookbuild.site.place import Made, check_place, check_site, is_current, put_
 from bookbuild.site.render import Tree, render
 from bookbuild.site.stage import SOURCES, site_files
 from moelaws.quote import shown
+
+_DOCUMENTED = re.compile(r"^\.\. auto(function|class|exception)::(.*\n)(?:   :\w+:.*\n)*", re.MULTILINE)
+"""Where a page shows what a docstring says."""
 
 
 def build_book(order: Order) -> bool:
@@ -70,9 +74,10 @@ def build_book(order: Order) -> bool:
 
 
 def build_pages(order: Order, names: Sequence[str]) -> list[Path]:
-    """Build some pages: execute those that are chapters and have changed, and render them among the others.
+    """Build some pages: execute those that are chapters and have changed, and render them and the front page.
 
-    The code of other chapters is left out: they are only there to be referred to.
+    The others are read, to be referred to, and not written: their code is left out, and of what they document no more
+    than its name is there, because the library would be imported for the rest.
 
     Arguments:
         order: what to build; its place is for these pages, the site of the book lies elsewhere.
@@ -93,7 +98,7 @@ def build_pages(order: Order, names: Sequence[str]) -> list[Path]:
     with _folder(order) as folder:
         book = _book_of(order.root, notebooks.texts)
         about = frozenset(page.name for page in chosen)
-        others = {page.name: page.text for page in pages if page.name not in about}
+        others = {p.name: _DOCUMENTED.sub(r".. py:\1::\2", p.text) for p in pages if p.name not in about}
         texts, executed = _quoted(chosen, notebooks.texts, book)
         site = _rendered(Tree(order.root, others | texts, executed, about, order.jobs), folder)
         install_assets(site, order.work / "assets")

@@ -307,11 +307,22 @@ def test_a_page_that_the_book_lacks_is_named(
 
 
 def test_a_page_alone_answers_for_its_own_warnings(small_book: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = small_book / "tables.md"
-    page.write_text(page.read_text() + "\n{doc}`nowhere`\n")
+    """And refers to the others, which are read for that alone: nothing is written of them, nor imported for them."""
+    page, site = small_book / "tables.md", small_book / "_build" / "chapter"
+    documented = "```{eval-rst}\n.. autofunction:: absent.line\n\n.. autoclass:: absent.Law\n   :members:\n```"
+    page.write_text(f"{page.read_text()}\n{{doc}}`nowhere`\n\n{documented}\n")
+    (small_book / "words.md").write_text(
+        "# Words\n\n{py:func}`absent.line`, {py:class}`absent.Law`, {doc}`chapters/lines`\n"
+    )
+    with (small_book / "_toc.yml").open("a") as toc:
+        toc.write("  - file: words\n")
     # Nor for the front page, which quotes a chapter that nobody has executed.
-    assert main(["chapter", "--root", str(small_book), "bars"]) == 0
-    assert main(["chapter", "--root", str(small_book), "bars", "tables"]) == 1
+    assert main(["chapter", "--root", str(small_book), "words"]) == 0
+    written = (site / "words.html").read_text()
+    assert all(f'href="{there}"' in written for there in ("tables.html#absent.line", "tables.html#absent.Law"))
+    assert 'href="chapters/lines.html"' in written
+    assert not any((site / f"{name}.html").exists() for name in ("tables", "chapters/lines"))
+    assert main(["chapter", "--root", str(small_book), "words", "tables"]) == 1
     assert "tables.md" in capsys.readouterr().err
 
 

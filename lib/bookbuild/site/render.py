@@ -23,7 +23,8 @@ class Tree:
         root: folder of the book.
         texts: page name -> MyST source of pages without code.
         notebooks: page name -> JSON of executed chapters.
-        about: names of the pages whose warnings count, where others are only there to be referred to; of all if empty.
+        about: names of the pages that are written and whose warnings count, where others are only there to be referred
+            to; of all if empty.
         jobs: processes that write pages.
     """
 
@@ -55,7 +56,7 @@ def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "htm
     with opened(kept) as workshop:
         write_stage(workshop.stage, tree.root, tree.texts, tree.notebooks)
         site = workshop.stage / "_build" / "html"
-        log = _log_of(workshop.stage, builder, tree.jobs, workshop.held)
+        log = _log_of(workshop.stage, builder, tree, workshop.held)
         if log is not None:
             complaints = _complaints(workshop.stage, log)
             own = [line for line in complaints if any(name in tree.about for name in _names_in(line))]
@@ -68,9 +69,10 @@ def render(tree: Tree, into: Path, kept: Kept | None = None, builder: str = "htm
     return into / "site"
 
 
-def _log_of(stage: Path, builder: str, jobs: int, held: tuple[int, ...]) -> str | None:
+def _log_of(stage: Path, builder: str, tree: Tree, held: tuple[int, ...]) -> str | None:
     """What Sphinx printed where something is wrong, or None."""
-    command = [sys.executable, "-m", "bookbuild.site.typeset", str(stage), builder, str(jobs)]
+    arguments = [str(stage), builder, str(tree.jobs), *sorted(tree.about)]
+    command = [sys.executable, "-m", "bookbuild.site.typeset", *arguments]
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     # Into files, not pipes: a program that it started and that outlived it would keep those open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:

@@ -20,6 +20,9 @@ from bookbuild.pages.definitions import GLOSSARY
 WRITTEN = "written.pickle"
 """File beside what Sphinx has read: what pages shared when they were written, and the words of each for the search."""
 
+ONLY = "pages_written"
+"""Sphinx's setting for a site of some pages: their names. The front page, which holds the contents, is always one."""
+
 OWN = {
     "all_docs",
     "dependencies",
@@ -46,6 +49,7 @@ _WORDS = ("_titles", "_filenames", "_all_titles", "_index_entries", "_mapping", 
 
 def setup(app: Any) -> dict[str, Any]:
     """Tell Sphinx of the extension."""
+    app.add_config_value(ONLY, [], "", list)
     app.connect("builder-inited", _take_over)
     app.connect("build-finished", _note)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -98,6 +102,9 @@ def _take_over(app: Any) -> None:
     write, site, words = builder.write, Path(app.outdir), {}
 
     def write_changed(pages: Iterable[str] | None, read: Sequence[str], method: str = "update") -> None:
+        if app.config[ONLY]:
+            write(app.config[ONLY], [], "specific")
+            return
         app.pages_shared, before = shared(app.env), _noted(app)
         if before["shared"] == app.pages_shared and GLOSSARY not in read and site.is_dir():
             # What is no page is laid out again whole. A page names some styles by their content, where they are there.

@@ -1,4 +1,4 @@
-"""Sphinx with Jupyter Book's settings, in a process of its own: `python -m bookbuild.site.typeset STAGE BUILDER JOBS`.
+"""Sphinx with Jupyter Book's settings, in a process of its own: `python -m bookbuild.site.typeset` and its arguments.
 
 Jupyter Book's command does the same, and either writes only pages whose own text has changed, which leaves old titles
 and numbers on the others, or forgets what it has read of all of them. Here Sphinx is told to write every page, reads
@@ -6,17 +6,21 @@ those that have changed, and `bookbuild.site.rewritten` takes out those that wou
 """
 
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from bookbuild.site.rewritten import ONLY
 
-def typeset(stage: Path, builder: str, jobs: int) -> int:
+
+def typeset(stage: Path, builder: str, jobs: int, pages: Sequence[str]) -> int:
     """Build a staged tree below its folder `_build`.
 
     Arguments:
         stage: the tree.
         builder: a builder of Sphinx's, such as `html`.
         jobs: processes that write pages; one alone reads them, because not all extensions could share that.
+        pages: names of the pages to write, where the others are only read; all if there are none.
 
     Returns:
         0, or another number where anything is wrong, which Sphinx has printed.
@@ -34,6 +38,7 @@ def typeset(stage: Path, builder: str, jobs: int) -> int:
         confoverrides={
             "external_toc_path": (stage / "_toc.yml").as_posix(),
             "latex_individualpages": False,
+            **({ONLY: list(pages)} if pages else {}),
         },
         builder=builder,
         force_all=True,
@@ -46,4 +51,4 @@ def typeset(stage: Path, builder: str, jobs: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(typeset(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    sys.exit(typeset(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
