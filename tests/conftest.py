@@ -18,9 +18,6 @@ from moelaws.files import cache_folder
 from repository import ROOT
 from small_sweep import Gate
 
-# The book is what the tests wait for longest: beside other processes of theirs, two chapters at a time are its share.
-JOBS = 2
-
 # Modules of long tests that share nothing: any process may take any of them.
 SPREAD = {"test_book", "test_book_faults", "test_signals", "test_sweep_faults"}
 
@@ -83,7 +80,8 @@ def sample_site() -> Path:
     place.parent.mkdir(exist_ok=True)
     # One builds, and the other processes of these tests (or of other tests in this folder) find it built.
     with FileLock(place.with_name("sample.lock")):
-        build_pages(Order(root=ROOT, place=place, profile="smoke", jobs=JOBS), [page.name for page in sampled_pages()])
+        # One chapter at a time: other processes of these tests are at work.
+        build_pages(Order(root=ROOT, place=place, profile="smoke", jobs=1), [page.name for page in sampled_pages()])
     return place
 
 

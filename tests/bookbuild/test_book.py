@@ -142,7 +142,7 @@ Which?
 :::
 """
 
-THREE = """# Three
+THREE = """# {title}
 
 {{doc}}`two`
 
@@ -177,20 +177,21 @@ def test_what_an_edit_can_change_is_made_again_and_the_site_is_that_of_a_fresh_b
 
     glossary.write_text(explained)
     download = "\n{download}`../references.bib`\n"
-    one, two, three = chapter(DRAWING), TWO.format(word="Of", title="first"), THREE.format(more=download)
-    laid(one, two, three, four="# Four\n\n{ref}`first`\n")
+    one, two = chapter(DRAWING), TWO.format(word="Of", title="first")
+    three, alike = THREE.format(title="Three", more=download), "# Alike\n\n{doc}`two`\n"
+    laid(one, two, three, alike=alike, four="# Four\n\n{ref}`first`\n")
     assert build(small_book) == 0
     assert re.search(r"^one  cell 2/2  \d+\.\d s$", capfd.readouterr().out, flags=re.MULTILINE)
     assert "the exponent 0.5" in words(site, "one")
     assert "exponent = 0.5" in words(site, "three")
-    everything = {"index", "tables", "glossary", "chapters/one", "chapters/two", "chapters/three"}
+    everything = {"index", "tables", "glossary", *(f"chapters/{name}" for name in ("one", "two", "three", "alike"))}
     assert written_by(lambda: glossary.write_text(explained.replace("holds", "is said"))) == {
         *everything,
         "chapters/four",
     }
-    # New titles, of a chapter and of an exercise, and a page that went: they stand on the pages beside them, too.
-    one, two = one.replace("Title", "Other"), TWO.format(word="Of", title="second")
-    assert written_by(lambda: laid(one, two, three)) == everything
+    # New titles, of a page and of an exercise, and a page that went: they stand on the pages beside them, too.
+    two, three = TWO.format(word="Of", title="second"), THREE.format(title="Other", more=download)
+    assert written_by(lambda: laid(one, two, three, alike=alike)) == everything
     assert "Other" in words(site, "two")
     assert not (site / "chapters" / "four.html").exists()
     assert list(site.glob("_downloads/*/references.bib"))
@@ -198,20 +199,17 @@ def test_what_an_edit_can_change_is_made_again_and_the_site_is_that_of_a_fresh_b
 
     pictures = {path.name for path in site.glob("_images/*.png")}
 
-    def another_law() -> None:
+    def another_law_and_other_words() -> None:
         law.write_text("exponent = 0.75\n")
         os.utime(law, (0, 0))  # contents count, not dates
+        laid(one, two.replace("Of", "On"), THREE.format(title="Other", more=""), alike=alike)
 
-    assert written_by(another_law) == {"index", "chapters/one", "chapters/three"}  # the front page lists them
+    # The front page lists them.
+    assert written_by(another_law_and_other_words) == {"index", "chapters/one", "chapters/two", "chapters/three"}
     assert "cell 2/2" in capfd.readouterr().out
     assert "the exponent 0.75" in words(site, "one")
     assert "exponent = 0.75" in words(site, "three")
     assert {path.name for path in site.glob("_images/*.png")}.isdisjoint(pictures)
-
-    def other_words() -> None:
-        laid(one, two.replace("Of", "On"), THREE.format(more=""))
-
-    assert written_by(other_words) == {"index", "chapters/two", "chapters/three"}
     assert not list(site.glob("_downloads/*/references.bib"))
     kept = content(site)
     assert build(small_book, "--force") == 0

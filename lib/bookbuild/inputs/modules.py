@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from bookbuild.inputs.uses import WHOLE, Uses, imported_from, uses
@@ -221,9 +222,14 @@ def _dotted(path: Path, package: Module) -> str:
 def _stub_names(path: Path, package: str) -> Mapping[str, str] | None:
     """Name -> dotted name of what it stands for, in a stub; None where there is none that can be read."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return _names_in(path.read_text(encoding="utf-8"), package)
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1000)
+def _names_in(stub: str, package: str) -> Mapping[str, str]:
+    tree = ast.parse(stub)
     return {
         alias.asname or alias.name: f"{imported_from(node, package)}.{alias.name}"
         for node in ast.walk(tree)

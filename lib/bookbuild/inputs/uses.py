@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 WHOLE = "*"
 """Last part of a dotted name where all that the module has may be used."""
@@ -21,8 +22,11 @@ class Uses:
     texts: frozenset[str]
 
 
+@lru_cache(maxsize=4000)
 def uses(source: str, package: str = "") -> Uses:
     """Read what code uses, wherever in it an import stands.
+
+    A build asks for the same code again whenever it looks whether something has changed: reading is what takes long.
 
     Arguments:
         source: Python code.
