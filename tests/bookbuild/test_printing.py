@@ -14,7 +14,7 @@ from bookbuild.command import main
 from bookbuild.error import BookError
 from bookbuild.pages.toc import read_parts
 from bookbuild.printing.leaves import Cover, Part, anchor, document
-from bookbuild.printing.paper import FIT, SHEET_PX, print_book
+from bookbuild.printing.paper import FIT, SHEET_PX, Printed, print_book
 from bookbuild.site.place import STAMP
 
 LONG = "total = " + " + ".join(f"term_{n:03d}" for n in range(60))
@@ -127,7 +127,7 @@ def test_nothing_runs_off_a_sheet(book: Path, browser: Any) -> None:
 
 
 @pytest.mark.browser
-def test_two_pages_are_printed(book: Path, browser: Any) -> None:
+def test_two_pages_are_printed(book: Path, browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from pypdf import PdfReader
 
     site, out = book / "_build" / "html", book / "_build" / "moelaws.pdf"
@@ -152,10 +152,11 @@ def test_two_pages_are_printed(book: Path, browser: Any) -> None:
     assert places
     assert all(left <= x <= right for x in places)
     assert [str(item["/Title"]) for item in read.outline if isinstance(item, dict)]
-    # The front page offers it, once, and the site is whole as before.
+    # The front page offers it, once, and the site is whole as before; also where it is printed again.
+    monkeypatch.setattr("bookbuild.printing.book.print_book", lambda *_: Printed(out, 4, {}))
     for again in (False, True):
         if again:
-            printed(book)
+            assert main(["pdf", "--root", str(book)]) == 0
         index = (site / "index.html").read_text()
         assert index.count('href="moelaws.pdf"') == 1
         assert (site / "moelaws.pdf").read_bytes() == out.read_bytes()
