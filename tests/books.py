@@ -8,7 +8,7 @@ from bookbuild.pages.toc import read_toc
 from bookbuild.site.assets import vega_bundle
 from repository import ROOT, TESTS
 
-SAMPLED = ("index", "counting", "superposition")
+SAMPLED = ("index", "serving_cost", "adaptive_compute")
 """Chapters that are quick at small sizes: the front page, one that counts, with sliders and equations, and one of runs,
 with verdicts. The others are executed by `make validate` at small sizes, by `make book` at full."""
 
