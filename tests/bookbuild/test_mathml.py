@@ -1,7 +1,6 @@
 """Formulas of pages, as MathML."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -49,9 +48,10 @@ def test_every_formula_of_the_book_can_be_read(name: str) -> None:
         mathml(one or other)
 
 
-def test_an_equation_has_the_number_that_references_to_it_say(book_site: Path) -> None:
+@pytest.mark.parametrize("book", ["small_site", "whole_site"])
+def test_an_equation_has_the_number_that_references_to_it_say(book: str, request: pytest.FixtureRequest) -> None:
     referred = 0
-    for path in pages_of(book_site):
+    for path in pages_of(request.getfixturevalue(book)):
         text = path.read_text(encoding="utf-8")
         numbers = set(re.findall(r'<span class="eqno">(\([\d.]+\))', text))
         said = set(re.findall(r'href="#equation-[\w-]+">(?:<[^>]*>)*(\([\d.]+\))', text))

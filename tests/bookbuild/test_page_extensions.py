@@ -111,11 +111,11 @@ def test_a_search_knows_prose_and_no_code() -> None:
 
 @pytest.mark.browser
 def test_pages_of_the_book_say_it(book_site: Path) -> None:
-    page = (book_site / "chapters" / "isoflop.html").read_text(encoding="utf-8")
+    page = (book_site / "chapters" / "serving_cost.html").read_text(encoding="utf-8")
     assert re.search(r"<strong>\d+ minutes to read, \d+ lines of code", page)
-    assert re.search(r'<meta property="og:title" content="[^"<]*IsoFLOP', page)
-    question = (book_site / "chapters" / "question.html").read_text(encoding="utf-8")
-    assert re.search(r'<a [^>]*href="[^"]*glossary\.html#term-[^>]*title="[^"]{20,}"', question)
+    assert re.search(r'<meta property="og:title" content="[^"<]*Predicting cost', page)
+    notation = (book_site / "notation.html").read_text(encoding="utf-8")
+    assert re.search(r'<a [^>]*href="[^"]*glossary\.html#term-[^>]*title="[^"]{20,}"', notation)
 
 
 def test_what_is_said_of_a_public_name_is_folded_behind_its_first_sentence() -> None:
