@@ -11,13 +11,13 @@ from moelaws.fitting.intervals.walks import Walks, rough, smooth
 
 _BEYOND = np.array([1.0, 4.0])
 """Where to look beyond an end: so many times its distance from the minimum farther out."""
-_STARTS, _MORE = 24, 48
-"""Starts at each place, and where the objective is known to have several valleys. A valley that one of them finds is
-shared by all walks."""
+_STARTS, _MORE = 12, 48
+"""Starts at each place, and where the objective is known to have several valleys: there nearly all of those lie that
+nobody met. A valley that one of them finds is shared by all walks."""
 _GLANCE, _DESCENT = 8, 22
 """Steps of all starts, and of those that go on after them."""
-_FOLLOWED, _REFITTED = 16, 2
-"""Starts at each place that go on after the first steps, and then to the bottom: the lowest."""
+_FOLLOWED, _REFITTED = 3, 2
+"""One in so many starts goes on after the first steps, and so many at each place then go to the bottom: the lowest."""
 _ALIKE = 1e-2
 """Starts whose objectives differ by less than this share after the first steps are on their way down one valley."""
 _ENOUGH_RUNS = 100
@@ -59,7 +59,7 @@ def _search(
     few = problem.thinned(_ENOUGH_RUNS)
     starts = np.concatenate([held_starts(few, i, about[held == i], count, leaps, rng) for i in np.unique(held)])
     starts, value = _descended(few, starts, held, _GLANCE)
-    starts = _chosen(starts, lowest(value, _FOLLOWED, _ALIKE))
+    starts = _chosen(starts, lowest(value, count // _FOLLOWED, _ALIKE))
     starts, _ = _descended(few, starts, held, _DESCENT)
     value = problem.value(problem.residuals(starts.reshape(-1, p))).reshape(starts.shape[:2])
     starts = _chosen(starts, lowest(value, _REFITTED, 0.0))
