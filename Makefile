@@ -1,6 +1,6 @@
 # make book    execute the chapters and build the site: _build/html/index.html
 # make chapter NAME=isoflop  execute and render one page, or a few: _build/chapter/chapters/isoflop.html
-# make test    run the tests, in TEST_JOBS processes: one more than cores, because many wait for processes of their own
+# make test    run the tests, in TEST_JOBS processes: twice as many as cores, because many wait for processes of their own
 # make check-site  open every page of the built site in a browser; make test opens a sample, at small sizes
 # make validate  run the long checks: simulations, signals at random moments, every bad input (an hour or more)
 # make fuzz    try every bad input on every command; into benchmarks/results/fuzz.json (a quarter of an hour)
@@ -23,7 +23,7 @@ NAME ?=
 GPU_ARGS ?=
 PROFILE ?= full
 JOBS ?= 2
-TEST_JOBS ?= 3
+TEST_JOBS ?= 4
 SITE ?= _build/html
 VENV ?= .venv
 EXTRAS ?= train,book,scale,parquet,export,dev

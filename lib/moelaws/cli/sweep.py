@@ -192,9 +192,10 @@ def _forecast(runs: "list[SweepRun]", out: Path, options: argparse.Namespace) ->
 
     if options.scheduler is None:
         check_device(options.device)
+    recorded = recorded_runs(out)  # first: a file of somebody's is refused before texts are tokenized
     pinned = pin(runs)
     _print_runs(list(pinned.values()))
-    done = recorded_runs(out) & set(pinned)
+    done = recorded & set(pinned)
     waiting = [item for run_id, item in pinned.items() if run_id not in done]
     waiting = sorted(waiting, key=lambda item: -item.train_flops)[: options.limit]
     if done:

@@ -3,7 +3,7 @@
 import concurrent.futures as futures
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from moelaws.config import RunConfig
 from moelaws.counting import FlopsConvention, training_flops_per_token
 from moelaws.runs import RunTable
+from moelaws.runs.writing.append import recorded_runs
 from moelaws.sweeping.cluster import DaskWorkers, connect
 from moelaws.sweeping.collecting import Collecting
 from moelaws.sweeping.executors import DeviceWorkers, LocalWorkers, WorkersError, check_device, on_gpu, require_training
@@ -95,8 +96,11 @@ def run_sweep(
     """
     if scheduler is None and executor is None:
         check_device(device)
-    pinned = pin(wanted)
     tell = on_event or _say_nothing
+    # A file of somebody's is refused before texts are tokenized, for a minute perhaps; what cannot be read, after it.
+    with suppress(OSError):
+        recorded_runs(table)
+    pinned = pin(wanted)
     with _SWEEPING.open(table, on_event) as out:
         waiting = [item for run_id, item in pinned.items() if run_id not in out.done]
         # Longest first: the last runs to finish are then short, and no worker waits long for another.
